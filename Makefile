@@ -1,0 +1,58 @@
+# The Python environment is $(VENV); PYTHON makes it, and must be 3.11 or newer.
+VENV ?= .venv
+PYTHON ?= python3
+PROBLEM ?= Work out 2n + n^2 for n = 3, 4, 5 and 6, then add the four results.
+
+export PROBLEM
+
+old_python = Python 3.11 or newer is needed and '$(PYTHON)' is not: install python3.11 and \
+  python3.11-venv, and add PYTHON=python3.11 to the make command.
+no_venv = '$(PYTHON)' cannot make virtual environments: install python3-venv \
+  (python3.11-venv for python3.11).
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo install test lint format typecheck clean
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed  ## Let two workers solve PROBLEM with the demo model
+	$(VENV)/bin/hogwild models fetch
+	$(VENV)/bin/hogwild run "$$PROBLEM" --workers 2 --layout combined
+
+install: $(VENV)/.installed-dev  ## Install the package with its development tools into VENV
+
+test: $(VENV)/.installed-dev  ## Run the tests
+	$(VENV)/bin/python -m pytest
+
+lint: $(VENV)/.installed-dev  ## Check style and formatting
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+
+format: $(VENV)/.installed-dev  ## Format the code and repair what can be repaired
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+typecheck: $(VENV)/.installed-dev  ## Check the types
+	$(VENV)/bin/mypy
+
+clean:  ## Remove .venv and everything that was generated
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps are written last, so an interrupted installation leaves none and is done again.
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/pip
+	$(VENV)/bin/pip install --editable .
+	touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/pip
+	$(VENV)/bin/pip install --editable ".[dev]"
+	touch $@ $(VENV)/.installed
+
+$(VENV)/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+		|| { echo "$(old_python)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+		|| { echo "$(no_venv)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)

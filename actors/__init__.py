@@ -1,0 +1,1 @@
+"""Ray actors: driver, shards, placement."""

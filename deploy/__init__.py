@@ -1,0 +1,1 @@
+"""Command line, jobs, clusters and the service."""

@@ -1,0 +1,196 @@
+"""Attention over shared blocks, called once a layer by transformers' own model code.
+
+The query is turned to fit each block (`rope`), each block's K and V are read once for all rows
+that see it, and the partial results merge by their log-sum-exp:
+
+    out = sum_b exp(lse_b - lse) * out_b,   lse = log sum_b exp(lse_b)
+
+Shape suffixes: H key-value heads, G queries a key-value head, E entries, N packed tokens,
+P parts a token, D head size.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AttentionInterface, AttentionMaskInterface
+
+from hogwild_dist.batch import Batch
+from hogwild_dist.cache import KVCache
+from hogwild_dist.errors import ModelError
+from hogwild_dist.exchange.base import Exchange
+from hogwild_dist.plan import AttentionPlan, plan_attention
+from hogwild_dist.rope import rotate
+
+ATTENTION_NAME = "hogwild"
+
+Backend = Callable[[Tensor, Tensor, Tensor, Tensor | None, float], tuple[Tensor, Tensor]]
+"""``(q [H, M, D], k [H, n, D], v [H, n, D], hidden [M, n] or None, scale)`` to
+``(out [H, M, D], lse [H, M] in float32 or wider)``. A row that sees nothing weighs nothing."""
+
+
+def attend_cpu(
+    q: Tensor, k: Tensor, v: Tensor, hidden: Tensor | None, scale: float
+) -> tuple[Tensor, Tensor]:
+    """Torch's blocked CPU kernel, which also returns the log-sum-exp."""
+    mask = None if hidden is None else _additive(hidden, q.dtype)[None, None]
+    out, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+        q[None], k[None], v[None], 0.0, False, attn_mask=mask, scale=scale
+    )
+    return out[0], lse[0]
+
+
+def attend_matmul(
+    q: Tensor, k: Tensor, v: Tensor, hidden: Tensor | None, scale: float
+) -> tuple[Tensor, Tensor]:
+    """Two matrix products and a softmax: any device, any dtype."""
+    scores = torch.matmul(q, k.transpose(1, 2)).to(torch.promote_types(q.dtype, torch.float32))
+    scores *= scale
+    if hidden is not None:
+        scores += _additive(hidden, scores.dtype)
+    lse = scores.logsumexp(-1)
+    return torch.matmul((scores - lse[..., None]).exp().to(v.dtype), v), lse
+
+
+def pick_backend(device: torch.device) -> Backend:
+    """The fastest backend known for a device."""
+    return attend_cpu if device.type == "cpu" else attend_matmul
+
+
+def _additive(hidden: Tensor, dtype: torch.dtype) -> Tensor:
+    """A finite mask, so that a row without a visible key gets weight zero and not NaN."""
+    mask = torch.zeros(hidden.shape, dtype=dtype, device=hidden.device)
+    return mask.masked_fill_(hidden, torch.finfo(dtype).min / 2)
+
+
+class StepContext:
+    """What the attention layers of one forward share; handed through transformers as a keyword.
+
+    Args:
+        cache: holds the blocks.
+        batch: the packed step.
+        exchange: brings the peers' new K and V.
+        backend: the kernel.
+    """
+
+    def __init__(self, cache: KVCache, batch: Batch, exchange: Exchange, backend: Backend) -> None:
+        self.cache = cache
+        self.batch = batch
+        self.exchange = exchange
+        self.backend = backend
+        self.device = cache.keys[0].device
+        self.slots = torch.tensor(batch.slots, device=self.device)
+        self._plans: dict[int | None, AttentionPlan] = {}
+        self._turns: dict[tuple[int | None, int], tuple[Tensor, Tensor]] = {}
+
+    def plan(self, window: int | None) -> AttentionPlan:
+        """The kernel calls for layers with this sliding window."""
+        if window not in self._plans:
+            self._plans[window] = plan_attention(self.batch, window, self.device)
+        return self._plans[window]
+
+    def turn(self, window: int | None, layer: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Cosines and sines of the plan's distances for the rotary table of `layer`."""
+        key = (window, self.cache.rotary.table_of_layer[layer])
+        if key not in self._turns:
+            self._turns[key] = self.cache.rotary.turn(self.plan(window).distances, layer, dtype)
+        return self._turns[key]
+
+
+def attend_view(
+    context: StepContext, layer: int, q: Tensor, window: int | None, scale: float
+) -> Tensor:
+    """Every row attends to its whole view.
+
+    Args:
+        context: of this step.
+        layer: index of the layer.
+        q: ``[H * G, N, D]``, rotated at block-local positions.
+        window: the layer's sliding window, or None.
+        scale: of the scores.
+
+    Returns:
+        ``[N, H * G, D]``.
+    """
+    keys, values = context.cache.keys[layer], context.cache.values[layer]
+    plan = context.plan(window)
+    num_kv_heads, num_groups = keys.shape[0], q.shape[0] // keys.shape[0]
+    q_turned = rotate(q.index_select(1, plan.tokens), *context.turn(window, layer, q.dtype))
+    q_HED = q_turned.view(num_kv_heads, num_groups, -1, q.shape[-1]).transpose(1, 2).flatten(1, 2)
+    outs, lses = [], []
+    for piece in plan.pieces:
+        rows = slice(piece.first * num_groups, piece.last * num_groups)
+        hidden = piece.hidden
+        if hidden is not None:
+            hidden = hidden.repeat_interleave(num_groups, 0)
+        span = slice(piece.start, piece.stop)
+        out, lse = context.backend(q_HED[:, rows], keys[:, span], values[:, span], hidden, scale)
+        outs.append(out)
+        lses.append(lse)
+    out_HEGD = torch.cat(outs, 1).view(num_kv_heads, -1, num_groups, values.shape[-1])
+    lse_HEG = torch.cat(lses, 1).view(num_kv_heads, -1, num_groups)
+    return _merge(out_HEGD, lse_HEG, plan).permute(1, 0, 2, 3).flatten(1, 2)
+
+
+def _merge(out_HEGD: Tensor, lse_HEG: Tensor, plan: AttentionPlan) -> Tensor:
+    """Merge each token's parts by their log-sum-exp into ``[H, N, G, D]``."""
+    num_kv_heads, _, num_groups, head_dim = out_HEGD.shape
+    num_tokens, num_parts = plan.parts.shape
+    flat = plan.parts.flatten()
+    shape = (num_kv_heads, num_tokens, num_parts, num_groups)
+    out_HNPGD = out_HEGD.index_select(1, flat).view(*shape, head_dim)
+    if num_parts == 1:
+        return out_HNPGD[:, :, 0]
+    lse_HNPG = lse_HEG.index_select(1, flat).view(shape)
+    if plan.no_part is not None:
+        lse_HNPG = lse_HNPG.masked_fill(plan.no_part[None, :, :, None], -torch.inf)
+    weight = lse_HNPG.softmax(2).unsqueeze(-1)
+    merged: Tensor = (out_HNPGD * weight).sum(2)
+    return merged.to(out_HEGD.dtype)
+
+
+def hogwild_attention(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: None,  # noqa: ARG001 (transformers passes it by position)
+    *,
+    scaling: float,
+    hogwild: StepContext,
+    sliding_window: int | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """The function that transformers calls in every attention layer.
+
+    Args:
+        module: the attention module; only its `layer_idx` is read.
+        query: ``[1, H * G, N, D]``, rotated at block-local positions.
+        key: ``[1, H, N, D]``, rotated likewise.
+        value: ``[1, H, N, D]``.
+        attention_mask: always None; who sees what is in the plan.
+        scaling: of the scores.
+        hogwild: the step's context.
+        sliding_window: in tokens of the worker's view, or None.
+        **kwargs: what else transformers passes.
+
+    Raises:
+        ModelError: the model wants scores that a merge of blocks would not honour.
+    """
+    for name in ("softcap", "s_aux"):
+        if kwargs.get(name) is not None:
+            raise ModelError(
+                f"This model's attention uses {name!r}, which hogwild-dist does not support; "
+                "choose a model without it."
+            )
+    layer: int = module.layer_idx  # type: ignore[assignment]
+    hogwild.cache.write(layer, hogwild.slots, key[0], value[0])
+    hogwild.exchange.exchange_layer(layer)
+    return attend_view(hogwild, layer, query[0], sliding_window, scaling)[None], None
+
+
+def register() -> None:
+    """Make ``attn_implementation="hogwild"`` known to transformers."""
+    AttentionInterface.register(ATTENTION_NAME, hogwild_attention)
+    AttentionMaskInterface.register(ATTENTION_NAME, lambda *_, **__: None)

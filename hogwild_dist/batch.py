@@ -1,0 +1,139 @@
+"""The packed tokens of one step, and who may read what: pure Python, no tensors.
+
+Rows with different numbers of new tokens lie one after the other, without padding.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from hogwild_dist.cache import Block, KVCache
+from hogwild_dist.config import Visibility
+from hogwild_dist.errors import ContextLimitError
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What one worker feeds in a step.
+
+    Attributes:
+        view: the blocks it attends to, in order; the last is the one it writes.
+        token_ids: its new tokens, at least one.
+    """
+
+    view: tuple[Block, ...]
+    token_ids: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        assert self.view, "a row needs a view"
+        assert self.token_ids, "a row needs a token"
+        assert len(set(self.view)) == len(self.view), "a block stands twice in a view"
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One row reading one block: shapes are counted in tokens.
+
+    The row's i-th new token may read block positions ``[0, length)``, or, where `causal`,
+    ``[0, length - num_new + 1 + i)``.
+
+    Attributes:
+        row: index of the row.
+        block: what is read.
+        length: tokens of the block that the row sees in this step, its own new ones included.
+        offset: position of the block's first token in the row's view.
+        causal: whether this is the block that the row writes.
+    """
+
+    row: int
+    block: Block
+    length: int
+    offset: int
+    causal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One forward.
+
+    Attributes:
+        token_ids: ``[num_tokens]``.
+        positions: ``[num_tokens]``, block-local.
+        slots: ``[num_tokens]`` slab slots that receive the new K and V.
+        row_starts: first packed token of each row, and the total at the end: ``[num_rows + 1]``.
+        view_lengths: tokens in each row's view, its new ones included: ``[num_rows]``.
+        reads: all (row, block) pairs in the order of first appearance of the block.
+    """
+
+    token_ids: tuple[int, ...]
+    positions: tuple[int, ...]
+    slots: tuple[int, ...]
+    row_starts: tuple[int, ...]
+    view_lengths: tuple[int, ...]
+    reads: tuple[Read, ...]
+
+    @property
+    def num_tokens(self) -> int:
+        """Packed tokens."""
+        return self.row_starts[-1]
+
+    def seen_ids(self, row: int) -> list[int]:
+        """All tokens that a row sees in this step, its own included."""
+        reads = [read for read in self.reads if read.row == row]
+        return [token for read in reads for token in read.block.token_ids[: read.length]]
+
+
+def undo_batch(cache: KVCache, rows: Sequence[Row]) -> None:
+    """Take the rows' new tokens back out of their blocks, after a forward that did not finish."""
+    for row in rows:
+        own = row.view[-1]
+        cache.truncate(own, own.length - len(row.token_ids))
+
+
+def build_batch(cache: KVCache, rows: Sequence[Row], visibility: Visibility) -> Batch:
+    """Make room for the rows' tokens and lay out the forward.
+
+    Raises:
+        ContextLimitError: the cache is full; the blocks are as before.
+    """
+    before = {block: block.length for row in rows for block in row.view}
+    assert len({row.view[-1] for row in rows}) == len(rows), "two rows write one block"
+    slots = _make_room(cache, rows)
+    positions = [p for row in rows for p in range(before[row.view[-1]], row.view[-1].length)]
+    row_starts = [0, *accumulate(len(row.token_ids) for row in rows)]
+    reads: list[Read] = []
+    view_lengths = []
+    for index, row in enumerate(rows):
+        offset = 0
+        for block in row.view:
+            own = block is row.view[-1]
+            seen_now = own or visibility is Visibility.SAME_STEP
+            length = block.length if seen_now else before[block]
+            if length:
+                reads.append(Read(index, block, length, offset, causal=own))
+            offset += length
+        view_lengths.append(offset)
+    order = {block: index for index, block in enumerate(before)}
+    reads.sort(key=lambda read: order[read.block])
+    return Batch(
+        token_ids=tuple(token for row in rows for token in row.token_ids),
+        positions=tuple(positions),
+        slots=tuple(slots),
+        row_starts=tuple(row_starts),
+        view_lengths=tuple(view_lengths),
+        reads=tuple(reads),
+    )
+
+
+def _make_room(cache: KVCache, rows: Sequence[Row]) -> list[int]:
+    """Extend every row's block, or none."""
+    slots: list[int] = []
+    done = []
+    try:
+        for row in rows:
+            slots.extend(cache.extend(row.view[-1], row.token_ids))
+            done.append(row)
+    except ContextLimitError:
+        undo_batch(cache, done)
+        raise
+    return slots

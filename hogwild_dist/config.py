@@ -1,0 +1,80 @@
+"""What can be set: frozen dataclasses that refuse bad values with one sentence."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from types import MappingProxyType
+
+from hogwild_dist.errors import ConfigError
+
+
+class Visibility(Enum):
+    """When a worker sees the others' newest token. Its own tokens it always sees."""
+
+    SAME_STEP = "same-step"
+    """At each layer a worker attends to what the others feed in this very step (paper, exact)."""
+
+    NEXT_STEP = "next-step"
+    """The others' newest tokens are seen one step later."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SamplingConfig:
+    """How the next token is chosen. The defaults choose the likeliest token."""
+
+    temperature: float = 0.0
+    """0 is greedy; else logits are divided by it."""
+
+    top_p: float = 1.0
+    top_k: int = 0
+    """0 keeps all."""
+
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    """Over all tokens in the worker's view, as transformers does it; 1 is none."""
+
+    forbidden_ids: tuple[int, ...] = ()
+    """Tokens that are never chosen."""
+
+    logit_bias: Mapping[int, float] = field(default_factory=lambda: MappingProxyType({}))
+    """Added to the logits of single tokens."""
+
+    def __post_init__(self) -> None:
+        for name, value, good in (
+            ("temperature", self.temperature, self.temperature >= 0),
+            ("top_p", self.top_p, 0 < self.top_p <= 1),
+            ("top_k", self.top_k, self.top_k >= 0),
+            ("min_p", self.min_p, 0 <= self.min_p <= 1),
+            ("repetition_penalty", self.repetition_penalty, self.repetition_penalty > 0),
+        ):
+            if not good:
+                allowed = {
+                    "temperature": "0 or more",
+                    "top_p": "above 0 and at most 1",
+                    "top_k": "0 (off) or more",
+                    "min_p": "from 0 to 1",
+                    "repetition_penalty": "above 0 (1 is none)",
+                }[name]
+                raise ConfigError(f"{name} is {value}; it must be {allowed}.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineConfig:
+    """What an engine keeps for its whole life."""
+
+    visibility: Visibility = Visibility.SAME_STEP
+    cache_tokens: int = 65_536
+    """Tokens that the KV cache holds, over all sessions."""
+
+    max_step_tokens: int = 2_048
+    """New tokens of all workers in one forward. Longer first texts span several steps, and a token
+    sees those of its peers' new tokens that are fed in the same step or before."""
+
+    prefill_chunk: int = 512
+    """Tokens of a block encoded alone (prompt, separator) that go through one forward."""
+
+    def __post_init__(self) -> None:
+        for name in ("cache_tokens", "max_step_tokens", "prefill_chunk"):
+            value = getattr(self, name)
+            if value < 1:
+                raise ConfigError(f"{name} is {value}; it must be at least 1.")

@@ -1,0 +1,1 @@
+"""How the new K and V and the outcome of a step reach every shard."""

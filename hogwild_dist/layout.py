@@ -1,0 +1,159 @@
+"""Layouts: who sees which blocks in which order, and what happens at a paragraph's end.
+
+A layout is data. Items of a view are the names of shared blocks (`common`, `header`,
+`separator`, or what a prompts file defines) and:
+
+- ``others``: the blocks of all other workers that may be seen, in team order;
+- ``worker:NAME``: one worker's block;
+- ``own``: the block that the worker writes, always last.
+"""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hogwild_dist.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    """What one worker sees and what becomes of its text."""
+
+    view: tuple[str, ...]
+    seen: bool = True
+    """Whether ``others`` in the views of the rest includes this worker."""
+
+    paragraphs_to: str | None = None
+    """Shared block that its finished paragraphs move to; None: its text stays where it is."""
+
+    def __post_init__(self) -> None:
+        if not self.view or self.view[-1] != "own" or self.view.count("own") > 1:
+            raise ConfigError(
+                f"The view {list(self.view)} must end with 'own', the block that the worker writes."
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Layout:
+    """A rule for everybody, and rules for workers by name."""
+
+    name: str
+    everyone: Rule
+    workers: Mapping[str, Rule] = field(default_factory=dict)
+
+    def rule(self, worker: str) -> Rule:
+        """The rule for a worker."""
+        return self.workers.get(worker, self.everyone)
+
+    def views(self, names: Sequence[str]) -> list[tuple[str, ...]]:
+        """Block names of each worker's view; worker i writes ``w{i}``.
+
+        Raises:
+            ConfigError: the layout names a worker that is not in the team, or a block twice.
+        """
+        for worker in self.workers:
+            if worker not in names:
+                raise ConfigError(
+                    f"Layout {self.name!r} has a rule for {worker!r}, who is not in the team of "
+                    f"{', '.join(names)}; add the worker with --worker {worker}."
+                )
+        return [self._view(index, names) for index in range(len(names))]
+
+    def shared_blocks(self, names: Sequence[str]) -> list[str]:
+        """Names of the shared blocks that a team of these workers uses, in order of use."""
+        own = {block_name(index) for index in range(len(names))}
+        used = [name for view in self.views(names) for name in view if name not in own]
+        used += [self.rule(name).paragraphs_to or "" for name in names]
+        return [name for name in dict.fromkeys(used) if name]
+
+    def _view(self, index: int, names: Sequence[str]) -> tuple[str, ...]:
+        view: list[str] = []
+        for item in self.rule(names[index]).view:
+            if item == "own":
+                view.append(block_name(index))
+            elif item == "others":
+                view += [
+                    block_name(other)
+                    for other, name in enumerate(names)
+                    if other != index and self.rule(name).seen
+                ]
+            elif item.startswith("worker:"):
+                view.append(self._block_of(item.removeprefix("worker:"), names))
+            else:
+                view.append(item)
+        if len(set(view)) < len(view):
+            raise ConfigError(f"Layout {self.name!r} shows {names[index]!r} a block twice: {view}.")
+        return tuple(view)
+
+    def _block_of(self, worker: str, names: Sequence[str]) -> str:
+        if worker not in names:
+            raise ConfigError(
+                f"Layout {self.name!r} shows the block of {worker!r}, who is not in the team of "
+                f"{', '.join(names)}."
+            )
+        return block_name(names.index(worker))
+
+
+def block_name(worker: int) -> str:
+    """Name of the block that a worker writes."""
+    return f"w{worker}"
+
+
+LAYOUTS: Mapping[str, Layout] = {
+    layout.name: layout
+    for layout in (
+        Layout(
+            name="contiguous",
+            everyone=Rule(view=("common", "others", "separator", "own")),
+        ),
+        Layout(
+            name="interleaved",
+            everyone=Rule(view=("common", "own"), paragraphs_to="common"),
+        ),
+        Layout(
+            name="combined",
+            everyone=Rule(
+                view=("common", "header", "others", "separator", "own"), paragraphs_to="common"
+            ),
+        ),
+        Layout(
+            name="independent",
+            everyone=Rule(view=("common", "own")),
+        ),
+    )
+}
+"""The layouts of the paper (its figure 2), and `independent`: nobody sees anybody."""
+
+
+def load_layout(name_or_file: str) -> Layout:
+    """A built-in layout by name, or one from a TOML file.
+
+    Raises:
+        ConfigError: no such name or file, or the file cannot be used.
+    """
+    if name_or_file in LAYOUTS:
+        return LAYOUTS[name_or_file]
+    path = Path(name_or_file)
+    if not path.is_file():
+        raise ConfigError(
+            f"Unknown layout {name_or_file!r}; use {', '.join(LAYOUTS)} or a .toml file."
+        )
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        return Layout(
+            name=data.get("name", path.stem),
+            everyone=_rule(data["everyone"]),
+            workers={name: _rule(rule) for name, rule in data.get("workers", {}).items()},
+        )
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError) as error:
+        raise ConfigError(f"Layout file {name_or_file!r} cannot be used: {error}.") from error
+    except KeyError as error:
+        raise ConfigError(
+            f"Layout file {name_or_file!r} has no {error}; it needs [everyone] with a view."
+        ) from error
+
+
+def _rule(data: Mapping[str, Any]) -> Rule:
+    return Rule(**{**data, "view": tuple(data["view"])})

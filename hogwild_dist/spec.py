@@ -1,0 +1,121 @@
+"""What a session starts from, as plain data: token ids, block names, limits.
+
+`team.Team` writes one from a problem; a trace holds one; a shard can be sent one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from hogwild_dist.config import SamplingConfig
+from hogwild_dist.errors import ConfigError
+
+MAX_WORKERS = 16
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerSpec:
+    """One worker. Block names are those of the session; the last of `view` is the one it writes."""
+
+    name: str
+    view: tuple[str, ...]
+    first_input: tuple[int, ...]
+    """Tokens it feeds first: the beginning of its own text."""
+
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    paragraphs_to: str | None = None
+    """Block that finished paragraphs move to; None: text is not cut into paragraphs."""
+
+    first_paragraph: int = 1
+    """Number of the paragraph that `first_input` begins."""
+
+    max_tokens: int | None = None
+    """Chosen tokens after which the worker stops."""
+
+    stop_at_step: int | None = None
+    """The worker takes no part in this step and later ones."""
+
+    stop_after_paragraph: int | None = None
+    """The worker stops when its paragraph of this number ends."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RedundancyCheck:
+    """A question that a worker is asked at a paragraph's start, now and then.
+
+    Attributes:
+        every: it is asked once more than this many tokens were fed by the team since the last.
+        question: its text, which ends where the worker is to go on.
+    """
+
+    every: int
+    question: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SessionSpec:
+    """One problem and the team that works on it.
+
+    Raises:
+        ConfigError: names, views and limits do not fit together.
+    """
+
+    workers: tuple[WorkerSpec, ...]
+    shared: Mapping[str, tuple[int, ...]]
+    """Blocks that are encoded alone before the first step; an empty one may be filled later."""
+
+    seed: int = 0
+    paragraph_prefix: str = "**{worker} [{index}]:** "
+    """Begins each paragraph but the first; ``{worker}`` and ``{index}`` are filled in."""
+
+    redundancy: RedundancyCheck | None = None
+    stop_strings: tuple[str, ...] = ()
+    """A worker whose text contains one stops; its text ends before it."""
+
+    end_ids: frozenset[int] = field(default_factory=frozenset)
+    """End-of-text tokens: a worker that chooses one stops."""
+
+    max_total_tokens: int | None = None
+    """Chosen tokens, over all workers, after which the session ends."""
+
+    def __post_init__(self) -> None:
+        self._check_names()
+        for worker in self.workers:
+            self._check_worker(worker)
+
+    def _check_names(self) -> None:
+        names = [worker.name for worker in self.workers]
+        if not 1 <= len(names) <= MAX_WORKERS or len(set(names)) < len(names):
+            raise ConfigError(
+                f"The workers are {', '.join(names) or 'none'}; a team has 1 to {MAX_WORKERS} "
+                "workers, each with a name of its own."
+            )
+        written = [worker.view[-1] for worker in self.workers if worker.view]
+        for block in written:
+            if written.count(block) > 1 or block in self.shared:
+                raise ConfigError(
+                    f"Block {block!r} is written by more than one side; a worker's view must end "
+                    "with a block of its own."
+                )
+
+    def _check_worker(self, worker: WorkerSpec) -> None:
+        known = {w.view[-1] for w in self.workers if w.view} | set(self.shared)
+        if not worker.view or len(set(worker.view)) != len(worker.view):
+            raise ConfigError(
+                f"The view of {worker.name!r} is {list(worker.view)}; it must name each block once "
+                "and end with the worker's own."
+            )
+        for name in (*worker.view, *filter(None, (worker.paragraphs_to,))):
+            if name not in known:
+                raise ConfigError(
+                    f"{worker.name!r} refers to the block {name!r}, which does not exist; known "
+                    f"are {', '.join(sorted(known))}."
+                )
+        if worker.paragraphs_to is not None and worker.paragraphs_to not in self.shared:
+            raise ConfigError(
+                f"Paragraphs of {worker.name!r} move to {worker.paragraphs_to!r}, which is a "
+                "worker's own block; use a shared one."
+            )
+        if not worker.first_input:
+            raise ConfigError(
+                f"{worker.name!r} has no first text; give the worker at least one token to begin."
+            )

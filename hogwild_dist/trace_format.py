@@ -1,0 +1,222 @@
+"""Traces as data: what is in the file, read with checks, and turned into a session's spec.
+
+Format 1 is what the reference implementation's recordings use; format 2 adds `visibility`,
+`sampling`, the session's limits, and events that name their target block. docs/traces.md lists
+the fields.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hogwild_dist.config import SamplingConfig, Visibility
+from hogwild_dist.errors import ConfigError, TraceError
+from hogwild_dist.spec import RedundancyCheck, SessionSpec, WorkerSpec
+
+MOVES = frozenset({"step_end", "step_end_and_stop", "paragraph_end"})
+"""Event types that move a block; the first two are format 1."""
+
+NUM_TOP = 8
+"""Largest logits that a step keeps for each row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A trace that has been read and checked.
+
+    Attributes:
+        path: of the file.
+        raw: its content.
+        spec: the session that it recorded.
+        visibility: of the run.
+        steps: one dictionary a step.
+    """
+
+    path: Path
+    raw: Mapping[str, Any]
+    spec: SessionSpec
+    visibility: Visibility
+    steps: Sequence[Mapping[str, Any]]
+
+    def active(self, step: Mapping[str, Any]) -> list[int]:
+        """Indices of the workers that fed tokens in a step."""
+        return list(step.get("active", range(len(self.spec.workers))))
+
+
+def read_trace(path: str | Path) -> Trace:
+    """Read a trace of either format.
+
+    Raises:
+        TraceError: it is not there, not JSON, or lacks what a trace needs.
+    """
+    path = Path(path)
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise TraceError(f"Trace {str(path)!r} cannot be read: {error.strerror}.") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise TraceError(
+            f"Trace {str(path)!r} is not JSON ({error}); record it again with --trace."
+        ) from error
+    if not isinstance(raw, dict) or raw.get("format") not in (1, 2):
+        found = raw.get("format") if isinstance(raw, dict) else type(raw).__name__
+        raise TraceError(f"Trace {str(path)!r} has format {found!r}; formats 1 and 2 can be read.")
+    try:
+        spec = _spec(raw)
+        visibility = Visibility(raw.get("visibility", Visibility.SAME_STEP.value))
+        for index, step in enumerate(raw["steps"]):
+            _check_step(index, step, spec)
+    except ConfigError as error:
+        raise TraceError(f"Trace {str(path)!r} does not fit together: {error}") from error
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise TraceError(f"Trace {str(path)!r} is malformed: {reason}.") from error
+    return Trace(path, raw, spec, visibility, raw["steps"])
+
+
+def header(spec: SessionSpec, visibility: Visibility, about: Mapping[str, Any]) -> dict[str, Any]:
+    """All fields of a format-2 trace that are known before the first step.
+
+    Args:
+        spec: the session.
+        visibility: of the run.
+        about: further fields: `model`, `kind`, `texts` (block name -> text).
+    """
+    first = spec.workers[0]
+    check = spec.redundancy
+    return {
+        "format": 2,
+        "workers": [worker.name for worker in spec.workers],
+        "layout": [list(worker.view) for worker in spec.workers],
+        "write_to": [worker.view[-1] for worker in spec.workers],
+        "prefill": {
+            name: {"ids": list(ids), "text": about["texts"].get(name, "")}
+            for name, ids in spec.shared.items()
+        },
+        "forbidden": list(first.sampling.forbidden_ids),
+        "forbid_mode": "suppress" if first.sampling.forbidden_ids else None,
+        "visibility": visibility.value,
+        "sampling": [_sampling_to_json(worker.sampling) for worker in spec.workers],
+        "model": about["model"],
+        "params": {
+            "kind": about["kind"],
+            "first_inputs": [list(worker.first_input) for worker in spec.workers],
+            "worker_prompts": [about["texts"].get(w.view[-1], "") for w in spec.workers],
+            "step_prefix": spec.paragraph_prefix,
+            "first_index": [worker.first_paragraph for worker in spec.workers],
+            "s1_every": check.every if check else None,
+            "s1_message": check.question if check else None,
+            "paragraphs_to": [worker.paragraphs_to for worker in spec.workers],
+            "max_tokens": [worker.max_tokens for worker in spec.workers],
+            "stop_at": {
+                str(i): w.stop_at_step
+                for i, w in enumerate(spec.workers)
+                if w.stop_at_step is not None
+            },
+            "stop_after_step": {
+                str(i): w.stop_after_paragraph
+                for i, w in enumerate(spec.workers)
+                if w.stop_after_paragraph is not None
+            },
+            "seed": spec.seed,
+            "stop_strings": list(spec.stop_strings),
+            "end_ids": sorted(spec.end_ids),
+            "max_total_tokens": spec.max_total_tokens,
+        },
+    }
+
+
+def _sampling_to_json(config: SamplingConfig) -> dict[str, Any]:
+    fields = {name: getattr(config, name) for name in config.__dataclass_fields__}
+    bias = {str(token): value for token, value in config.logit_bias.items()}
+    return fields | {"forbidden_ids": list(config.forbidden_ids), "logit_bias": bias}
+
+
+def _spec(raw: Mapping[str, Any]) -> SessionSpec:
+    """The session that a trace recorded. Format 1 lacks some fields; their defaults are its."""
+    params, names = raw["params"], raw["workers"]
+    first_inputs = params.get("first_inputs") or _first_inputs(raw)
+    first_index = params.get("first_index", 1)
+    stop_at, stop_after = params.get("stop_at") or {}, params.get("stop_after_step") or {}
+    max_tokens = params.get("max_tokens") or [None] * len(names)
+    workers = []
+    for index, name in enumerate(names):
+        view = tuple(raw["layout"][index])
+        if view[-1] != raw["write_to"][index]:
+            raise ConfigError(
+                f"{name!r} writes {raw['write_to'][index]!r}, which is not the end of its view."
+            )
+        workers.append(
+            WorkerSpec(
+                name=name,
+                view=view,
+                first_input=tuple(first_inputs[index]),
+                sampling=_sampling(raw, index),
+                paragraphs_to=_paragraphs_to(raw, index),
+                first_paragraph=first_index[index] if raw["format"] == 2 else first_index,
+                max_tokens=max_tokens[index],
+                stop_at_step=stop_at.get(str(index)),
+                stop_after_paragraph=stop_after.get(str(index)),
+            )
+        )
+    every = params.get("s1_every")
+    return SessionSpec(
+        workers=tuple(workers),
+        shared={name: tuple(block["ids"]) for name, block in raw["prefill"].items()},
+        seed=params.get("seed", 0),
+        paragraph_prefix=params.get("step_prefix", ""),
+        redundancy=None
+        if every is None
+        else RedundancyCheck(every=every, question=params["s1_message"]),
+        stop_strings=tuple(params.get("stop_strings", ())),
+        end_ids=frozenset(params.get("end_ids", ())),
+        max_total_tokens=params.get("max_total_tokens"),
+    )
+
+
+def _first_inputs(raw: Mapping[str, Any]) -> list[list[int]]:
+    """Format 1: what each worker fed when it first took part."""
+    found: dict[int, list[int]] = {}
+    for step in raw["steps"]:
+        active = step.get("active", range(len(raw["workers"])))
+        for worker, ids in zip(active, step["input_ids"], strict=True):
+            found.setdefault(worker, ids)
+    return [found[worker] for worker in range(len(raw["workers"]))]
+
+
+def _paragraphs_to(raw: Mapping[str, Any], worker: int) -> str | None:
+    params = raw["params"]
+    if "paragraphs_to" in params:
+        target: str | None = params["paragraphs_to"][worker]
+        return target
+    moves = params["kind"] in ("combined", "interleaved")
+    return str(raw["layout"][worker][0]) if moves else None
+
+
+def _sampling(raw: Mapping[str, Any], worker: int) -> SamplingConfig:
+    if "sampling" in raw:
+        fields = dict(raw["sampling"][worker])
+        fields["forbidden_ids"] = tuple(fields["forbidden_ids"])
+        fields["logit_bias"] = {int(key): value for key, value in fields["logit_bias"].items()}
+        return SamplingConfig(**fields)
+    if raw["forbid_mode"] == "minus100":
+        return SamplingConfig(logit_bias=dict.fromkeys(raw["forbidden"], -100.0))
+    return SamplingConfig(forbidden_ids=tuple(raw["forbidden"]))
+
+
+def _check_step(index: int, step: Mapping[str, Any], spec: SessionSpec) -> None:
+    active = step.get("active", range(len(spec.workers)))
+    for field in ("input_ids", "top_ids", "top_logits", "new", "margin"):
+        if len(step[field]) != len(active):
+            raise ValueError(f"step {index} has {len(step[field])} {field} for {len(active)} rows")
+    if any(worker not in range(len(spec.workers)) for worker in active):
+        raise ValueError(f"step {index} names a worker that is not in the team: {list(active)}")
+    if not all(step["input_ids"]):
+        raise ValueError(f"step {index} has a row without tokens")
+    blocks = {*spec.shared, *(worker.view[-1] for worker in spec.workers)}
+    for event in step.get("events", []):
+        named = {event[key] for key in ("from_block", "to_block") if key in event}
+        if not named <= blocks:
+            raise ValueError(f"step {index} moves a block that does not exist: {named - blocks}")
