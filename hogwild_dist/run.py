@@ -74,8 +74,12 @@ class Run:
         self._trace: TraceWriter | None = None
         if trace is not None:
             about = {"model": _describe(engine), "kind": team.layout.name, "texts": texts}
-            visibility = engine.config.visibility
-            self._trace = TraceWriter(trace, self._session, visibility, about)
+            try:
+                visibility = engine.config.visibility
+                self._trace = TraceWriter(trace, self._session, visibility, about)
+            except BaseException:
+                self._session.free()
+                raise
 
     def __iter__(self) -> Iterator[Event]:
         try:

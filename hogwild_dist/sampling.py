@@ -83,7 +83,7 @@ def _allowing(config: SamplingConfig, device: torch.device) -> list[LogitsProces
     """Processors that apply to greedy choice as well."""
     processors: list[LogitsProcessor] = []
     if config.repetition_penalty != 1:
-        processors.append(RepetitionPenaltyLogitsProcessor(config.repetition_penalty))
+        processors.append(RepetitionPenaltyLogitsProcessor(float(config.repetition_penalty)))
     if config.logit_bias:
         bias: Any = [[[token], float(value)] for token, value in config.logit_bias.items()]
         processors.append(SequenceBiasLogitsProcessor(bias))
@@ -96,7 +96,7 @@ def _shaping(config: SamplingConfig) -> list[LogitsProcessor]:
     """Processors that shape the distribution, in transformers' own order."""
     processors: list[LogitsProcessor] = []
     if config.temperature != 1:
-        processors.append(TemperatureLogitsWarper(config.temperature))
+        processors.append(TemperatureLogitsWarper(float(config.temperature)))
     if config.top_k:
         processors.append(TopKLogitsWarper(config.top_k))
     if config.top_p < 1:

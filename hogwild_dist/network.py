@@ -1,0 +1,80 @@
+"""A transformers decoder that is ready for shared blocks."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from hogwild_dist import attention, cpu_linear
+from hogwild_dist.cache import KVCache, LayerShape
+from hogwild_dist.rope import RotaryTables
+from hogwild_dist.support import check_config
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A model that is ready for shared blocks.
+
+    Attributes:
+        name: as the user named it.
+        network: the transformers model, in evaluation mode, using the `hogwild` attention.
+        layers: shape of each layer's K and V.
+        rotary: tables to turn queries and moved keys.
+        max_positions: longest view that the model was made for, in tokens.
+    """
+
+    name: str
+    network: Any
+    layers: tuple[LayerShape, ...]
+    rotary: RotaryTables
+    max_positions: int
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        device: torch.device = self.network.device
+        return device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of activations, K and V."""
+        dtype: torch.dtype = self.network.dtype
+        return dtype
+
+    def new_cache(self, num_tokens: int) -> KVCache:
+        """Make an empty cache of this model's shape for `num_tokens` tokens."""
+        return KVCache(
+            layers=self.layers,
+            num_tokens=num_tokens,
+            rotary=self.rotary,
+            dtype=self.dtype,
+            device=self.device,
+        )
+
+
+def prepare_model(network: Any, *, name: str) -> LoadedModel:
+    """Wrap a transformers decoder that is already in memory; it is changed in place.
+
+    Raises:
+        ModelError: it is of a kind that cannot share blocks.
+    """
+    check_config(network.config, name)
+    attention.register()
+    rotary = RotaryTables.from_model(network)
+    network.eval()
+    network.set_attn_implementation(attention.ATTENTION_NAME)
+    if network.device.type == "cpu":
+        cpu_linear.reorder_linears(network)
+    config = network.config.get_text_config()
+    num_heads = config.num_attention_heads
+    shape = LayerShape(
+        num_kv_heads=getattr(config, "num_key_value_heads", None) or num_heads,
+        head_dim=getattr(config, "head_dim", None) or config.hidden_size // num_heads,
+    )
+    return LoadedModel(
+        name=name,
+        network=network,
+        layers=(shape,) * config.num_hidden_layers,
+        rotary=rotary,
+        max_positions=config.max_position_embeddings,
+    )

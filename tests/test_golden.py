@@ -1,0 +1,43 @@
+"""The reference implementation's recordings on the demo model in float32."""
+
+from pathlib import Path
+
+import pytest
+
+from hogwild_dist.config import EngineConfig
+from hogwild_dist.model import LoadedModel, load_model, load_tokenizer
+from hogwild_dist.replay import check_fits, replay_fed, replay_free
+from hogwild_dist.trace_format import read_trace
+
+GOLDEN = sorted((Path(__file__).parent / "data" / "golden").glob("*.json"))
+CONFIG = EngineConfig(cache_tokens=4_096)
+pytestmark = pytest.mark.demo_model
+
+
+@pytest.fixture(scope="module")
+def model(demo_model_dir: Path) -> LoadedModel:
+    return load_model(demo_model_dir, name="smollm2-135m", device="cpu")
+
+
+def test_all_recordings_are_here() -> None:
+    assert len(GOLDEN) == 12
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+def test_fed_tokens_give_the_recorded_logits(path: Path, model: LoadedModel) -> None:
+    trace = read_trace(path)
+    rows = list(replay_fed(trace, model, CONFIG))
+    assert len(rows) == sum(len(step["new"]) for step in trace.steps)
+    assert max(row.difference for row in rows) < 1e-3
+    assert [row.argmax for row in rows] == [token for step in trace.steps for token in step["new"]]
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+def test_free_choice_gives_the_recorded_tokens_and_events(
+    path: Path, model: LoadedModel, demo_model_dir: Path
+) -> None:
+    trace = read_trace(path)
+    tokenizer = load_tokenizer(demo_model_dir)
+    check_fits(trace, model, tokenizer)
+    steps = list(replay_free(trace, model, tokenizer, CONFIG))
+    assert steps == [[]] * len(trace.steps)

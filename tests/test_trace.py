@@ -1,0 +1,259 @@
+"""What `--trace` writes can be read at any moment and replays to the same tokens."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from hogwild_dist.config import EngineConfig, SamplingConfig, Visibility
+from hogwild_dist.engine import Engine
+from hogwild_dist.errors import TraceError
+from hogwild_dist.layout import LAYOUTS, Layout, Rule
+from hogwild_dist.model import LoadedModel
+from hogwild_dist.prompts import Prompts
+from hogwild_dist.replay import check_fits, replay_fed, replay_free
+from hogwild_dist.run import Run
+from hogwild_dist.spec import RedundancyCheck
+from hogwild_dist.team import Limits, Team
+from hogwild_dist.trace_format import read_trace
+from tests.tiny_engine import tiny_byte_model, tiny_engine
+from tests.tiny_tokenizer import byte_tokenizer
+
+PROMPTS = Prompts(
+    system="",
+    user="{{ problem }}",
+    paragraph_prefix="{{ worker }} [{{ index }}]: ",
+    blocks={"common": "Now: ", "header": "Others: ", "separator": "Me: "},
+    first="{{ worker }} [1]: A sentence.\n",
+    redundancy=RedundancyCheck(every=10, question="New? "),
+)
+NEWLINE = byte_tokenizer().encode("\n", add_special_tokens=False)[0]
+STOP = byte_tokenizer().encode(".", add_special_tokens=False)[0]
+BREAKS = SamplingConfig(temperature=1.0, top_p=0.95, logit_bias={NEWLINE: 9.0, STOP: 8.0})
+"""The tiny model writes noise; with these biases many paragraphs end in it."""
+
+CRITIC = Layout(
+    name="critic",
+    everyone=LAYOUTS["combined"].everyone,
+    workers={"Cat": Rule(view=("common", "others", "own"), seen=False, paragraphs_to="notes")},
+)
+
+
+@pytest.fixture(scope="module")
+def model() -> LoadedModel:
+    return tiny_byte_model()
+
+
+def new_team(layout: Layout, **fields: object) -> Team:
+    defaults = {"prompts": PROMPTS, "sampling": BREAKS, "limits": Limits(max_tokens=50), "seed": 5}
+    return Team(names=("Ann", "Ben", "Cat"), layout=layout, **{**defaults, **fields})
+
+
+def replays(engine: Engine, path: Path) -> None:
+    trace = read_trace(path)
+    check_fits(trace, engine.model, engine.tokenizer)
+    rows = list(replay_fed(trace, engine.model, engine.config))
+    assert rows
+    assert all(row.agrees(1e-5) and row.argmax == row.expected for row in rows)
+    steps = list(replay_free(trace, engine.model, engine.tokenizer, engine.config))
+    assert steps == [[]] * len(trace.steps)
+
+
+@pytest.mark.parametrize("layout", [*LAYOUTS.values(), CRITIC], ids=lambda layout: layout.name)
+@pytest.mark.parametrize("visibility", Visibility)
+def test_a_run_replays(
+    model: LoadedModel, tmp_path: Path, layout: Layout, visibility: Visibility
+) -> None:
+    engine = tiny_engine(model, visibility=visibility, max_step_tokens=24)
+    path = tmp_path / "run.json"
+    run = Run(engine, "Count!", new_team(layout), path)
+    for _ in run:
+        pass
+    raw = json.loads(path.read_text())
+    assert (raw["format"], raw["visibility"]) == (2, visibility.value)
+    moves = [e for s in raw["steps"] for e in s.get("events", []) if e["type"] == "paragraph_end"]
+    assert bool(moves) == (layout.name in ("interleaved", "combined", "critic"))
+    assert len(moves) == 0 or any(move["s1"] for move in moves)
+    assert {move["to_block"] for move in moves} <= {"common", "notes"}
+    assert any(None in step["new"] for step in raw["steps"]), "a first text spans steps"
+    assert raw["final"]["text"] == list(run.result.texts.values())
+    replays(tiny_engine(model, max_step_tokens=24), path)
+
+
+def test_every_prefix_of_a_run_is_a_trace(model: LoadedModel, tmp_path: Path) -> None:
+    engine = tiny_engine(model)
+    path = tmp_path / "run.json"
+    seen = []
+    for _ in Run(engine, "Count!", new_team(LAYOUTS["combined"]), path):
+        seen.append(len(read_trace(path).steps))
+    assert sorted(set(seen)) == list(range(max(seen) + 1))
+
+
+def test_leaving_a_run_early_completes_the_trace(model: LoadedModel, tmp_path: Path) -> None:
+    engine = tiny_engine(model)
+    path = tmp_path / "run.json"
+    with Run(engine, "Count!", new_team(LAYOUTS["combined"]), path) as run:
+        for number, _ in enumerate(run):
+            if number == 30:
+                break
+    assert run.result.end_reason == "cancelled"
+    assert json.loads(path.read_text())["final"]["reason"] == "cancelled"
+    assert engine.cache.pages.num_free == engine.cache.pages.num_pages
+    replays(engine, path)
+
+
+def test_a_killed_process_leaves_a_trace(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    code = f"""
+        from hogwild_dist.layout import LAYOUTS
+        from hogwild_dist.run import Run
+        from tests.test_trace import new_team
+        from tests.tiny_engine import tiny_byte_model, tiny_engine
+        for number, _ in enumerate(Run(
+            tiny_engine(tiny_byte_model()), "Count!", new_team(LAYOUTS["combined"]), {str(path)!r}
+        )):
+            print(number, flush=True)
+    """
+    root = Path(__file__).parents[1]
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, cwd=root, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if int(line) >= 40:
+                os.kill(process.pid, signal.SIGKILL)
+                break
+    assert process.returncode == -signal.SIGKILL
+    assert len(read_trace(path).steps) >= 10
+
+
+def test_a_full_disk_keeps_the_steps_so_far(model: LoadedModel, tmp_path: Path) -> None:
+    """A real limit on the file's size stands for the full disk."""
+    path = tmp_path / "run.json"
+    code = f"""
+        import resource, signal
+        from hogwild_dist.errors import TraceError
+        from hogwild_dist.layout import LAYOUTS
+        from hogwild_dist.run import Run
+        from tests.test_trace import new_team
+        from tests.tiny_engine import tiny_byte_model, tiny_engine
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        engine = tiny_engine(tiny_byte_model())
+        run = Run(engine, "Count!", new_team(LAYOUTS["combined"]), {str(path)!r})
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+        try:
+            for _ in run:
+                pass
+        except TraceError as error:
+            print(error)
+    """
+    root = Path(__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, cwd=root, text=True,
+        check=True,
+    )  # fmt: skip
+    steps = len(read_trace(path).steps)
+    assert f"its {steps} steps so far are kept" in done.stdout
+    assert steps > 3
+    assert path.stat().st_size <= 20_000
+
+
+def test_an_unwritable_trace_is_named(model: LoadedModel, tmp_path: Path) -> None:
+    engine = tiny_engine(model)
+    with pytest.raises(TraceError, match="cannot be written: No such file or directory"):
+        Run(engine, "Count!", new_team(LAYOUTS["combined"]), tmp_path / "no" / "run.json")
+    assert not engine.cache.blocks
+
+
+@pytest.fixture
+def recorded(model: LoadedModel, tmp_path: Path) -> tuple[Path, dict]:
+    path = tmp_path / "run.json"
+    limits = Limits(max_tokens=12)
+    for _ in Run(tiny_engine(model), "Count!", new_team(LAYOUTS["combined"], limits=limits), path):
+        pass
+    return path, json.loads(path.read_text())
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (lambda raw: raw.update(format=3), "has format 3; formats 1 and 2"),
+        (lambda raw: raw.pop("layout"), "malformed: no 'layout'"),
+        (lambda raw: raw["steps"][1].pop("input_ids"), "malformed: no 'input_ids'"),
+        (lambda raw: raw["steps"][1]["new"].pop(), "step 1 has 2 new for 3 rows"),
+        (lambda raw: raw["steps"][1].update(active=[0, 1, 7]), "not in the team"),
+        (lambda raw: raw["steps"][1]["input_ids"].__setitem__(0, []), "a row without tokens"),
+        (lambda raw: raw["write_to"].__setitem__(0, "w1"), "is not the end of its view"),
+        (lambda raw: raw.update(visibility="later"), "'later' is not a valid Visibility"),
+        (lambda raw: raw.update(workers=["Ann", "Ann", "Cat"]), "a name of its own"),
+        (
+            lambda raw: raw["steps"][0].update(events=[{"type": "x", "from_block": "zz"}]),
+            "moves a block that does not exist: {'zz'}",
+        ),
+    ],
+)
+def test_malformed_traces_are_named(recorded, spoil, sentence: str) -> None:
+    path, raw = recorded
+    spoil(raw)
+    path.write_text(json.dumps(raw))
+    with pytest.raises(TraceError, match=sentence):
+        read_trace(path)
+
+
+def test_what_is_no_trace_is_named(tmp_path: Path) -> None:
+    with pytest.raises(TraceError, match="cannot be read: No such file"):
+        read_trace(tmp_path / "none.json")
+    path = tmp_path / "x.json"
+    path.write_text("{")
+    with pytest.raises(TraceError, match="is not JSON"):
+        read_trace(path)
+    path.write_text("[]")
+    with pytest.raises(TraceError, match="has format 'list'"):
+        read_trace(path)
+
+
+def test_a_trace_of_another_model_is_refused(model: LoadedModel, recorded) -> None:
+    path, raw = recorded
+    raw["prefill"]["common"]["text"] += "?"
+    path.write_text(json.dumps(raw))
+    with pytest.raises(TraceError, match="'common' in .* do not spell its text"):
+        check_fits(read_trace(path), model, byte_tokenizer())
+    raw["steps"][2]["input_ids"][0] = [9_999]
+    path.write_text(json.dumps(raw))
+    with pytest.raises(TraceError, match="token id 9999 and 'tiny' knows 258"):
+        check_fits(read_trace(path), model, byte_tokenizer())
+
+
+def test_wrong_lengths_and_moves_are_named(model: LoadedModel, recorded) -> None:
+    path, raw = recorded
+    raw["steps"][3]["block_len"]["w1"] += 1
+    path.write_text(json.dumps(raw))
+    with pytest.raises(TraceError, match="After step 3 .* block 'w1' has"):
+        list(replay_fed(read_trace(path), model, EngineConfig(cache_tokens=4_096)))
+    raw["steps"][3].pop("block_len")
+    raw["steps"][3]["events"] = [
+        {"type": "paragraph_end", "worker": 0, "from_block": "w0", "to_block": "common", "moved": 1}
+    ]
+    path.write_text(json.dumps(raw))
+    with pytest.raises(TraceError, match="Step 3 .* moves 1 tokens from 'w0', which has"):
+        list(replay_fed(read_trace(path), model, EngineConfig(cache_tokens=4_096)))
+
+
+def test_a_changed_token_shows_in_both_replays(model: LoadedModel, recorded) -> None:
+    path, raw = recorded
+    raw["steps"][4]["top_logits"][1][0] += 0.5
+    raw["steps"][4]["greedy"][1] += 1
+    raw["steps"][4]["new"][2] += 1
+    path.write_text(json.dumps(raw))
+    trace, config = read_trace(path), EngineConfig(cache_tokens=4_096)
+    bad = [row for row in replay_fed(trace, model, config) if not row.agrees(1e-3)]
+    assert [(row.step, row.worker) for row in bad] == [(4, 1)]
+    assert bad[0].difference == pytest.approx(0.5, abs=1e-3)
+    free = list(replay_free(trace, model, byte_tokenizer(), config))
+    assert [index for index, differences in enumerate(free) if differences] == [4]
+    assert free[4][0].startswith("tokens: ")

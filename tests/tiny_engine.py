@@ -1,0 +1,28 @@
+"""A tiny float64 Llama with a byte tokenizer, ready to run."""
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from hogwild_dist.config import EngineConfig
+from hogwild_dist.engine import Engine
+from hogwild_dist.model import LoadedModel, prepare_model
+from tests.tiny_tokenizer import VOCAB_SIZE, byte_tokenizer
+
+
+def tiny_byte_model() -> LoadedModel:
+    torch.manual_seed(1)
+    config = LlamaConfig(
+        vocab_size=VOCAB_SIZE,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        initializer_range=0.3,
+    )
+    return prepare_model(LlamaForCausalLM(config).double(), name="tiny")
+
+
+def tiny_engine(model: LoadedModel, **fields: object) -> Engine:
+    return Engine(model, byte_tokenizer(), EngineConfig(**{"cache_tokens": 4_096, **fields}))
