@@ -1,7 +1,7 @@
 # The Python environment is $(VENV); PYTHON makes it, and must be 3.11 or newer.
 VENV ?= .venv
 PYTHON ?= python3
-PROBLEM ?= Work out 2n + n^2 for n = 3, 4, 5 and 6, then add the four results.
+PROBLEM ?= Why are trees important for people, and why for animals?
 
 export PROBLEM
 
@@ -19,7 +19,8 @@ help:  ## List the targets
 
 demo: $(VENV)/.installed  ## Let two workers solve PROBLEM with the demo model
 	$(VENV)/bin/hogwild models fetch
-	$(VENV)/bin/hogwild run "$$PROBLEM" --workers 2 --layout combined
+	$(VENV)/bin/hogwild run "$$PROBLEM" --workers 2 --layout combined --max-tokens 90 \
+		--temperature 0.5 --top-p 0.9 --repetition-penalty 1.1 --seed 1
 
 install: $(VENV)/.installed-dev  ## Install the package with its development tools into VENV
 

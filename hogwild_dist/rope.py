@@ -38,14 +38,15 @@ class RotaryTables:
         Args:
             distance: ``[num_tokens]`` integers, negative to turn back.
             layer: index of the layer.
-            dtype: of the result.
+            dtype: of the heads; the result has at least single precision.
 
         Returns:
             Two tensors ``[num_tokens, rotary_dim]`` for `rotate`.
         """
         angle = distance.to(torch.float64)[:, None] * self.inv_freq[self.table_of_layer[layer]]
         cos, sin = angle.cos(), angle.sin()
-        return torch.cat((cos, cos), -1).to(dtype), torch.cat((-sin, sin), -1).to(dtype)
+        wide = torch.promote_types(dtype, torch.float32)
+        return torch.cat((cos, cos), -1).to(wide), torch.cat((-sin, sin), -1).to(wide)
 
     @classmethod
     def from_model(cls, model: Any) -> "RotaryTables":
@@ -100,8 +101,8 @@ def rotate(heads: Tensor, cos: Tensor, signed_sin: Tensor) -> Tensor:
         A new tensor shaped like `heads`.
     """
     rotary_dim = cos.shape[-1]
-    part = heads[..., :rotary_dim]
-    turned = torch.addcmul(part * cos, part.roll(rotary_dim // 2, -1), signed_sin)
+    part = heads[..., :rotary_dim].to(cos.dtype)
+    turned = torch.addcmul(part * cos, part.roll(rotary_dim // 2, -1), signed_sin).to(heads.dtype)
     if rotary_dim == heads.shape[-1]:
         return turned
     return torch.cat((turned, heads[..., rotary_dim:]), -1)

@@ -36,7 +36,10 @@ def test_the_default_team_of_two() -> None:
     assert "Alice" in common
     assert "Bob" in common
     assert spec.paragraph_prefix.replace("{worker}", "Al").replace("{index}", "2") == "**Al [2]:**"
-    assert TOKENIZER.decode(spec.workers[1].first_input) == "**Bob [1]:**"
+    first = [TOKENIZER.decode(worker.first_input) for worker in spec.workers]
+    assert first[0].startswith("**Alice [1]:** ")
+    assert first[1].startswith("**Bob [1]:** ")
+    assert not any(text[-1].isspace() for text in first)
     assert spec.redundancy is not None
 
 

@@ -221,7 +221,7 @@ def test_a_trace_of_another_model_is_refused(model: LoadedModel, recorded) -> No
     path, raw = recorded
     raw["prefill"]["common"]["text"] += "?"
     path.write_text(json.dumps(raw))
-    with pytest.raises(TraceError, match="'common' in .* do not spell its text"):
+    with pytest.raises(TraceError, match=r"'common' in .* do not spell its text"):
         check_fits(read_trace(path), model, byte_tokenizer())
     raw["steps"][2]["input_ids"][0] = [9_999]
     path.write_text(json.dumps(raw))
@@ -233,14 +233,14 @@ def test_wrong_lengths_and_moves_are_named(model: LoadedModel, recorded) -> None
     path, raw = recorded
     raw["steps"][3]["block_len"]["w1"] += 1
     path.write_text(json.dumps(raw))
-    with pytest.raises(TraceError, match="After step 3 .* block 'w1' has"):
+    with pytest.raises(TraceError, match=r"After step 3 .* block 'w1' has"):
         list(replay_fed(read_trace(path), model, EngineConfig(cache_tokens=4_096)))
     raw["steps"][3].pop("block_len")
     raw["steps"][3]["events"] = [
         {"type": "paragraph_end", "worker": 0, "from_block": "w0", "to_block": "common", "moved": 1}
     ]
     path.write_text(json.dumps(raw))
-    with pytest.raises(TraceError, match="Step 3 .* moves 1 tokens from 'w0', which has"):
+    with pytest.raises(TraceError, match=r"Step 3 .* moves 1 tokens from 'w0', which has"):
         list(replay_fed(read_trace(path), model, EngineConfig(cache_tokens=4_096)))
 
 

@@ -1,0 +1,102 @@
+"""The view for a terminal: a screen that is redrawn while the team writes."""
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from deploy.view.base import ViewInfo
+from deploy.view.screen import Screen, colour, per_second
+from deploy.view.state import TeamState
+from deploy.view.text import joined
+from hogwild_dist.events import Event
+
+REDRAWS_PER_SECOND = 12
+
+
+class LiveView:
+    """Draws the workers side by side; at the end prints the whole text and a summary.
+
+    Args:
+        console: a terminal.
+        about: the run.
+        clock: seconds.
+    """
+
+    def __init__(
+        self, console: Console, about: ViewInfo, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._console = console
+        self._about = about
+        self._clock = clock
+        self._state = TeamState.before(about)
+        self._live = Live(
+            console=console, get_renderable=self._screen, refresh_per_second=REDRAWS_PER_SECOND
+        )
+
+    def __enter__(self) -> Self:
+        self._live.start(refresh=True)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._live.stop()
+        self._console.line()
+        print_whole_text(self._console, self._state)
+        self._console.print("", summary(self._state), sep="\n")
+
+    def handle(self, event: Event) -> None:
+        """Take in one event; the next redraw shows it."""
+        self._state = self._state.after(event, self._clock())
+
+    def _screen(self) -> Screen:
+        return Screen(self._about, self._state, self._state.seconds(self._clock()))
+
+
+def print_whole_text(console: Console, state: TeamState) -> None:
+    """Print the history, then what each worker has not finished."""
+    for paragraph in state.history:
+        label = f"{state.workers[paragraph.worker].name} [{paragraph.index}]"
+        _print_labelled(console, label, joined(paragraph.pieces, colour(paragraph.worker)))
+    for index, worker in enumerate(state.workers):
+        _print_labelled(console, worker.name, joined(worker.pieces, colour(index)))
+
+
+def _print_labelled(console: Console, label: str, text: Text) -> None:
+    if text:
+        console.print(Rule(Text(label, "bold"), align="left", style="dim"))
+        console.print(text, overflow="fold")
+
+
+def summary(state: TeamState) -> Table:
+    """Tokens, times and reasons of each worker and of all."""
+    table = Table(box=None, show_footer=True, collapse_padding=True, pad_edge=False)
+    seconds = state.seconds()
+    table.add_column("worker", "all", overflow="fold")
+    for header, footer in (
+        ("tokens", str(state.num_tokens)),
+        ("seconds", f"{seconds:.1f}"),
+        ("tokens/s", per_second(state.num_tokens, seconds)),
+    ):
+        table.add_column(header, footer, justify="right", no_wrap=True)
+    table.add_column("stopped by", Text(state.ended or "cancelled"), overflow="fold")
+    for index, worker in enumerate(state.workers):
+        taken = worker.stopped_at - (state.began or 0.0) if worker.stopped else seconds
+        table.add_row(
+            Text(worker.name, colour(index)),
+            str(worker.num_tokens),
+            f"{taken:.1f}",
+            per_second(worker.num_tokens, taken),
+            Text(worker.stopped or "cancelled"),
+        )
+    return table

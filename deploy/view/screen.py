@@ -1,0 +1,211 @@
+"""One screen of the live view: problem, history, a panel for each worker, status line."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from math import ceil
+
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from deploy.view.base import ViewInfo
+from deploy.view.state import TeamState, WorkerState
+from deploy.view.text import first_lines, harmless, joined, last_cells, last_lines
+
+COLOURS = (
+    "#0c90d2", "#e450a2", "#079f2b", "#c4760c", "#a46bf5", "#089893", "#f24e4d", "#8d8d04",
+    "#4483ff", "#ef4b6f", "#039b74", "#aa8310", "#c65dd7", "#1096aa", "#df640c", "#5c9802",
+)  # fmt: skip
+"""Of the workers: equally bright, so that each can be read on black and on white."""
+
+MIN_WIDTH = 8
+"""Narrowest screen that is laid out."""
+
+MIN_COLUMN = 30
+"""Narrowest column of the workers' grid, as far as the screen allows."""
+
+BORDER = 2
+"""Lines that a panel's border takes."""
+
+SIDES = 4
+"""Characters that a panel's border and padding take."""
+
+QUIET_LINES = 6
+"""Lines that a worker's panel keeps free for its text while there is room."""
+
+ROOMY = 20
+"""Lines from which a screen spends more than one each on problem and status."""
+
+
+def colour(worker: int) -> str:
+    """Colour of a worker."""
+    return COLOURS[worker % len(COLOURS)]
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """Fills at most the console's size; of texts that do not fit it shows the end.
+
+    Attributes:
+        about: what does not change.
+        state: what is drawn.
+        seconds: how long it has taken.
+    """
+
+    about: ViewInfo
+    state: TeamState
+    seconds: float
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width, height = max(MIN_WIDTH, options.max_width), options.size.height
+        roomy = height >= ROOMY
+        problem = Text(" ".join(harmless(self.about.problem).split()), "bold")
+        top = first_lines(console, problem, width, 3 if roomy else 1)
+        bottom = first_lines(console, self._status(), width, 2 if roomy else 1)
+        free = height - len(top.split()) - len(bottom.split())
+        history = self._history(console, width - SIDES, free)
+        grid, used = self._grid(console, width, free, len(history) + BORDER if history else 0)
+        yield top
+        if history and free - used > BORDER:
+            shown = Text("\n").join(history[-(free - used - BORDER) :])
+            yield _panel(shown, width, "finished paragraphs", "dim")
+        yield grid
+        yield bottom
+
+    def _status(self) -> Text:
+        state, about = self.state, self.about
+        parts = [
+            f"step {state.step}",
+            f"{state.num_tokens} tokens",
+            f"{per_second(state.num_tokens, self.seconds)} tokens/s",
+            str(timedelta(seconds=int(self.seconds))),
+            harmless(about.layout),
+            harmless(about.visibility),
+            harmless(about.model),
+        ]
+        if state.ended:
+            parts.insert(0, state.ended)
+        return Text(" · ".join(parts), "dim")
+
+    def _history(self, console: Console, width: int, count: int) -> list[Text]:
+        """The last `count` lines of the finished paragraphs."""
+        lines: list[Text] = []
+        for paragraph in reversed(self.state.history):
+            if len(lines) >= count:
+                break
+            text = joined(paragraph.pieces, colour(paragraph.worker))
+            lines = last_lines(console, text, width, count) + lines
+        return lines[-count:]
+
+    def _grid(
+        self, console: Console, width: int, free: int, wanted_above: int
+    ) -> tuple[RenderableType, int]:
+        """The workers, and how many lines they take.
+
+        Args:
+            console: where it is drawn.
+            width: of the screen.
+            free: lines for history and workers.
+            wanted_above: lines that the history would fill.
+        """
+        workers = self.state.workers
+        widths = column_widths(len(workers), width, len(workers))
+        rows = ceil(len(workers) / len(widths))
+        if rows * (BORDER + 1) > free * 3 // 4:
+            widths = column_widths(len(workers), width, free)
+            rows = ceil(len(workers) / len(widths))
+            lines = [self._line(i, widths[i % len(widths)]) for i in range(len(workers))]
+            return _table(lines, widths), rows
+        most = max(1, max(free // 2, free - wanted_above) // rows - BORDER)
+        texts = [
+            last_lines(console, self._text(i), widths[i % len(widths)] - SIDES, most)
+            for i in range(len(workers))
+        ]
+        count = min(most, max(QUIET_LINES, *map(len, texts)))
+        panels = [
+            self._worker_panel(i, texts[i][-count:], widths[i % len(widths)], count)
+            for i in range(len(workers))
+        ]
+        return _table(panels, widths), rows * (count + BORDER)
+
+    def _text(self, worker: int) -> Text:
+        return joined(self.state.workers[worker].pieces, colour(worker))
+
+    def _worker_panel(
+        self, index: int, lines: Sequence[Text], width: int, count: int
+    ) -> RenderableType:
+        worker = self.state.workers[index]
+        title = f"{worker.name} · {worker.num_tokens}"
+        body = Text("\n").join(lines)
+        style, height = colour(index), count + BORDER
+        return _panel(body, width, title, style, subtitle=worker.stopped, height=height)
+
+    def _line(self, index: int, width: int) -> RenderableType:
+        """A worker in one line, where panels do not fit: the end of its text."""
+        worker = self.state.workers[index]
+        label = Text(f"{_padded_name(worker, self.state.workers)} │ ", colour(index))
+        if worker.stopped:
+            shown = Text(worker.stopped, "italic")
+        else:
+            shown = last_cells(self._text(index), max(1, width - label.cell_len - 1))
+        line = label + shown
+        line.truncate(width - 1)
+        return line
+
+
+def column_widths(workers: int, width: int, most_rows: int) -> list[int]:
+    """Widths of the columns that share a screen's width.
+
+    Args:
+        workers: how many there are.
+        width: of the screen.
+        most_rows: rows that fit; columns get narrower than `MIN_COLUMN` if they must.
+    """
+    columns = max(1, min(workers, width // MIN_COLUMN), ceil(workers / max(1, most_rows)))
+    columns = ceil(workers / ceil(workers / columns))
+    return [width // columns + (place < width % columns) for place in range(columns)]
+
+
+def per_second(count: int, seconds: float) -> str:
+    """A rate in figures."""
+    return f"{count / seconds:.1f}" if seconds > 0 else "–"
+
+
+def _padded_name(worker: WorkerState, workers: Sequence[WorkerState]) -> str:
+    longest = max(Text(other.name).cell_len for other in workers)
+    name = Text(worker.name)
+    return worker.name + " " * (longest - name.cell_len)
+
+
+def _panel(
+    body: Text,
+    width: int,
+    title: str,
+    style: str,
+    *,
+    subtitle: str | None = None,
+    height: int | None = None,
+) -> Panel:
+    body.no_wrap = True
+    return Panel(
+        body,
+        title=Text(title, style),
+        title_align="left",
+        subtitle=None if subtitle is None else Text(subtitle, style),
+        subtitle_align="right",
+        border_style=style,
+        width=width,
+        height=height,
+    )
+
+
+def _table(cells: Sequence[RenderableType], widths: Sequence[int]) -> Table:
+    table = Table.grid()
+    for width in widths:
+        table.add_column(width=width, no_wrap=True)
+    starts = range(0, len(cells), len(widths))
+    for row in (cells[start : start + len(widths)] for start in starts):
+        table.add_row(*row)
+    return table

@@ -1,0 +1,116 @@
+"""What a view knows of a run: immutable, so that a drawing thread never sees half an event."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+from deploy.view.base import ViewInfo
+from deploy.view.text import Piece, harmless
+from hogwild_dist.events import Event, ParagraphEnd, SessionEnd, Text, WorkerStop
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerState:
+    """One worker.
+
+    Attributes:
+        name: harmless.
+        pieces: of the paragraph that it is writing.
+        num_tokens: that it chose.
+        stopped: why it stopped, or None while it goes on.
+        stopped_at: when.
+    """
+
+    name: str
+    pieces: tuple[Piece, ...] = ()
+    num_tokens: int = 0
+    stopped: str | None = None
+    stopped_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """A finished paragraph of a worker."""
+
+    worker: int
+    index: int
+    pieces: tuple[Piece, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TeamState:
+    """All that happened so far. Times are seconds of any one clock.
+
+    Attributes:
+        workers: in team order.
+        history: finished paragraphs in the order in which they ended.
+        step: the newest.
+        began: when the first event came.
+        now: when the newest came.
+        ended: why the session ended, or None while it goes on.
+    """
+
+    workers: tuple[WorkerState, ...]
+    history: tuple[Paragraph, ...] = ()
+    step: int = 0
+    began: float | None = None
+    now: float = 0.0
+    ended: str | None = None
+
+    @classmethod
+    def before(cls, about: ViewInfo) -> Self:
+        """The state before the first event."""
+        return cls(workers=tuple(WorkerState(harmless(name)) for name in about.names))
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that the workers chose."""
+        return sum(worker.num_tokens for worker in self.workers)
+
+    def seconds(self, now: float | None = None) -> float:
+        """How long it has taken at a time, which is the newest event's unless given."""
+        if self.began is None:
+            return 0.0
+        return (self.now if now is None or self.ended else now) - self.began
+
+    def after(self, event: Event, now: float) -> Self:
+        """The state after one more event."""
+        began = now if self.began is None else self.began
+        state = replace(self, step=event.step, began=began, now=now)
+        match event:
+            case Text():
+                return state._with_worker(event.worker, _written(self.workers[event.worker], event))
+            case ParagraphEnd():
+                worker = self.workers[event.worker]
+                done = Paragraph(event.worker, event.index, worker.pieces)
+                state = replace(state, history=(*self.history, done))
+                return state._with_worker(event.worker, replace(worker, pieces=()))
+            case WorkerStop():
+                worker = self.workers[event.worker]
+                stopped = replace(worker, stopped=in_words(event.reason), stopped_at=now)
+                return state._with_worker(event.worker, stopped)
+            case SessionEnd():
+                return replace(state, ended=in_words(event.reason))
+        return state
+
+    def _with_worker(self, index: int, worker: WorkerState) -> Self:
+        workers = (*self.workers[:index], worker, *self.workers[index + 1 :])
+        return replace(self, workers=workers)
+
+
+def in_words(reason: str) -> str:
+    """A reason as people write it."""
+    return harmless(reason).replace("_", " ")
+
+
+def _written(worker: WorkerState, event: Text) -> WorkerState:
+    chosen = len(event.token_ids) if event.chosen else 0
+    pieces = _longer(worker.pieces, Piece(harmless(event.text), event.chosen))
+    return replace(worker, pieces=pieces, num_tokens=worker.num_tokens + chosen)
+
+
+def _longer(pieces: Sequence[Piece], new: Piece) -> tuple[Piece, ...]:
+    """Pieces with one more, joined to the last where both have one origin."""
+    if pieces and pieces[-1].chosen == new.chosen:
+        return (*pieces[:-1], Piece(pieces[-1].text + new.text, new.chosen))
+    return (*pieces, new)

@@ -1,0 +1,204 @@
+import io
+import json
+import runpy
+import subprocess
+import sys
+from collections.abc import Iterable
+from itertools import count
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from deploy.view import JsonView, LiveView, PlainView, ViewKind, make_view
+from deploy.view.text import harmless
+from hogwild_dist.events import Event, SessionEnd
+from tests.deploy.view_events import info, paragraph_end, short_run, stop, text
+
+ROOT = Path(__file__).parents[2]
+SHOW_CURSOR = "\x1b[?25h"
+HOSTILE = "[bold]x[/bold] [/y] :smile: \x1b[2J\x1b]0;title\x07 \x9b2J a\u202eb\r\n\tend"
+
+
+def printed(view_class: type[PlainView | LiveView], events: Iterable[Event], **console: int) -> str:
+    """All that a view prints; each event comes half a second after the one before."""
+    out = io.StringIO()
+    ticks = count()
+    with view_class(Console(file=out, **console), info(), lambda: next(ticks) / 2) as view:
+        for event in events:
+            view.handle(event)
+    return out.getvalue()
+
+
+def terminal(out: io.StringIO) -> Console:
+    return Console(
+        file=out, force_terminal=True, color_system=None, width=80, height=24, _environ={}
+    )
+
+
+@pytest.mark.parametrize("view", [PlainView, LiveView])
+def test_markup_and_control_characters_are_shown_harmlessly(view: type[PlainView | LiveView]):
+    out = printed(view, [text(0, HOSTILE), stop(0, "[red]why[/red]")], width=100, height=30)
+    assert "[bold]x[/bold] [/y] :smile: ␛[2J␛]0;title␇ \N{REPLACEMENT CHARACTER}2J" in out
+    assert "[red]why[/red]" in out
+    assert not set(out) & set("\x1b\x07\x9b\u202e\r\t")
+
+
+def test_a_lone_surrogate_can_be_printed():
+    assert harmless("a\udc80b") == "a?b"
+
+
+def test_the_live_view_ends_with_all_text_and_a_summary():
+    long_ago = [text(0, f"Paragraph one.{' filler' * 2000}\n\n"), paragraph_end(0)]
+    events = [*long_ago, *short_run(), stop(0), stop(1), SessionEnd(step=9, reason="all_stopped")]
+    out = printed(LiveView, events, width=80, height=24)
+    whole = out[out.index("all stopped · step 9") :]
+    for words in ("Alice [1]", "Paragraph one.", "Six times seven is 42.", "I will check that"):
+        assert words in whole
+    assert whole.count("filler") == 2000
+    table = [line.split() for line in whole.splitlines()[-3:]]
+    assert table == [
+        ["Alice", "3", "5.0", "0.6", "max", "tokens"],
+        ["Bob", "2", "5.5", "0.4", "max", "tokens"],
+        ["all", "5", "6.0", "0.8", "all", "stopped"],
+    ]
+
+
+def interrupt(view: PlainView | LiveView) -> None:
+    """Leave a view as Ctrl-C does."""
+    with view:
+        for event in short_run():
+            view.handle(event)
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_leaves_the_terminal_sane_and_keeps_the_text():
+    out = io.StringIO()
+    with pytest.raises(KeyboardInterrupt):
+        interrupt(LiveView(terminal(out), info()))
+    screen_end = out.getvalue().rindex(SHOW_CURSOR)
+    whole = out.getvalue()[screen_end:]
+    assert "Six times seven is 42." in whole
+    assert "**Bob [1]:** I will check that" in whole
+    assert "cancelled" in whole
+
+
+def test_ctrl_c_prints_unfinished_plain_lines():
+    out = io.StringIO()
+    with pytest.raises(KeyboardInterrupt):
+        interrupt(PlainView(Console(file=out, width=80), info()))
+    assert "Bob   | **Bob [1]:** I will check that\n" in out.getvalue()
+
+
+def test_plain_lines_are_complete_and_of_one_worker():
+    events = [*short_run(), stop(0), stop(1), SessionEnd(step=9, reason="all_stopped")]
+    assert printed(PlainView, events, width=20).splitlines() == [
+        "Alice | **Alice [1]:** Six times seven is 42.",
+        "Alice | **Alice [2]:**",
+        "Bob   | **Bob [1]:** I will check that",
+        "4 tokens in 5.0 s, 0.8 tokens/s, all stopped: Alice 2 (max tokens), Bob 2 (max tokens)",
+    ]
+
+
+def test_plain_lines_appear_as_soon_as_they_are_complete():
+    out = io.StringIO()
+    with PlainView(Console(file=out), info()) as view:
+        view.handle(text(0, "one\ntw"))
+        assert out.getvalue() == "Alice | one\n"
+        view.handle(text(1, "other\n\n"))
+        view.handle(text(0, "o."))
+        view.handle(paragraph_end(0))
+        assert out.getvalue() == "Alice | one\nBob   | other\nAlice | two.\n"
+
+
+def test_json_lines_are_the_events():
+    out = io.StringIO()
+    events = [*short_run(), text(0, HOSTILE + "\u2028日本"), stop(0)]
+    with JsonView(Console(file=out, width=20)) as view:
+        for event in events:
+            view.handle(event)
+    lines = out.getvalue().splitlines()
+    expected = [json.loads(json.dumps(event.to_json())) for event in events]
+    assert [json.loads(line) for line in lines] == expected
+    assert "日本" in lines[-2]
+    assert "\x9b" not in out.getvalue()
+
+
+class TerminalStream(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stream", "environment", "expected"),
+    [
+        (TerminalStream(), {}, LiveView),
+        (TerminalStream(), {"TERM": "dumb"}, PlainView),
+        (io.StringIO(), {}, PlainView),
+        (io.StringIO(), {"FORCE_COLOR": "1"}, PlainView),
+    ],
+)
+def test_the_view_fits_the_stream(
+    stream: io.StringIO, environment: dict[str, str], expected: type[object]
+):
+    console = Console(file=stream, _environ=environment)
+    assert isinstance(make_view(info(), console=console), expected)
+
+
+def test_a_view_can_be_chosen():
+    chosen = {kind: type(make_view(info(), kind, Console(file=io.StringIO()))) for kind in ViewKind}
+    assert chosen == {
+        ViewKind.LIVE: LiveView,
+        ViewKind.PLAIN: PlainView,
+        ViewKind.JSON: JsonView,
+    }
+
+
+WRITER = """
+from deploy.view import ViewInfo, ViewKind, make_view
+from hogwild_dist.events import Text
+about = ViewInfo(problem="p", names=("Alice",), model="m", layout="l", visibility="v")
+with make_view(about, ViewKind("{kind}")) as view:
+    while True:
+        view.handle(Text(step=0, worker=0, name="Alice", token_ids=(7,), text="word\\n"))
+"""
+
+
+@pytest.mark.parametrize("kind", ["plain", "json"])
+def test_a_reader_that_goes_away_ends_the_program_quietly(kind: str):
+    command = [sys.executable, "-c", WRITER.format(kind=kind)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    ) as writer:
+        assert writer.stdout is not None
+        assert writer.stderr is not None
+        assert "word" in writer.stdout.readline()
+        writer.stdout.close()
+        assert writer.stderr.read() == ""
+    assert writer.returncode == 1
+
+
+def test_the_picture_shows_the_screen_at_an_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    out = io.StringIO()
+    with JsonView(Console(file=out)) as view:
+        for event in short_run():
+            view.handle(event)
+    recorded, picture = tmp_path / "events.jsonl", tmp_path / "screen.svg"
+    recorded.write_text(out.getvalue(), encoding="utf-8")
+    options = {
+        "--at": "4",
+        "--problem": "How much?",
+        "--model": "m",
+        "--layout": "combined",
+        "--visibility": "same-step",
+        "--seconds": "2",
+        "--width": "80",
+    }
+    given = [word for option in options.items() for word in option]
+    monkeypatch.setattr(sys, "argv", ["live_view_svg", str(recorded), str(picture), *given])
+    runpy.run_path(str(ROOT / "docs/tools/live_view_svg.py"), run_name="__main__")
+    drawn = picture.read_text(encoding="utf-8").replace("&#160;", " ")
+    assert drawn.startswith("<svg")
+    assert "Six times seven" in drawn
+    assert "I will che" in drawn
+    assert "is 42." not in drawn
