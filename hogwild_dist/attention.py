@@ -30,15 +30,63 @@ Backend = Callable[[Tensor, Tensor, Tensor, Tensor | None, float], tuple[Tensor,
 ``(out [H, M, D], lse [H, M] in float32 or wider)``. A row that sees nothing weighs nothing."""
 
 
+SPLIT_KEYS = 1_024
+"""Keys that make it worth giving a part of a long block to another thread."""
+
+TASKS_PER_THREAD = 4
+"""Parts of a kernel call a thread, so that all end at about the same time."""
+
+
 def attend_cpu(
     q: Tensor, k: Tensor, v: Tensor, hidden: Tensor | None, scale: float
 ) -> tuple[Tensor, Tensor]:
-    """Torch's blocked CPU kernel, which also returns the log-sum-exp."""
-    mask = None if hidden is None else _additive(hidden, q.dtype)[None, None]
-    out, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-        q[None], k[None], v[None], 0.0, False, attn_mask=mask, scale=scale
+    """Torch's blocked CPU kernel, which also returns the log-sum-exp.
+
+    The kernel shares its work among threads by heads, which are few: the keys of a long block are
+    cut into parts that act as more heads.
+    """
+    num_heads, num_keys = k.shape[:2]
+    wanted = -(-TASKS_PER_THREAD * torch.get_num_threads() // num_heads)
+    num_parts = min(wanted, num_keys // SPLIT_KEYS)
+    if num_parts < 2 or hidden is not None:
+        return _kernel(q, k, v, hidden, scale)
+    size = num_keys // num_parts
+    end = num_parts * size
+    shape = (num_heads, num_parts, size, -1)
+    out, lse = _flash(
+        q[:, None].expand(-1, num_parts, -1, -1),
+        k[:, :end].view(shape),
+        v[:, :end].view(shape),
+        None,
+        scale,
     )
+    if end < num_keys:
+        out_rest, lse_rest = _kernel(q, k[:, end:], v[:, end:], None, scale)
+        out = torch.cat((out, out_rest[:, None]), 1)
+        lse = torch.cat((lse, lse_rest[:, None]), 1)
+    total = lse.logsumexp(1)
+    weight = (lse - total[:, None]).exp_().unsqueeze(-1)
+    merged: Tensor = (out * weight).sum(1)
+    return merged.to(q.dtype), total
+
+
+def _kernel(
+    q: Tensor, k: Tensor, v: Tensor, hidden: Tensor | None, scale: float
+) -> tuple[Tensor, Tensor]:
+    """One kernel call over whole heads."""
+    mask = None if hidden is None else _additive(hidden, q.dtype)[None, None]
+    out, lse = _flash(q[None], k[None], v[None], mask, scale)
     return out[0], lse[0]
+
+
+def _flash(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float
+) -> tuple[Tensor, Tensor]:
+    """Torch's private operator; all tensors are ``[batch, heads, rows, D]``."""
+    out, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+        q, k, v, 0.0, False, attn_mask=mask, scale=scale
+    )
+    return out, lse
 
 
 def attend_matmul(
@@ -130,7 +178,7 @@ def attend_view(
         lses.append(lse)
     out_HEGD = torch.cat(outs, 1).view(num_kv_heads, -1, num_groups, values.shape[-1])
     lse_HEG = torch.cat(lses, 1).view(num_kv_heads, -1, num_groups)
-    return _merge(out_HEGD, lse_HEG, plan).permute(1, 0, 2, 3).flatten(1, 2)
+    return _merge(out_HEGD, lse_HEG, plan).permute(1, 0, 2, 3).flatten(1, 2).contiguous()
 
 
 def _merge(out_HEGD: Tensor, lse_HEG: Tensor, plan: AttentionPlan) -> Tensor:
@@ -155,7 +203,7 @@ def hogwild_attention(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    attention_mask: None,  # noqa: ARG001 (transformers passes it by position)
+    attention_mask: Tensor | None,
     *,
     scaling: float,
     hogwild: StepContext,
@@ -169,7 +217,7 @@ def hogwild_attention(
         query: ``[1, H * G, N, D]``, rotated at block-local positions.
         key: ``[1, H, N, D]``, rotated likewise.
         value: ``[1, H, N, D]``.
-        attention_mask: always None; who sees what is in the plan.
+        attention_mask: None, for who sees what is in the plan.
         scaling: of the scores.
         hogwild: the step's context.
         sliding_window: in tokens of the worker's view, or None.
@@ -178,8 +226,9 @@ def hogwild_attention(
     Raises:
         ModelError: the model wants scores that a merge of blocks would not honour.
     """
-    for name in ("softcap", "s_aux"):
-        if kwargs.get(name) is not None:
+    asked = {**kwargs, "attention_mask": attention_mask}
+    for name in ("attention_mask", "softcap", "s_aux"):
+        if asked.get(name) is not None:
             raise ModelError(
                 f"This model's attention uses {name!r}, which hogwild-dist does not support; "
                 "choose a model without it."

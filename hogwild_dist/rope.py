@@ -55,8 +55,10 @@ class RotaryTables:
         Raises:
             ModelError: the model has no rotary positions, or of a kind that cannot be turned.
         """
-        decoder = model.get_decoder() if hasattr(model, "get_decoder") else model
-        config, rotary = decoder.config, getattr(decoder, "rotary_emb", None)
+        # A few networks call their output layer the decoder.
+        decoder = model.get_decoder()
+        owner = decoder if hasattr(decoder, "rotary_emb") else model.base_model
+        config, rotary = model.config.get_text_config(), getattr(owner, "rotary_emb", None)
         name = config.model_type
         num_layers = config.num_hidden_layers
         if rotary is None:

@@ -9,7 +9,7 @@ from hogwild_dist.attention import Backend, StepContext, pick_backend
 from hogwild_dist.batch import Batch, Row, build_batch, undo_batch
 from hogwild_dist.cache import Block, KVCache
 from hogwild_dist.exchange.base import Exchange
-from hogwild_dist.model import LoadedModel
+from hogwild_dist.network import LoadedModel
 
 
 class ModelRunner:

@@ -95,6 +95,17 @@ def test_backends_agree(dtype: torch.dtype) -> None:
         )
 
 
+@pytest.mark.parametrize("num_keys", [2_048, 3_333, 5_000])
+def test_long_blocks_in_parts_agree_with_the_whole(num_keys: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    slab = torch.randn(2, 2, 6_000, 16, generator=generator, dtype=torch.float64)
+    k, v = slab[0, :, 500 : 500 + num_keys], slab[1, :, 500 : 500 + num_keys]
+    q = torch.randn(2, 6, 16, generator=generator, dtype=torch.float64)
+    (out, lse), (other_out, other_lse) = (f(q, k, v, None, 0.25) for f in BACKENDS)
+    assert torch.allclose(out, other_out, atol=1e-12)
+    assert torch.allclose(lse, other_lse, atol=1e-12)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
 def test_a_row_that_sees_nothing_weighs_nothing(backend: Backend, dtype: torch.dtype) -> None:

@@ -1,0 +1,61 @@
+"""The `hogwild` command."""
+
+import sys
+
+import typer
+from transformers.utils import logging as transformers_logging
+
+from deploy import models
+from deploy.check import check_command
+from deploy.replay import replay_command
+from deploy.run import run_command
+from hogwild_dist.errors import HogwildError
+
+HELP = """Several instances of one language model think together.
+
+Each worker writes its own text and reads the others' words while they are being written, through
+one shared key-value cache.
+
+    hogwild run "Name three fruits and three animals."       two workers, live view
+
+    hogwild run "..." --worker Ann --worker Ben --layout interleaved
+
+    hogwild run "..." --workers 4 --json | jq .text          one event a line
+
+    hogwild run "..." --trace run.json                       record every step
+
+    hogwild replay run.json                                  compare a recording with the engine
+
+    hogwild check Qwen/Qwen3-0.6B                            can this model share its cache?
+
+    hogwild models                                           what is in the model cache
+"""
+
+app = typer.Typer(
+    help=HELP,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("run")(run_command)
+app.command("replay")(replay_command)
+app.command("check")(check_command)
+app.add_typer(models.app, name="models")
+
+
+def main() -> None:
+    """Run the command line: errors are one sentence on standard error and exit code 2."""
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    try:
+        app()
+    except HogwildError as error:
+        print(f"hogwild: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

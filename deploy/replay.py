@@ -1,0 +1,101 @@
+"""`hogwild replay`: compare a recording with the engine."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from deploy.models import fetch_with_progress
+from deploy.run import set_threads
+from hogwild_dist.config import EngineConfig
+from hogwild_dist.errors import ConfigError, TraceError
+from hogwild_dist.hub import DEMO_MODEL
+from hogwild_dist.model import LoadedModel, load_model, load_tokenizer
+from hogwild_dist.replay import RowComparison, check_fits, replay_fed, replay_free
+from hogwild_dist.trace_format import Trace, read_trace
+
+DIFFERS = 1
+"""Exit code where the engine and the recording differ."""
+
+
+def replay_command(
+    trace: Annotated[Path, typer.Argument(help="A recording of --trace.")],
+    model: Annotated[str, typer.Option(help="The model that it was made with.")] = DEMO_MODEL,
+    free: Annotated[
+        bool, typer.Option("--free", help="Let the engine choose; compare tokens and events.")
+    ] = False,
+    logits: Annotated[
+        Path | None, typer.Option(help="Write each row's logits to this JSON file.")
+    ] = None,
+    tolerance: Annotated[float, typer.Option(help="Largest difference of a logit.")] = 1e-3,
+    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16, ...")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    cache_tokens: Annotated[int, typer.Option(help="Tokens that the KV cache holds.")] = 65_536,
+) -> None:
+    """Replay TRACE and compare: exit code 0 if it agrees, 1 if it differs.
+
+    By default the recorded tokens are fed and the logits compared. A greedy token may differ only
+    where the recorded margin is under twice the tolerance.
+    """
+    if free and logits is not None:
+        raise ConfigError("--logits compares fed tokens; leave out --free.")
+    recorded = read_trace(trace)
+    config = EngineConfig(cache_tokens=cache_tokens)
+    set_threads(threads)
+    path = fetch_with_progress(model)
+    loaded = load_model(path, name=model, device=device, dtype=dtype)
+    tokenizer = load_tokenizer(path)
+    check_fits(recorded, loaded, tokenizer)
+    if free:
+        agrees = _show_free(recorded, replay_free(recorded, loaded, tokenizer, config))
+    else:
+        agrees = _show_fed(recorded, loaded, config, tolerance, logits)
+    raise typer.Exit(0 if agrees else DIFFERS)
+
+
+def _show_fed(
+    trace: Trace, model: LoadedModel, config: EngineConfig, tolerance: float, out: Path | None
+) -> bool:
+    rows = []
+    for row in replay_fed(trace, model, config):
+        rows.append(row)
+        name = trace.spec.workers[row.worker].name
+        token = "same token" if row.argmax == row.expected else f"token {row.argmax}, recorded "
+        token += "" if row.argmax == row.expected else f"{row.expected} (margin {row.margin:g})"
+        verdict = "ok" if row.agrees(tolerance) else "DIFFERS"
+        print(f"step {row.step:4d}  {name:12s} difference {row.difference:.2e}  {token}  {verdict}")
+    worst = max((row.difference for row in rows), default=0.0)
+    bad = sum(not row.agrees(tolerance) for row in rows)
+    greedy = sum(row.argmax == row.expected for row in rows)
+    print(
+        f"{len(trace.steps)} steps, {len(rows)} rows: largest difference {worst:.2e} (tolerance "
+        f"{tolerance:g}), {greedy} of {len(rows)} greedy tokens agree, {bad} rows differ"
+    )
+    if out is not None:
+        _write_logits(rows, out)
+    return bad == 0
+
+
+def _show_free(trace: Trace, steps: Any) -> bool:
+    num_bad = 0
+    for index, differences in enumerate(steps):
+        for difference in differences:
+            print(f"step {index:4d}  {difference}")
+        num_bad += bool(differences)
+    print(f"{len(trace.steps)} steps chosen freely: {num_bad} differ from the recording")
+    return num_bad == 0
+
+
+def _write_logits(rows: list[RowComparison], out: Path) -> None:
+    steps: dict[int, list[dict[str, Any]]] = {}
+    for row in rows:
+        steps.setdefault(row.step, []).append(
+            {"worker": row.worker, "logits": list(row.logits), "argmax": row.argmax}
+        )
+    text = json.dumps({"steps": [{"rows": steps[index]} for index in sorted(steps)]})
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise TraceError(f"Logits cannot be written to {str(out)!r}: {error.strerror}.") from error

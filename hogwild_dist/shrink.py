@@ -1,0 +1,95 @@
+"""A small model of random weights of the same class as a large one.
+
+What happens only in long texts (a sliding window that is left behind, positions beyond the
+original context) happens in the small model within a hundred tokens.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM
+
+SHORT_WINDOW = 16
+"""Sliding window of the small model, in tokens."""
+
+SHORT_CONTEXT = 64
+"""Context length that the small model believes it was made for, in tokens."""
+
+_NUM_HEADS = 4
+_SIZES = {
+    "vocab_size": 256,
+    "hidden_size": 64,
+    "intermediate_size": 64,
+    "moe_intermediate_size": 32,
+    "shared_expert_intermediate_size": 32,
+    "num_attention_heads": _NUM_HEADS,
+    "head_dim": 16,
+    "sliding_window": SHORT_WINDOW,
+    "max_position_embeddings": SHORT_CONTEXT,
+    "pad_token_id": 0,
+    "bos_token_id": 0,
+    "eos_token_id": 0,
+}
+
+
+def shrink_config(config: Any) -> Any:
+    """The same kind of text model with small sizes, a short window and a short context.
+
+    Rotary scaling, the share of a head that rotates, norms and experts stay. Every kind of layer
+    stays with at most two layers.
+
+    Args:
+        config: of a transformers decoder with rotary positions.
+
+    Returns:
+        A new configuration of the class of `config`'s text part.
+    """
+    text = config.get_text_config()
+    fields: dict[str, Any] = text.to_dict()
+    layers = _chosen_layers(fields.get("layer_types"))
+    for name, value in fields.items():
+        if isinstance(value, list) and len(value) == text.num_hidden_layers:
+            fields[name] = [value[layer] for layer in layers]
+    fields |= {name: size for name, size in _SIZES.items() if fields.get(name) is not None}
+    fields["num_hidden_layers"] = len(layers)
+    if fields.get("num_key_value_heads") is not None:
+        group = text.num_attention_heads // text.num_key_value_heads
+        fields["num_key_value_heads"] = max(1, _NUM_HEADS // group)
+    fields["rope_parameters"] = _short_context(fields["rope_parameters"])
+    fields.pop("quantization_config", None)
+    return type(text).from_dict(fields)
+
+
+def random_network(config: Any, *, dtype: torch.dtype, device: torch.device) -> Any:
+    """A network in which attention matters: each matrix keeps the size of what it multiplies.
+
+    (The usual small random weights leave all attention scores near zero, and faults unseen.)
+    """
+    auto_model: Any = AutoModelForCausalLM
+    network = auto_model.from_config(config, dtype=dtype)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in network.parameters():
+            if weight.dim() > 1:
+                drawn = torch.randn(weight.shape, generator=generator)
+                weight.copy_(drawn / weight.shape[-1] ** 0.5)
+    return network.to(device)
+
+
+def _chosen_layers(layer_types: Sequence[str] | None) -> list[int]:
+    """Indices of the first two layers of each kind."""
+    if not layer_types:
+        return [0, 1]
+    return [index for index, kind in enumerate(layer_types) if layer_types[:index].count(kind) < 2]
+
+
+def _short_context(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Rope parameters, flat or one mapping a layer type, whose original context is short."""
+    short = dict(parameters)
+    for name, value in parameters.items():
+        if isinstance(value, Mapping):
+            short[name] = _short_context(value)
+        elif name == "original_max_position_embeddings":
+            short[name] = SHORT_CONTEXT // 2
+    return short

@@ -1,0 +1,177 @@
+"""The `hogwild` command as its user calls it, on a tiny model."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from deploy.cli import main
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Done:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def hogwild(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Call the command in this process."""
+
+    def call(*arguments: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["hogwild", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_info:
+            main()
+        out, err = capsys.readouterr()
+        return Done(int(exit_info.value.code or 0), out, err)
+
+    return call
+
+
+def test_help_teaches_the_tool(hogwild) -> None:
+    done = hogwild("--help")
+    assert done.code == 0
+    for word in ("run", "replay", "check", "models", "--trace", "--workers 4 --json"):
+        assert word in done.out
+    assert "--visibility" in hogwild("run", "--help").out
+
+
+def test_a_piped_run_prints_labelled_lines(hogwild, tiny_dir: Path) -> None:
+    done = hogwild("run", "Count!", "--model", tiny_dir, "--max-tokens", 8)
+    assert done.code == 0
+    assert "Alice" in done.out
+    assert "Bob" in done.out
+    assert "\x1b[" not in done.out
+
+
+def test_json_is_one_event_a_line(hogwild, tiny_dir: Path) -> None:
+    done = hogwild(
+        "run", "Count!", "--model", tiny_dir, "--max-tokens", 5, "--json",
+        "--worker", "Ann", "--worker", "Ben", "--worker", "Cat", "--layout", "contiguous",
+    )  # fmt: skip
+    events = [json.loads(line) for line in done.out.splitlines()]
+    texts = [e for e in events if e["type"] == "text" and e["chosen"]]
+    assert {e["name"] for e in texts} == {"Ann", "Ben", "Cat"}
+    assert len(texts) == 15
+    assert set(texts[0]) == {"type", "step", "worker", "name", "token_ids", "text", "chosen"}
+    assert events[-1] == {"type": "session_end", "step": 5, "reason": "all_stopped"}
+
+
+def test_the_problem_can_come_from_standard_input(
+    hogwild, tiny_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "problem.txt"
+    path.write_text("Count to three.")
+    trace = tmp_path / "t.json"
+    with path.open() as file:
+        monkeypatch.setattr(sys, "stdin", file)
+        done = hogwild("run", "-", "--model", tiny_dir, "--max-tokens", 2, "--trace", trace)
+    assert done.code == 0
+    assert "Count to three." in json.loads(trace.read_text())["prefill"]["common"]["text"]
+
+
+@pytest.mark.parametrize("layout", ["combined", ROOT / "docs" / "examples" / "critic.toml"])
+def test_a_recorded_run_replays(hogwild, tiny_dir: Path, tmp_path: Path, layout: object) -> None:
+    trace, logits = tmp_path / "run.json", tmp_path / "logits.json"
+    done = hogwild(
+        "run", "Count!", "--model", tiny_dir, "--layout", layout, "--max-tokens", 30,
+        "--worker", "Ann", "--worker", "Critic", "--temperature", 0.8, "--seed", 4,
+        "--trace", trace, "--json",
+    )  # fmt: skip
+    assert done.code == 0
+    done = hogwild("replay", trace, "--model", tiny_dir, "--logits", logits)
+    assert done.code == 0, done.out
+    assert "0 rows differ" in done.out
+    steps, written = (json.loads(path.read_text())["steps"] for path in (trace, logits))
+    assert [[row["worker"] for row in step["rows"]] for step in written] == [[0, 1]] * len(steps)
+    assert written[3]["rows"][1]["logits"] == pytest.approx(steps[3]["top_logits"][1], abs=1e-4)
+    assert hogwild("replay", trace, "--model", tiny_dir, "--free").code == 0
+
+
+def test_a_replay_that_differs_exits_with_1(hogwild, tiny_dir: Path, tmp_path: Path) -> None:
+    trace = tmp_path / "run.json"
+    hogwild("run", "x", "--model", tiny_dir, "--max-tokens", 4, "--trace", trace)
+    raw = json.loads(trace.read_text())
+    raw["steps"][2]["top_logits"][1][3] += 0.1
+    raw["steps"][3]["new"][0] += 1
+    trace.write_text(json.dumps(raw))
+    done = hogwild("replay", trace, "--model", tiny_dir)
+    assert done.code == 1
+    assert [line.split()[1] for line in done.out.splitlines() if "DIFFERS" in line] == ["2"]
+    done = hogwild("replay", trace, "--model", tiny_dir, "--free")
+    assert done.code == 1
+    assert "step    3  tokens: " in done.out
+
+
+BAD = [
+    (["run", "x", "--model", "no-such-model"], "There is no model 'no-such-model'"),
+    (["run", "x", "--model", "{gpt2}"], "learned positions"),
+    (["run", "x", "--layout", "ring"], "Unknown layout 'ring'"),
+    (["run", "", "--model", "{tiny}"], "The problem is empty"),
+    (["run", "x", "--workers", "0"], "0 workers were asked for"),
+    (["run", "x", "--workers", "17"], "17 workers were asked for"),
+    (["run", "x", "--worker", "A", "--worker", "A"], "Two workers are called 'A'"),
+    (["run", "x", "--worker", "A", "--workers", "2"], "leave one of them out"),
+    (["run", "x" * 5000, "--model", "{tiny}"], "the context of"),
+    (["run", "x" * 300, "--model", "{tiny}", "--cache-tokens", "200"], "the KV cache holds 200"),
+    (["run", "x", "--temperature", "-1"], "temperature is -1.0"),
+    (["run", "x", "--max-tokens", "0"], "max_tokens is 0"),
+    (["run", "x", "--threads", "0"], "threads is 0"),
+    (["run", "x", "--model", "{tiny}", "--dtype", "int4"], "Unknown dtype 'int4'"),
+    (["run", "x", "--model", "{tiny}", "--device", "toaster"], "Unknown device 'toaster'"),
+    (["run", "x", "--prompts", "none.toml"], "Prompts file 'none.toml' cannot be used"),
+    (["run", "x", "--model", "{tiny}", "--trace", "no/dir/t.json"], "cannot be written"),
+    (["run", "x", "--visibility", "later"], "later"),
+    (["replay", "none.json"], "Trace 'none.json' cannot be read"),
+    (["replay", "{golden}", "--model", "{tiny}"], "knows 258 tokens"),
+    (["replay", "{golden}", "--free", "--logits", "x.json"], "leave out --free"),
+    (["check", "{gpt2}"], "learned positions"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), BAD, ids=lambda value: str(value)[:60])
+def test_bad_input_is_one_sentence_and_exit_code_2(
+    hogwild, tiny_dir: Path, gpt2_dir: Path, arguments: list[str], sentence: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    golden = ROOT / "tests" / "data" / "golden" / "a_contiguous_2w.json"
+    filled = [a.format(tiny=tiny_dir, gpt2=gpt2_dir, golden=golden) for a in arguments]
+    done = hogwild(*filled)
+    assert done.code == 2
+    assert sentence in done.err
+    assert "Traceback" not in done.err
+    assert done.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_keeps_the_text_and_the_trace(tiny_dir: Path, tmp_path: Path) -> None:
+    trace = tmp_path / "run.json"
+    command = [
+        sys.executable, "-m", "deploy.cli", "run", "Count!", "--model", str(tiny_dir),
+        "--max-tokens", "100000", "--layout", "independent", "--json", "--trace", str(trace),
+        "--device", "cpu",
+    ]  # fmt: skip
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        lines = [process.stdout.readline() for _ in range(60)]
+        os.kill(process.pid, signal.SIGINT)
+        rest, err = process.stdout.read(), process.stderr.read()
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    events = [json.loads(line) for line in [*lines, *rest.splitlines()]]
+    raw = json.loads(trace.read_text())
+    assert raw["final"]["reason"] == "cancelled"
+    shown = sum(e["type"] == "text" and e["chosen"] and e["worker"] == 0 for e in events)
+    assert abs(len(raw["steps"]) - shown) <= 1
