@@ -1,5 +1,6 @@
 """The sharing works on the real model: a word that only Alice has reaches Bob, if he may see it."""
 
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -7,19 +8,16 @@ import pytest
 from hogwild_dist.batch import Row
 from hogwild_dist.config import EngineConfig
 from hogwild_dist.engine import Engine
-from hogwild_dist.layout import LAYOUTS
 from hogwild_dist.model import load_model, load_tokenizer
-from hogwild_dist.spec import SessionSpec, WorkerSpec
 
 pytestmark = pytest.mark.demo_model
 
+EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "code_word.py"
+module = importlib.util.spec_from_file_location("code_word", EXAMPLE)
+example = importlib.util.module_from_spec(module)
+module.loader.exec_module(example)
+
 WORDS = ["zorbafin", "blimpotar", "Velmoran"]
-COMMON = (
-    "<|im_start|>user\nAlice and Bob work together and read each other's notes. Alice holds the "
-    "code word.<|im_end|>\n<|im_start|>assistant\n"
-)
-ALICE = "Alice's note: The code word is {word}. Remember that the code word is {word}.\n\n"
-BOB = "Bob's note: I read Alice's note. The code word is"
 
 
 @pytest.fixture(scope="module")
@@ -32,32 +30,12 @@ def encode(engine: Engine, text: str) -> tuple[int, ...]:
     return tuple(engine.tokenizer.encode(text, add_special_tokens=False))
 
 
-def bob_writes(engine: Engine, layout_name: str, word: str) -> str:
-    """What Bob writes after "The code word is" while Alice's note is fed in the same step."""
-    layout = LAYOUTS[layout_name]
-    texts = {"common": COMMON, "header": "\n\n", "separator": "\n\n"}
-    names = ("Alice", "Bob")
-    first = {"Alice": ALICE.format(word=word), "Bob": BOB}
-    spec = SessionSpec(
-        workers=tuple(
-            WorkerSpec(name=n, view=view, first_input=encode(engine, first[n]), max_tokens=8)
-            for n, view in zip(names, layout.views(names), strict=True)
-        ),
-        shared={name: encode(engine, texts[name]) for name in layout.shared_blocks(names)},
-    )
-    session = engine.start(spec)
-    session.opening()
-    while not session.end_reason:
-        engine.step([session])
-    text = session.workers[1].text.removeprefix(BOB)
-    session.free()
-    return text
-
-
 @pytest.mark.parametrize("word", WORDS)
 @pytest.mark.parametrize("layout", ["contiguous", "combined"])
 def test_bob_reads_what_alice_writes(engine: Engine, layout: str, word: str) -> None:
-    assert bob_writes(engine, layout, word).startswith(f" {word}")
+    text, probability = example.bob_writes(engine, layout, word)
+    assert text.startswith(f" {word}")
+    assert probability > 0.1
 
 
 @pytest.mark.parametrize("word", WORDS)
@@ -65,7 +43,9 @@ def test_bob_reads_what_alice_writes(engine: Engine, layout: str, word: str) -> 
 def test_bob_cannot_know_the_word_where_layouts_keep_them_apart(
     engine: Engine, layout: str, word: str
 ) -> None:
-    assert word[:4] not in bob_writes(engine, layout, word)
+    text, probability = example.bob_writes(engine, layout, word)
+    assert word[:4] not in text
+    assert probability < 1e-3
 
 
 @pytest.mark.parametrize("word", WORDS)
@@ -74,16 +54,16 @@ def test_the_word_arrives_while_bob_is_writing(engine: Engine, word: str, sees: 
     """Alice feeds her note token by token; Bob writes beside her, and is then asked."""
     cache, runner = engine.cache, engine.runner
     blocks = {name: cache.new_block(name) for name in ("common", "separator", "alice", "bob")}
-    runner.encode_alone(blocks["common"], encode(engine, COMMON), 512)
+    runner.encode_alone(blocks["common"], encode(engine, example.COMMON), 512)
     runner.encode_alone(blocks["separator"], encode(engine, "\n\n"), 512)
     alice_view = (blocks["common"], blocks["alice"])
     seen = (blocks["alice"], blocks["separator"]) if sees else ()
     bob_view = (blocks["common"], *seen, blocks["bob"])
     bob_next = encode(engine, "Bob's note: I wait for Alice. My plan is")
-    for token in encode(engine, ALICE.format(word=word)):
+    for token in encode(engine, example.ALICE.format(word=word)):
         logits, _ = runner.forward([Row(alice_view, (token,)), Row(bob_view, bob_next)])
         bob_next = (int(logits[1].argmax()),)
-    bob_next = encode(engine, ".\n\n" + BOB)
+    bob_next = encode(engine, ".\n\n" + example.BOB)
     written = []
     for _ in range(5):
         logits, _ = runner.forward([Row(bob_view, bob_next)])
