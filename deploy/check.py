@@ -16,7 +16,9 @@ def check_command(
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16, ...")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...")] = None,
 ) -> None:
-    """Check whether MODEL can share its cache: exit code 0 if it can, 2 and the reason if not.
+    """Check whether MODEL can share its cache.
+
+    Exit code 0 if it can, 2 and the reason if not.
 
     A text that is read as several blocks must give the logits that it gives in one piece, with
     the model's weights and with a small copy of random weights whose window and context are short.

@@ -16,19 +16,23 @@ HELP = """Several instances of one language model think together.
 Each worker writes its own text and reads the others' words while they are being written, through
 one shared key-value cache.
 
-    hogwild run "Name three fruits and three animals."       two workers, live view
-
-    hogwild run "..." --worker Ann --worker Ben --layout interleaved
-
-    hogwild run "..." --workers 4 --json | jq .text          one event a line
-
-    hogwild run "..." --trace run.json                       record every step
-
-    hogwild replay run.json                                  compare a recording with the engine
-
-    hogwild check Qwen/Qwen3-0.6B                            can this model share its cache?
-
-    hogwild models                                           what is in the model cache
+\b
+  hogwild run "Name three fruits and three animals."
+      two workers, side by side
+  hogwild run "..." --worker Ann --worker Ben --layout interleaved
+      names and layout of your choice
+  hogwild run "..." --temperature 0.5 --repetition-penalty 1.1
+      small models repeat themselves less
+  hogwild run "..." --workers 4 --json | jq .text
+      one event a line
+  hogwild run "..." --trace run.json
+      record every step
+  hogwild replay run.json
+      compare a recording with the engine
+  hogwild check Qwen/Qwen3-0.6B
+      can this model share its cache?
+  hogwild models
+      what is in the model cache
 """
 
 app = typer.Typer(

@@ -34,7 +34,9 @@ def replay_command(
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
     cache_tokens: Annotated[int, typer.Option(help="Tokens that the KV cache holds.")] = 65_536,
 ) -> None:
-    """Replay TRACE and compare: exit code 0 if it agrees, 1 if it differs.
+    """Replay TRACE and compare.
+
+    Exit code 0 if it agrees, 1 if it differs.
 
     By default the recorded tokens are fed and the logits compared. A greedy token may differ only
     where the recorded margin is under twice the tolerance.
