@@ -11,6 +11,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from hogwild_dist.errors import ConfigError
 from hogwild_dist.pages import PageAllocator
 from hogwild_dist.rope import RotaryTables, rotate
 
@@ -73,6 +74,11 @@ class KVCache:
         layers: the shape of each layer.
         num_tokens: tokens that fit, rounded up to whole pages.
         rotary: the model's rotary tables, to turn keys when a block moves.
+        dtype: of keys and values.
+        device: where they are.
+
+    Raises:
+        ConfigError: the device has not so much memory.
     """
 
     def __init__(
@@ -89,8 +95,15 @@ class KVCache:
         self.pages = PageAllocator(num_pages)
         self.blocks: set[Block] = set()
         shapes = [(layer.num_kv_heads, num_pages * PAGE_TOKENS, layer.head_dim) for layer in layers]
-        self.keys = [torch.empty(shape, dtype=dtype, device=device) for shape in shapes]
-        self.values = [torch.empty(shape, dtype=dtype, device=device) for shape in shapes]
+        try:
+            self.keys = [torch.empty(shape, dtype=dtype, device=device) for shape in shapes]
+            self.values = [torch.empty(shape, dtype=dtype, device=device) for shape in shapes]
+        except RuntimeError as error:  # torch's way of saying that memory is out
+            size = sum(2 * heads * slots * dim for heads, slots, dim in shapes) * dtype.itemsize
+            raise ConfigError(
+                f"A KV cache of {num_tokens} tokens takes {size / 2**30:.1f} GiB, which {device} "
+                "does not have free; lower cache_tokens (--cache-tokens)."
+            ) from error
 
     @property
     def num_free_tokens(self) -> int:

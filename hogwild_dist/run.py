@@ -71,6 +71,7 @@ class Run:
         self._prompt_seconds = time.perf_counter() - begin
         self._seconds = 0.0
         self._closed = False
+        self._started = False
         self._trace: TraceWriter | None = None
         if trace is not None:
             about = {"model": _describe(engine), "kind": team.layout.name, "texts": texts}
@@ -82,6 +83,9 @@ class Run:
                 raise
 
     def __iter__(self) -> Iterator[Event]:
+        if self._started or self._closed:
+            raise RuntimeError("A run can be iterated once; make a new Run to work on it again.")
+        self._started = True
         try:
             yield from self._session.opening()
             while not self._session.end_reason:

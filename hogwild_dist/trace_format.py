@@ -177,13 +177,13 @@ def _spec(raw: Mapping[str, Any]) -> SessionSpec:
 
 
 def _first_inputs(raw: Mapping[str, Any]) -> list[list[int]]:
-    """Format 1: what each worker fed when it first took part."""
+    """Format 1: what each worker fed when it first took part; one that never did gets a dummy."""
     found: dict[int, list[int]] = {}
     for step in raw["steps"]:
         active = step.get("active", range(len(raw["workers"])))
         for worker, ids in zip(active, step["input_ids"], strict=True):
             found.setdefault(worker, ids)
-    return [found[worker] for worker in range(len(raw["workers"]))]
+    return [found.get(worker, [0]) for worker in range(len(raw["workers"]))]
 
 
 def _paragraphs_to(raw: Mapping[str, Any], worker: int) -> str | None:

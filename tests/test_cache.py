@@ -12,7 +12,7 @@ from hypothesis.stateful import (
 )
 
 from hogwild_dist.cache import PAGE_TOKENS, Block, KVCache, LayerShape
-from hogwild_dist.errors import ContextLimitError
+from hogwild_dist.errors import ConfigError, ContextLimitError
 from hogwild_dist.rope import RotaryTables, rotate
 
 HEADS, DIM, LAYERS = 2, 8, 2
@@ -207,3 +207,8 @@ def test_turns_compose(first: int, second: int) -> None:
 
     assert torch.allclose(turn(turn(heads, first), second), turn(heads, first + second), atol=1e-9)
     assert torch.allclose(turn(heads, first), turned(heads, first), atol=1e-12)
+
+
+def test_a_cache_that_no_memory_holds_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"takes .* GiB, which cpu does not have free"):
+        new_cache(10**14)

@@ -107,6 +107,13 @@ def test_leaving_a_run_early_completes_the_trace(model: LoadedModel, tmp_path: P
     replays(engine, path)
 
 
+def test_a_run_is_iterated_once(model: LoadedModel) -> None:
+    run = Run(tiny_engine(model), "x", new_team(LAYOUTS["combined"], limits=Limits(max_tokens=2)))
+    assert list(run)
+    with pytest.raises(RuntimeError, match="iterated once"):
+        list(run)
+
+
 def test_a_killed_process_leaves_a_trace(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
     code = f"""
