@@ -3,6 +3,7 @@
 import sys
 
 import typer
+from huggingface_hub.utils import logging as hub_logging
 from transformers.utils import logging as transformers_logging
 
 from deploy import models
@@ -52,6 +53,7 @@ def main() -> None:
     """Run the command line: errors are one sentence on standard error and exit code 2."""
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
         app()
     except HogwildError as error:
