@@ -19,7 +19,8 @@ from hogwild_dist.exchange.local import LocalExchange
 from hogwild_dist.model import LoadedModel
 from hogwild_dist.runner import ModelRunner
 from hogwild_dist.sampling import Sampler
-from hogwild_dist.trace_format import MOVES, Trace
+from hogwild_dist.trace_format import Trace
+from hogwild_dist.trace_schema import MOVES
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,7 @@ def check_fits(trace: Trace, model: LoadedModel, tokenizer: PreTrainedTokenizerB
         TraceError: an id is outside the vocabulary, or ids and recorded text do not match.
     """
     vocab_size = model.network.config.get_text_config().vocab_size
-    fed = [ids for step in trace.steps for ids in step["input_ids"]]
-    largest = max((max(ids) for ids in [*trace.spec.shared.values(), *fed] if ids), default=0)
+    largest = max(_all_ids(trace), default=0)
     if largest >= vocab_size:
         raise TraceError(
             f"Trace {str(trace.path)!r} has the token id {largest} and {model.name!r} knows "
@@ -74,6 +74,16 @@ def check_fits(trace: Trace, model: LoadedModel, tokenizer: PreTrainedTokenizerB
                 f"The tokens of block {name!r} in {str(trace.path)!r} do not spell its text with "
                 f"the tokenizer of {model.name!r}; replay it with the model that it was made with."
             )
+
+
+def _all_ids(trace: Trace) -> Iterator[int]:
+    """Every token id that a trace feeds, bans or looks up."""
+    yield from (token for ids in trace.spec.shared.values() for token in ids)
+    for worker in trace.spec.workers:
+        yield from (*worker.first_input, *worker.sampling.forbidden_ids)
+        yield from worker.sampling.logit_bias
+    for step in trace.steps:
+        yield from (token for ids in (*step["input_ids"], *step["top_ids"]) for token in ids)
 
 
 def replay_fed(trace: Trace, model: LoadedModel, config: EngineConfig) -> Iterator[RowComparison]:

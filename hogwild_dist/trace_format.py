@@ -14,9 +14,7 @@ from typing import Any
 from hogwild_dist.config import SamplingConfig, Visibility
 from hogwild_dist.errors import ConfigError, TraceError
 from hogwild_dist.spec import RedundancyCheck, SessionSpec, WorkerSpec
-
-MOVES = frozenset({"step_end", "step_end_and_stop", "paragraph_end"})
-"""Event types that move a block; the first two are format 1."""
+from hogwild_dist.trace_schema import fault
 
 NUM_TOP = 8
 """Largest logits that a step keeps for each row."""
@@ -63,6 +61,9 @@ def read_trace(path: str | Path) -> Trace:
     if not isinstance(raw, dict) or raw.get("format") not in (1, 2):
         found = raw.get("format") if isinstance(raw, dict) else type(raw).__name__
         raise TraceError(f"Trace {str(path)!r} has format {found!r}; formats 1 and 2 can be read.")
+    wrong = fault(raw)
+    if wrong is not None:
+        raise TraceError(f"Trace {str(path)!r} is malformed: {wrong}.")
     try:
         spec = _spec(raw)
         visibility = Visibility(raw.get("visibility", Visibility.SAME_STEP.value))
@@ -215,8 +216,10 @@ def _check_step(index: int, step: Mapping[str, Any], spec: SessionSpec) -> None:
         raise ValueError(f"step {index} names a worker that is not in the team: {list(active)}")
     if not all(step["input_ids"]):
         raise ValueError(f"step {index} has a row without tokens")
-    blocks = {*spec.shared, *(worker.view[-1] for worker in spec.workers)}
+    own = {worker.view[-1] for worker in spec.workers}
     for event in step.get("events", []):
-        named = {event[key] for key in ("from_block", "to_block") if key in event}
-        if not named <= blocks:
-            raise ValueError(f"step {index} moves a block that does not exist: {named - blocks}")
+        source, target = event.get("from_block"), event.get("to_block")
+        if source not in {*own, None} or target not in {*spec.shared, None}:
+            raise ValueError(f"step {index} moves {source!r} to {target!r}, which cannot be")
+        if event.get("worker") not in {*range(len(spec.workers)), None}:
+            raise ValueError(f"step {index} has an event of worker {event['worker']}")

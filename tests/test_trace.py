@@ -190,17 +190,36 @@ def recorded(model: LoadedModel, tmp_path: Path) -> tuple[Path, dict]:
     ("spoil", "sentence"),
     [
         (lambda raw: raw.update(format=3), "has format 3; formats 1 and 2"),
-        (lambda raw: raw.pop("layout"), "malformed: no 'layout'"),
-        (lambda raw: raw["steps"][1].pop("input_ids"), "malformed: no 'input_ids'"),
-        (lambda raw: raw["steps"][1]["new"].pop(), "step 1 has 2 new for 3 rows"),
+        (lambda raw: raw.pop("layout"), "malformed: layout: Field required"),
+        (
+            lambda raw: raw["steps"][1].pop("input_ids"),
+            "malformed: steps.1.input_ids: Field required",
+        ),
+        (lambda raw: raw["steps"][1]["margin"].pop(), "step 1 has 2 margin for 3 rows"),
         (lambda raw: raw["steps"][1].update(active=[0, 1, 7]), "not in the team"),
         (lambda raw: raw["steps"][1]["input_ids"].__setitem__(0, []), "a row without tokens"),
         (lambda raw: raw["write_to"].__setitem__(0, "w1"), "is not the end of its view"),
-        (lambda raw: raw.update(visibility="later"), "'later' is not a valid Visibility"),
+        (lambda raw: raw.update(visibility="later"), "visibility: Input should be 'same-step' or"),
         (lambda raw: raw.update(workers=["Ann", "Ann", "Cat"]), "a name of its own"),
         (
             lambda raw: raw["steps"][0].update(events=[{"type": "x", "from_block": "zz"}]),
-            "moves a block that does not exist: {'zz'}",
+            "step 0 moves 'zz' to None, which cannot be",
+        ),
+        (
+            lambda raw: raw["steps"][0].update(events=[{"type": "x", "worker": 3}]),
+            "step 0 has an event of worker 3",
+        ),
+        (
+            lambda raw: raw["steps"][0].update(events=[{"type": "paragraph_end"}]),
+            "a move needs worker, from_block, moved, step_tokens and text",
+        ),
+        (lambda raw: raw["steps"][2]["top_ids"][0].pop(), "top_ids and top_logits differ"),
+        (lambda raw: raw["steps"][2]["greedy"].pop(), "greedy and new differ"),
+        (lambda raw: raw["steps"][2].update(new=[None] * 3, greedy=None), "which needs greedy"),
+        (lambda raw: raw["params"].update(s1_message=None), "s1_every needs an s1_message"),
+        (
+            lambda raw: raw["steps"][2]["input_ids"][0].__setitem__(0, -1),
+            "steps.2.input_ids.0.0: Input should be greater than or equal to 0",
         ),
     ],
 )
@@ -244,7 +263,15 @@ def test_wrong_lengths_and_moves_are_named(model: LoadedModel, recorded) -> None
         list(replay_fed(read_trace(path), model, EngineConfig(cache_tokens=4_096)))
     raw["steps"][3].pop("block_len")
     raw["steps"][3]["events"] = [
-        {"type": "paragraph_end", "worker": 0, "from_block": "w0", "to_block": "common", "moved": 1}
+        {
+            "type": "paragraph_end",
+            "worker": 0,
+            "from_block": "w0",
+            "to_block": "common",
+            "moved": 1,
+            "step_tokens": [5],
+            "text": "x",
+        }
     ]
     path.write_text(json.dumps(raw))
     with pytest.raises(TraceError, match=r"Step 3 .* moves 1 tokens from 'w0', which has"):
