@@ -1,6 +1,7 @@
 """`hogwild replay`: compare a recording with the engine."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,11 +9,11 @@ import typer
 
 from deploy.models import fetch_with_progress
 from deploy.run import set_threads
-from hogwild_dist.config import EngineConfig
+from hogwild_dist.engine import Engine
 from hogwild_dist.errors import ConfigError, TraceError
 from hogwild_dist.hub import DEMO_MODEL
-from hogwild_dist.model import LoadedModel, load_model, load_tokenizer
-from hogwild_dist.replay import RowComparison, check_fits, replay_fed, replay_free
+from hogwild_dist.model import load_model, load_tokenizer
+from hogwild_dist.replay import RowComparison, check_fits, engine_config, replay_fed, replay_free
 from hogwild_dist.trace_format import Trace, read_trace
 
 DIFFERS = 1
@@ -44,24 +45,25 @@ def replay_command(
     if free and logits is not None:
         raise ConfigError("--logits compares fed tokens; leave out --free.")
     recorded = read_trace(trace)
-    config = EngineConfig(cache_tokens=cache_tokens)
+    config = engine_config(recorded, cache_tokens)
     set_threads(threads)
     path = fetch_with_progress(model)
     loaded = load_model(path, name=model, device=device, dtype=dtype)
     tokenizer = load_tokenizer(path)
     check_fits(recorded, loaded, tokenizer)
+    engine = Engine(loaded, tokenizer, config)
     if free:
-        agrees = _show_free(recorded, replay_free(recorded, loaded, tokenizer, config))
+        agrees = _show_free(recorded, replay_free(recorded, engine))
     else:
-        agrees = _show_fed(recorded, loaded, config, tolerance, logits)
+        agrees = _show_fed(recorded, replay_fed(recorded, engine), tolerance, logits)
     raise typer.Exit(0 if agrees else DIFFERS)
 
 
 def _show_fed(
-    trace: Trace, model: LoadedModel, config: EngineConfig, tolerance: float, out: Path | None
+    trace: Trace, compared: Iterable[RowComparison], tolerance: float, out: Path | None
 ) -> bool:
     rows = []
-    for row in replay_fed(trace, model, config):
+    for row in compared:
         rows.append(row)
         name = trace.spec.workers[row.worker].name
         token = "same token" if row.argmax == row.expected else f"token {row.argmax}, recorded "
@@ -80,7 +82,7 @@ def _show_fed(
     return bad == 0
 
 
-def _show_free(trace: Trace, steps: Any) -> bool:
+def _show_free(trace: Trace, steps: Iterable[list[str]]) -> bool:
     num_bad = 0
     for index, differences in enumerate(steps):
         for difference in differences:

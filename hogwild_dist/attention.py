@@ -118,15 +118,17 @@ class StepContext:
     Args:
         cache: holds the blocks.
         batch: the packed step.
-        exchange: brings the peers' new K and V.
         backend: the kernel.
+        peers: brings their new K and V layer by layer; None where nobody sees them in this step.
     """
 
-    def __init__(self, cache: KVCache, batch: Batch, exchange: Exchange, backend: Backend) -> None:
+    def __init__(
+        self, cache: KVCache, batch: Batch, backend: Backend, peers: Exchange | None = None
+    ) -> None:
         self.cache = cache
         self.batch = batch
-        self.exchange = exchange
         self.backend = backend
+        self.peers = peers
         self.device = cache.keys[0].device
         self.slots = torch.tensor(batch.slots, device=self.device)
         self._plans: dict[int | None, AttentionPlan] = {}
@@ -235,7 +237,8 @@ def hogwild_attention(
             )
     layer: int = module.layer_idx  # type: ignore[assignment]
     hogwild.cache.write(layer, hogwild.slots, key[0], value[0])
-    hogwild.exchange.exchange_layer(layer)
+    if hogwild.peers is not None:
+        hogwild.peers.exchange_layer(layer)
     return attend_view(hogwild, layer, query[0], sliding_window, scaling)[None], None
 
 

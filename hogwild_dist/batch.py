@@ -9,7 +9,6 @@ from itertools import accumulate
 
 from hogwild_dist.cache import Block, KVCache
 from hogwild_dist.config import Visibility
-from hogwild_dist.errors import ContextLimitError
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ class Batch:
         slots: ``[num_tokens]`` slab slots that receive the new K and V.
         row_starts: first packed token of each row, and the total at the end: ``[num_rows + 1]``.
         view_lengths: tokens in each row's view, its new ones included: ``[num_rows]``.
-        reads: all (row, block) pairs in the order of first appearance of the block.
+        reads: all (row, block) pairs, grouped by block.
     """
 
     token_ids: tuple[int, ...]
@@ -96,44 +95,63 @@ def build_batch(cache: KVCache, rows: Sequence[Row], visibility: Visibility) -> 
     Raises:
         ContextLimitError: the cache is full; the blocks are as before.
     """
-    before = {block: block.length for row in rows for block in row.view}
+    return lay_out(rows, make_room(cache, rows), visibility)
+
+
+def make_room(cache: KVCache, rows: Sequence[Row]) -> list[list[int]]:
+    """Extend every row's block, or none.
+
+    Returns:
+        For each row the slab slots of its new tokens.
+
+    Raises:
+        ContextLimitError: the cache is full; the blocks are as before.
+    """
     assert len({row.view[-1] for row in rows}) == len(rows), "two rows write one block"
-    slots = _make_room(cache, rows)
-    positions = [p for row in rows for p in range(before[row.view[-1]], row.view[-1].length)]
-    row_starts = [0, *accumulate(len(row.token_ids) for row in rows)]
+    before = [row.view[-1].length for row in rows]
+    try:
+        return [cache.extend(row.view[-1], row.token_ids) for row in rows]
+    except BaseException:
+        for row, length in zip(rows, before, strict=True):
+            cache.truncate(row.view[-1], length)
+        raise
+
+
+def lay_out(rows: Sequence[Row], slots: Sequence[Sequence[int]], visibility: Visibility) -> Batch:
+    """Lay out the forward of rows whose blocks have room for their new tokens.
+
+    A row sees all of its own block. Of the others' it sees what is there under `same-step`, and
+    what is committed under the visibilities that lag.
+
+    Args:
+        rows: what this process computes.
+        slots: for each row, from `make_room`.
+        visibility: of the run.
+    """
+    positions = [
+        position
+        for row in rows
+        for position in range(row.view[-1].length - len(row.token_ids), row.view[-1].length)
+    ]
     reads: list[Read] = []
     view_lengths = []
     for index, row in enumerate(rows):
         offset = 0
         for block in row.view:
             own = block is row.view[-1]
-            seen_now = own or visibility is Visibility.SAME_STEP
-            length = block.length if seen_now else before[block]
+            whole = own or visibility is Visibility.SAME_STEP
+            length = block.length if whole else block.committed
             if length:
                 reads.append(Read(index, block, length, offset, causal=own))
             offset += length
         view_lengths.append(offset)
-    order = {block: index for index, block in enumerate(before)}
+    order = {block: place for place, block in enumerate(b for row in rows for b in row.view)}
     reads.sort(key=lambda read: order[read.block])
     return Batch(
         token_ids=tuple(token for row in rows for token in row.token_ids),
         positions=tuple(positions),
-        slots=tuple(slots),
-        row_starts=tuple(row_starts),
+        slots=tuple(slot for own in slots for slot in own),
+        row_starts=(0, *accumulate(len(row.token_ids) for row in rows)),
         view_lengths=tuple(view_lengths),
         reads=tuple(reads),
     )
-
-
-def _make_room(cache: KVCache, rows: Sequence[Row]) -> list[int]:
-    """Extend every row's block, or none."""
-    slots: list[int] = []
-    done = []
-    try:
-        for row in rows:
-            slots.extend(cache.extend(row.view[-1], row.token_ids))
-            done.append(row)
-    except ContextLimitError:
-        undo_batch(cache, done)
-        raise
-    return slots

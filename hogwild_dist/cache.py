@@ -38,6 +38,8 @@ class Block:
     name: str
     extents: list[Extent] = field(default_factory=list)
     token_ids: list[int] = field(default_factory=list)
+    committed: int = 0
+    """Its first tokens that every shard has: what others see where visibility lags."""
 
     @property
     def length(self) -> int:
@@ -106,11 +108,6 @@ class KVCache:
             ) from error
 
     @property
-    def num_free_tokens(self) -> int:
-        """Tokens that surely fit into fresh pages."""
-        return self.pages.num_free * PAGE_TOKENS
-
-    @property
     def token_bytes(self) -> int:
         """Bytes of K and V that one token takes in all layers."""
         return sum(2 * k.shape[0] * k.shape[2] * k.element_size() for k in self.keys)
@@ -154,6 +151,15 @@ class KVCache:
         self.keys[layer].index_copy_(1, slots, keys)
         self.values[layer].index_copy_(1, slots, values)
 
+    def commit(self, block: Block, count: int) -> None:
+        """Count the next `count` tokens of `block` among those that every shard has."""
+        assert block.committed + count <= block.length, "tokens are committed that nobody wrote"
+        block.committed += count
+
+    def read(self, layer: int, slots: Tensor) -> tuple[Tensor, Tensor]:
+        """Copies of the keys and values in some slots, ``[num_kv_heads, num_tokens, head_dim]``."""
+        return self.keys[layer].index_select(1, slots), self.values[layer].index_select(1, slots)
+
     def truncate(self, block: Block, length: int) -> None:
         """Cut `block` back to its first `length` tokens; pages behind them return at once."""
         if not 0 <= length <= block.length:
@@ -161,6 +167,7 @@ class KVCache:
                 f"Block {block.name!r} has {block.length} tokens and cannot be cut to {length}."
             )
         del block.token_ids[length:]
+        block.committed = min(block.committed, length)
         kept = 0
         extents, block.extents = block.extents, []
         for extent in extents:
@@ -182,26 +189,23 @@ class KVCache:
     def append_from(self, target: Block, source: Block) -> int:
         """Move the content of `source` to the end of `target` and empty `source`.
 
-        Values are copied as they are; keys are rotated once, by the length that `target` had.
+        Values are copied as they are; keys are rotated once, by the length that `target` had. The
+        tokens stay committed. A full cache is no hindrance: the pages of `source` are enough.
 
         Returns:
             Number of tokens moved.
-
-        Raises:
-            ContextLimitError: the cache is full; both blocks are unchanged.
         """
-        shift, count = target.length, source.length
+        count = source.length
+        assert source.committed == count, "a block moves before every shard has it"
         if count == 0:
             return 0
-        begin = self._slots(source)
-        slots = torch.tensor(self.extend(target, source.token_ids), device=begin.device)
-        for layer, (keys, values) in enumerate(zip(self.keys, self.values, strict=True)):
-            cos, sin = self.rotary.turn(
-                torch.full((count,), shift, device=begin.device), layer, keys.dtype
-            )
-            moved = rotate(keys.index_select(1, begin), cos, sin)
-            self.write(layer, slots, moved, values.index_select(1, begin))
+        turned = self._read_turned(source, target.length)
+        ids = list(source.token_ids)
         self.truncate(source, 0)
+        slots = torch.tensor(self.extend(target, ids), device=self.keys[0].device)
+        for layer, (keys, values) in enumerate(turned):
+            self.write(layer, slots, keys, values)
+        self.commit(target, count)
         return count
 
     def checksum(self, block: Block) -> int:
@@ -257,6 +261,17 @@ class KVCache:
 
     def _release(self, begin: int, end: int) -> None:
         self.pages.release(begin // PAGE_TOKENS, end // PAGE_TOKENS)
+
+    def _read_turned(self, block: Block, shift: int) -> list[tuple[Tensor, Tensor]]:
+        """Keys and values of a block, layer by layer, as if it began at position `shift`."""
+        slots = self._slots(block)
+        distance = torch.full((block.length,), shift, device=slots.device)
+        turned = []
+        for layer in range(len(self.keys)):
+            keys, values = self.read(layer, slots)
+            cos, sin = self.rotary.turn(distance, layer, keys.dtype)
+            turned.append((rotate(keys, cos, sin), values))
+        return turned
 
     def _slots(self, block: Block) -> Tensor:
         spans = block.spans(0, block.length)

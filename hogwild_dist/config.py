@@ -17,6 +17,9 @@ class Visibility(Enum):
     NEXT_STEP = "next-step"
     """The others' newest tokens are seen one step later."""
 
+    OVERLAPPED = "overlapped"
+    """They are seen two steps later: what a step brought travels while the next one computes."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SamplingConfig:

@@ -1,63 +1,31 @@
-"""The engine: one model, one cache, any number of sessions, one forward a step."""
+"""The engine: one model, one cache, any number of sessions, one forward a step.
+
+Alone it computes every worker. As a shard of a group it computes its own workers; the exchange
+brings the others', and all shards take in the same outcomes in the same order.
+"""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from zlib import crc32
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from hogwild_dist.config import EngineConfig
-from hogwild_dist.errors import ContextLimitError
-from hogwild_dist.events import Event
-from hogwild_dist.exchange.base import Exchange, RowReport
+from hogwild_dist.admission import admit, check_fits, check_ids, end_in_time
+from hogwild_dist.batch import Row, make_room, undo_batch
+from hogwild_dist.cache import KVCache
+from hogwild_dist.config import EngineConfig, Visibility
+from hogwild_dist.exchange.base import Agreement, Exchange, News, RowReport, StepPlan
 from hogwild_dist.exchange.local import LocalExchange
 from hogwild_dist.model import LoadedModel
+from hogwild_dist.outcome import Flight, RowOutcome, SessionStep, StepOutcome
+from hogwild_dist.placement import home_rank, worker_ranks
 from hogwild_dist.runner import ModelRunner
-from hogwild_dist.sampling import uniform
+from hogwild_dist.sampling import summarize, uniform
 from hogwild_dist.session import Feed, Session
 from hogwild_dist.spec import SessionSpec
-
-
-@dataclass(frozen=True, slots=True)
-class RowOutcome:
-    """What one worker fed in a step and what came of it.
-
-    Attributes:
-        session: whose.
-        worker: index in the session.
-        input_ids: tokens fed.
-        logits: ``[vocab_size]`` after the last of them, before penalties and bans.
-        allowed: the same after them.
-        token_id: the token chosen, or None where more text is to be fed first.
-    """
-
-    session: Session
-    worker: int
-    input_ids: tuple[int, ...]
-    logits: Tensor
-    allowed: Tensor
-    token_id: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class StepOutcome:
-    """One step.
-
-    Attributes:
-        rows: in the order of the packed batch.
-        block_lengths: for each session of the step, block name -> tokens after the forward and
-            before the events.
-        events: what the step brought about.
-        seconds: how long it took.
-    """
-
-    rows: tuple[RowOutcome, ...]
-    block_lengths: dict[int, dict[str, int]]
-    events: tuple[Event, ...]
-    seconds: float
 
 
 class Engine:
@@ -68,6 +36,7 @@ class Engine:
         tokenizer: its fast tokenizer.
         config: what is fixed for the engine's life.
         exchange: None for a single process.
+        cache: the one that the exchange fills; None makes one.
     """
 
     def __init__(
@@ -76,87 +45,252 @@ class Engine:
         tokenizer: PreTrainedTokenizerBase,
         config: EngineConfig | None = None,
         exchange: Exchange | None = None,
+        cache: KVCache | None = None,
     ) -> None:
         self.config = config or EngineConfig()
         self.model = model
         self.tokenizer = tokenizer
         self.exchange = exchange or LocalExchange(self.config.visibility)
-        self.cache = model.new_cache(self.config.cache_tokens)
+        self.cache = cache or model.new_cache(self.config.cache_tokens)
         self.runner = ModelRunner(model, self.cache, self.exchange)
         self._num_started = 0
+        self._num_steps = 0
+        self._flight: Flight | None = None
 
-    def start(self, spec: SessionSpec) -> Session:
+    @property
+    def rank(self) -> int:
+        """Of this shard in its group."""
+        return self.exchange.rank
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether a step's outcome is taken in only after the next forward."""
+        return self.exchange.visibility is Visibility.OVERLAPPED
+
+    def start(
+        self,
+        spec: SessionSpec,
+        *,
+        number: int | None = None,
+        recorded: bool = False,
+        forced: Mapping[int, Sequence[int]] | None = None,
+    ) -> Session:
         """Encode the shared blocks of a new session.
+
+        Args:
+            spec: what it starts from.
+            number: id of the session, None counts; the same on every shard.
+            recorded: whether its steps keep summaries of the logits, for a trace.
+            forced: worker index -> its first choices, which are taken over in place of sampling.
 
         Raises:
             ContextLimitError: they do not fit; nothing is kept of the session.
+            ConfigError: a token id is not the model's.
         """
-        self._check_fits(spec)
-        session = Session(self._num_started, spec, self.cache, self.tokenizer)
-        self._num_started += 1
+        check_ids(spec, self.model)
+        check_fits(spec, self.model, self.cache, self.config.cache_tokens)
+        number = self._num_started if number is None else number
+        ranks = worker_ranks(number, len(spec.workers), self.exchange.world_size)
+        session = Session(
+            number, spec, self.cache, self.tokenizer, ranks, recorded=recorded, forced=forced
+        )
+        self._num_started = number + 1
         try:
             for name, ids in spec.shared.items():
-                self.runner.encode_alone(session.blocks[name], ids, self.config.prefill_chunk)
+                self._encode_shared(session, name, ids)
         except BaseException:
             session.free()
             raise
         return session
 
-    def step(self, sessions: Sequence[Session]) -> StepOutcome:
-        """Feed every active worker of `sessions` once, choose tokens, apply what follows."""
-        begin = time.perf_counter()
-        feeds, events = self._admit(sessions)
-        order = [(session, feed) for session, own in feeds.items() for feed in own]
-        if not order:
-            return StepOutcome((), {}, tuple(events), time.perf_counter() - begin)
-        logits, batch = self.runner.forward([feed.row for _, feed in order])
-        rows = tuple(
-            self._choose(session, feed, logits[row], partial(batch.seen_ids, row))
-            for row, (session, feed) in enumerate(order)
-        )
-        lengths = {
-            session.id: {name: block.length for name, block in session.blocks.items()}
-            for session in feeds
-        }
-        reports = [RowReport(row.session.id, row.worker, row.token_id) for row in rows]
-        agreed = self.exchange.commit(reports)
-        for session, own in feeds.items():
-            chosen = {
-                report.worker: report.token_id
-                for report in agreed
-                if report.session == session.id and report.token_id is not None
-            }
-            events += session.apply(own, chosen)
-        return StepOutcome(rows, lengths, tuple(events), time.perf_counter() - begin)
+    def agree(self, command: int) -> int:
+        """Exchange headers alone.
 
-    def _admit(self, sessions: Sequence[Session]) -> tuple[dict[Session, list[Feed]], list[Event]]:
-        """The feeds that fit; a session that has outgrown model or cache ends."""
-        feeds: dict[Session, list[Feed]] = {}
-        events: list[Event] = []
-        free = self.cache.pages.num_free
-        budget = self.config.max_step_tokens
-        for session in sessions:
-            own = session.feeds(budget)
-            pages = sum(
-                self.cache.pages_wanted(feed.worker.block, len(feed.row.token_ids)) for feed in own
+        Args:
+            command: highest command id up to which this shard holds all.
+
+        Returns:
+            The highest that every shard holds.
+        """
+        self.exchange.begin(self._plan(Flight({})))
+        self._post(Flight({}), command)
+        return self.exchange.collect().command
+
+    def step(self, sessions: Sequence[Session], command: int = 0) -> StepOutcome:
+        """Feed every active worker of `sessions` once, and take in what is agreed.
+
+        Under `overlapped` visibility that is the outcome of the step before.
+
+        Args:
+            sessions: those that go on; the same on every shard.
+            command: highest command id up to which this shard holds all.
+        """
+        begin = time.perf_counter()
+        flight = self._compute(sessions)
+        if not self.overlaps:
+            return self._settle(flight, self._exchange(flight, command), begin)
+        last, self._flight = self._flight, flight
+        settled = None
+        if last is not None:
+            settled = self._settle(last, self.exchange.collect(), begin)
+        self._look_ahead(flight)
+        self._post(flight, command)
+        return settled or StepOutcome((), (), 0, time.perf_counter() - begin)
+
+    def drain(self) -> StepOutcome:
+        """Take in the step that is on its way under `overlapped` visibility, if there is one."""
+        flight, self._flight = self._flight, None
+        if flight is None:
+            return StepOutcome((), (), 0, 0.0)
+        return self._settle(flight, self.exchange.collect(), time.perf_counter())
+
+    def _encode_shared(self, session: Session, name: str, token_ids: Sequence[int]) -> None:
+        """Encode a shared block on the session's home shard; the others receive it."""
+        block, chunk = session.blocks[name], self.config.prefill_chunk
+        home = home_rank(session.id, self.exchange.world_size)
+        for begin in range(0, len(token_ids), chunk):
+            row = Row((block,), tuple(token_ids[begin : begin + chunk]))
+            slots = make_room(self.cache, [row])
+            if home == self.exchange.rank:
+                self.runner.compute([row], slots, alone=True)
+            sent: list[Sequence[int]] = [()] * self.exchange.world_size
+            sent[home] = slots[0]
+            self.exchange.share(sent)
+            self.cache.commit(block, len(row.token_ids))
+
+    def _compute(self, sessions: Sequence[Session]) -> Flight:
+        """Feed and choose for the workers of this shard."""
+        flight = self._own_feeds(sessions) if self.overlaps else self._all_feeds(sessions)
+        order = [(session, feed) for session, feeds in flight.feeds.items() for feed in feeds]
+        rows = [feed.row for _, feed in order]
+        slots = make_room(self.cache, rows)
+        try:
+            flight.slots = {row.view[-1]: own for row, own in zip(rows, slots, strict=True)}
+            if not self.overlaps:
+                self.exchange.begin(self._plan(flight))
+            mine = [i for i, (_, feed) in enumerate(order) if feed.worker.rank == self.rank]
+            if not mine:
+                self._follow_layers()
+                return flight
+            logits, batch = self.runner.compute([rows[i] for i in mine], [slots[i] for i in mine])
+            flight.rows = tuple(
+                self._choose(*order[i], logits[row], partial(batch.seen_ids, row))
+                for row, i in enumerate(mine)
             )
-            added = {feed.worker.block: len(feed.row.token_ids) for feed in own}
-            longest = max(
-                (
-                    sum(block.length + added.get(block, 0) for block in feed.row.view)
-                    for feed in own
-                ),
-                default=0,
+        except BaseException:
+            undo_batch(self.cache, rows)
+            raise
+        return flight
+
+    def _follow_layers(self) -> None:
+        """Take the peers' layers in where this shard has no row to compute."""
+        if self.exchange.visibility is Visibility.SAME_STEP:
+            for layer in range(len(self.cache.keys)):
+                self.exchange.exchange_layer(layer)
+
+    def _exchange(self, flight: Flight, command: int) -> Agreement:
+        """Agree on a step; where that fails, the blocks are as before it."""
+        try:
+            self._post(flight, command)
+            return self.exchange.collect()
+        except BaseException:
+            undo_batch(self.cache, [feed.row for own in flight.feeds.values() for feed in own])
+            raise
+
+    def _post(self, flight: Flight, command: int) -> None:
+        """Tell the others what came of this shard's rows."""
+        reports = tuple(
+            RowReport(
+                session=row.session.id,
+                worker=row.worker,
+                token_id=row.token_id,
+                summary=summarize(row.logits, row.allowed) if row.session.recorded else None,
             )
-            if longest > self.model.max_positions:
-                events += session.end("context_limit")
-            elif pages > free:
-                events += session.end("cache_limit")
-            elif own:
-                feeds[session] = own
-                free -= pages
-                budget = max(1, budget - sum(added.values()))
-        return feeds, events
+            for row in flight.rows
+        )
+        state = crc32(repr([session.fingerprint() for session in flight.feeds]).encode())
+        self.exchange.post(News(self._num_steps, command, state, reports))
+        self._num_steps += 1
+
+    def _settle(self, flight: Flight, agreement: Agreement, begin: float) -> StepOutcome:
+        """Take in what all shards agree on, session by session."""
+        settled = list(flight.ended)
+        for session, feeds in flight.feeds.items():
+            if session.end_reason:
+                undo_batch(self.cache, [feed.row for feed in feeds])
+                continue
+            reports = tuple(r for r in agreement.reports if r.session == session.id)
+            chosen = {r.worker: r.token_id for r in reports if r.token_id is not None}
+            index, lengths = session.step, session.block_lengths(feeds)
+            early = flight.early.get(session)
+            if early is not None:  # the peers' workers, whose choices are news
+                for feed in feeds:
+                    worker = feed.worker.index
+                    if worker not in early:
+                        early[worker] = session.advance(feed, chosen.get(worker))
+            events = session.apply(feeds, chosen, early)
+            if self.overlaps and not session.end_reason:
+                events += end_in_time(session, flight, self.cache, self.model.max_positions)
+            settled.append(
+                SessionStep(session, index, tuple(feeds), reports, lengths, tuple(events))
+            )
+        seconds = time.perf_counter() - begin
+        return StepOutcome(tuple(settled), flight.rows, agreement.command, seconds)
+
+    def _all_feeds(self, sessions: Sequence[Session]) -> Flight:
+        """Feeds of everybody's workers."""
+        limit = self.config.max_step_tokens
+        return admit(sessions, self.cache, self.model.max_positions, limit)
+
+    def _own_feeds(self, sessions: Sequence[Session]) -> Flight:
+        """Under `overlapped` visibility: feeds of this shard's workers."""
+        share = max(1, self.config.max_step_tokens // max(1, sum(len(s.workers) for s in sessions)))
+        return Flight(
+            {
+                session: [
+                    session.feed(worker, share)
+                    for worker in session.active_workers
+                    if worker.rank == self.rank
+                ]
+                for session in sessions
+            },
+            share=share,
+        )
+
+    def _look_ahead(self, flight: Flight) -> None:
+        """Under `overlapped` visibility: own workers go on; what the peers fed is now known."""
+        for session, own in list(flight.feeds.items()):
+            if session.end_reason:
+                undo_batch(self.cache, [feed.row for feed in own])
+                del flight.feeds[session]
+                continue
+            tokens = {r.worker: r.token_id for r in flight.rows if r.session is session}
+            peers = [
+                session.feed(worker, flight.share)
+                for worker in session.active_workers
+                if worker.rank != self.rank
+            ]
+            flight.early[session] = {
+                feed.worker.index: session.advance(feed, tokens[feed.worker.index]) for feed in own
+            }
+            rows = [feed.row for feed in peers]
+            for row, slots in zip(rows, make_room(self.cache, rows), strict=True):
+                flight.slots[row.view[-1]] = slots
+            flight.feeds[session] = sorted((*own, *peers), key=lambda feed: feed.worker.index)
+        flight.rows = tuple(row for row in flight.rows if row.session in flight.feeds)
+        self.exchange.begin(self._plan(flight))
+
+    def _plan(self, flight: Flight) -> StepPlan:
+        """Who feeds what, rank by rank."""
+        slots: list[list[int]] = [[] for _ in range(self.exchange.world_size)]
+        rows, recorded = [0] * len(slots), [0] * len(slots)
+        for session, feeds in flight.feeds.items():
+            for feed in feeds:
+                rank = feed.worker.rank
+                slots[rank] += flight.slots[feed.row.view[-1]]
+                rows[rank] += 1
+                recorded[rank] += session.recorded
+        return StepPlan(tuple(map(tuple, slots)), tuple(rows), tuple(recorded))
 
     @torch.inference_mode()
     def _choose(
@@ -164,23 +298,11 @@ class Engine:
     ) -> RowOutcome:
         worker = feed.worker
         allowed = worker.sampler.allowed(logits, seen_ids)
+        forced = session.forced.get(worker.index, ())
         token = None
-        if feed.complete:
+        if feed.complete and worker.num_chosen < len(forced):
+            token = forced[worker.num_chosen]
+        elif feed.complete:
             number = uniform(session.spec.seed, worker.index, worker.num_chosen)
             token = worker.sampler.choose(allowed, number)
         return RowOutcome(session, worker.index, feed.row.token_ids, logits, allowed, token)
-
-    def _check_fits(self, spec: SessionSpec) -> None:
-        """Refuse a session whose first texts leave no room to write."""
-        lengths = {name: len(ids) for name, ids in spec.shared.items()}
-        lengths |= {worker.view[-1]: len(worker.first_input) for worker in spec.workers}
-        longest = max(sum(lengths[name] for name in worker.view) for worker in spec.workers)
-        for limit, what in (
-            (self.model.max_positions, f"the context of {self.model.name!r}"),
-            (self.config.cache_tokens, "the KV cache"),
-        ):
-            if longest >= limit:
-                raise ContextLimitError(
-                    f"Problem and prompts take {longest} tokens and {what} holds {limit}; shorten "
-                    "the problem or use another model."
-                )

@@ -21,5 +21,9 @@ class TraceError(HogwildError):
     """A trace file is malformed or does not fit the run."""
 
 
+class ExchangeError(HogwildError):
+    """The shards of a group lost one another, or disagree."""
+
+
 class ContextLimitError(HogwildError):
     """A text holds more tokens than the cache or the model takes."""

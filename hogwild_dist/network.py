@@ -1,5 +1,6 @@
 """A transformers decoder that is ready for shared blocks."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,25 @@ from hogwild_dist import attention, cpu_linear
 from hogwild_dist.cache import KVCache, LayerShape
 from hogwild_dist.rope import RotaryTables
 from hogwild_dist.support import check_config
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelInfo:
+    """What a model is, without the model.
+
+    Attributes:
+        name: as the user named it.
+        dtype: `float32`, ...
+        type: as in its configuration, such as `llama`.
+        vocab_size: token ids are below.
+        end_ids: end-of-text tokens that its generation settings name.
+    """
+
+    name: str
+    dtype: str
+    type: str
+    vocab_size: int
+    end_ids: frozenset[int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +60,37 @@ class LoadedModel:
         """Of activations, K and V."""
         dtype: torch.dtype = self.network.dtype
         return dtype
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the model is, without the model."""
+        config = self.network.config.get_text_config()
+        return ModelInfo(
+            name=self.name,
+            dtype=str(self.dtype).removeprefix("torch."),
+            type=config.model_type,
+            vocab_size=config.vocab_size,
+            end_ids=self.end_ids,
+        )
+
+    @property
+    def end_ids(self) -> frozenset[int]:
+        """End-of-text tokens that the model's generation settings name."""
+        ids = self.network.generation_config.eos_token_id
+        return frozenset(() if ids is None else [ids] if isinstance(ids, int) else ids)
+
+    def fingerprint(self) -> str:
+        """A short text that two copies share if configuration and weights are the same.
+
+        Of each weight only the beginning is looked at, so that it takes milliseconds.
+        """
+        digest = hashlib.blake2b(digest_size=8)
+        config = {**self.network.config.to_dict(), "_name_or_path": None}
+        digest.update(repr(sorted(config.items())).encode())
+        for name, weight in self.network.state_dict().items():
+            head = weight.flatten()[:16].double().tolist() if weight.layout == torch.strided else []
+            digest.update(f"{name} {tuple(weight.shape)} {head}".encode())
+        return digest.hexdigest()
 
     def new_cache(self, num_tokens: int) -> KVCache:
         """Make an empty cache of this model's shape for `num_tokens` tokens."""

@@ -1,24 +1,20 @@
 """Replay a trace: feed its tokens and compare logits, or let the engine choose tokens."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from hogwild_dist.batch import Row
-from hogwild_dist.cache import Block, KVCache
 from hogwild_dist.config import EngineConfig
-from hogwild_dist.engine import Engine, StepOutcome
+from hogwild_dist.engine import Engine
 from hogwild_dist.errors import TraceError
 from hogwild_dist.events import ParagraphEnd
-from hogwild_dist.exchange.local import LocalExchange
 from hogwild_dist.model import LoadedModel
-from hogwild_dist.runner import ModelRunner
-from hogwild_dist.sampling import Sampler
+from hogwild_dist.outcome import RowOutcome, SessionStep, StepOutcome
+from hogwild_dist.session import Session
 from hogwild_dist.trace_format import Trace
 from hogwild_dist.trace_schema import MOVES
 
@@ -86,109 +82,128 @@ def _all_ids(trace: Trace) -> Iterator[int]:
         yield from (token for ids in (*step["input_ids"], *step["top_ids"]) for token in ids)
 
 
-def replay_fed(trace: Trace, model: LoadedModel, config: EngineConfig) -> Iterator[RowComparison]:
-    """Feed the recorded tokens and apply the recorded events.
+def engine_config(trace: Trace, cache_tokens: int) -> EngineConfig:
+    """The configuration of an engine that replays a trace."""
+    sizes = {name: trace.raw[name] for name in ("max_step_tokens",) if name in trace.raw}
+    return EngineConfig(visibility=trace.visibility, cache_tokens=cache_tokens, **sizes)
+
+
+def replay_fed(trace: Trace, engine: Engine) -> Iterator[RowComparison]:
+    """Feed the recorded tokens and compare logits; on a shard, those of its own workers.
 
     Args:
         trace: what to replay.
-        model: the model that it was made with.
-        config: sizes; the visibility is the trace's.
+        engine: of the model that it was made with and of the trace's visibility.
 
     Raises:
-        TraceError: block lengths or moves come out otherwise than recorded.
+        TraceError: inputs, block lengths or moves come out otherwise than recorded.
         ContextLimitError: the trace is longer than the cache.
     """
-    cache = model.new_cache(config.cache_tokens)
-    runner = ModelRunner(model, cache, LocalExchange(trace.visibility))
-    names = {name: None for worker in trace.spec.workers for name in worker.view}
-    blocks = {name: cache.new_block(name) for name in {**dict(trace.spec.shared), **names}}
-    for name, ids in trace.spec.shared.items():
-        runner.encode_alone(blocks[name], ids, config.prefill_chunk)
-    samplers = [Sampler(worker.sampling, model.device) for worker in trace.spec.workers]
-    for index, step in enumerate(trace.steps):
-        active = trace.active(step)
-        views = [tuple(blocks[name] for name in trace.spec.workers[w].view) for w in active]
-        inputs = [tuple(ids) for ids in step["input_ids"]]
-        rows = [Row(view, ids) for view, ids in zip(views, inputs, strict=True)]
-        logits, batch = runner.forward(rows)
-        for row, worker in enumerate(active):
-            allowed = samplers[worker].allowed(logits[row], partial(batch.seen_ids, row))
-            values = logits[row, torch.tensor(step["top_ids"][row])].float()
-            yield RowComparison(
-                step=index,
-                worker=worker,
-                logits=tuple(values.tolist()),
-                difference=_largest_difference(values, step["top_logits"][row]),
-                argmax=int(allowed.argmax()),
-                expected=step.get("greedy", step["new"])[row],
-                margin=step["margin"][row],
-            )
-        _check_lengths(trace, index, step, blocks)
-        for event in step.get("events", []):
-            if event["type"] in MOVES:
-                _move(trace, index, event, cache, blocks)
+    for _, outcome in _steps(trace, engine, _fed_choices(trace)):
+        for one in outcome.sessions:
+            step = trace.steps[one.index]
+            _check_step(trace, one, step)
+            active = trace.active(step)
+            for row in outcome.rows:
+                yield _compare(one.index, row, step, active.index(row.worker))
 
 
-def replay_free(
-    trace: Trace, model: LoadedModel, tokenizer: PreTrainedTokenizerBase, config: EngineConfig
-) -> Iterator[list[str]]:
+def replay_free(trace: Trace, engine: Engine) -> Iterator[list[str]]:
     """Let the engine choose; yields, for each step, what came out otherwise than recorded.
 
     Raises:
         ContextLimitError: the trace is longer than the cache.
     """
-    engine = Engine(model, tokenizer, replace(config, visibility=trace.visibility))
-    session = engine.start(trace.spec)
-    session.opening()
+    for session, outcome in _steps(trace, engine, {}):
+        for one in outcome.sessions:
+            yield _differences(trace, trace.steps[one.index], one, session.since_check)
+
+
+def _fed_choices(trace: Trace) -> dict[int, list[int]]:
+    """Each worker's choices: what it fed first in its next step, or what the last step says."""
+    chosen: dict[int, list[int]] = {}
+    waiting: dict[int, int] = {}
     for step in trace.steps:
-        outcome = engine.step([session])
-        yield _differences(trace, step, outcome, session.since_check)
+        rows = zip(trace.active(step), step["input_ids"], step["new"], strict=True)
+        for worker, fed, new in rows:
+            if worker in waiting:
+                chosen.setdefault(worker, []).append(fed[0])
+                del waiting[worker]
+            if new is not None:
+                waiting[worker] = new
+    for worker, new in waiting.items():
+        chosen.setdefault(worker, []).append(new)
+    return chosen
+
+
+def _steps(
+    trace: Trace, engine: Engine, forced: Mapping[int, Sequence[int]]
+) -> Iterator[tuple[Session, StepOutcome]]:
+    """As many steps as were recorded, or fewer where the session ends before."""
+    session = engine.start(trace.spec, forced=forced)
+    session.opening()
+    try:
+        while not session.end_reason and session.step < len(trace.steps):
+            yield session, engine.step([session])
+        engine.drain()
+    finally:
+        session.free()
+
+
+def _check_step(trace: Trace, one: SessionStep, step: Mapping[str, Any]) -> None:
+    """Refuse a recording whose tokens, lengths or moves do not follow from its own rules."""
+    where = f"Step {one.index} of {str(trace.path)!r}"
+    fed = {feed.worker.index: list(feed.row.token_ids) for feed in one.feeds}
+    recorded = dict(zip(trace.active(step), map(list, step["input_ids"]), strict=True))
+    if fed != recorded:
+        raise TraceError(f"{where} feeds {fed} by its recorded choices, and says {recorded}.")
+    lengths = step.get("block_len", {})
+    wrong = [name for name in lengths if lengths[name] != one.block_lengths.get(name)]
+    if wrong:
+        raise TraceError(
+            f"After the forward of step {one.index} of {str(trace.path)!r} block {wrong[0]!r} has "
+            f"{one.block_lengths.get(wrong[0])} tokens and the trace says {lengths[wrong[0]]}."
+        )
+    if _ends(one) != _recorded_ends(step):
+        raise TraceError(f"{where} moves {_ends(one)}, and says {_recorded_ends(step)}.")
+
+
+def _compare(index: int, row: RowOutcome, step: Mapping[str, Any], place: int) -> RowComparison:
+    """One row against the recording, where it is row `place`."""
+    values = row.logits[torch.tensor(step["top_ids"][place])].float()
+    return RowComparison(
+        step=index,
+        worker=row.worker,
+        logits=tuple(values.tolist()),
+        difference=_largest_difference(values, step["top_logits"][place]),
+        argmax=int(row.allowed.argmax()),
+        expected=step.get("greedy", step["new"])[place],
+        margin=step["margin"][place],
+    )
 
 
 def _largest_difference(values: Tensor, recorded: list[float]) -> float:
     return float((values - torch.tensor(recorded, device=values.device)).abs().max())
 
 
-def _check_lengths(trace: Trace, index: int, step: Any, blocks: dict[str, Block]) -> None:
-    lengths = {name: block.length for name, block in blocks.items()}
-    recorded = step.get("block_len", {})
-    wrong = [name for name in recorded if recorded[name] != lengths.get(name)]
-    if wrong:
-        raise TraceError(
-            f"After step {index} of {str(trace.path)!r} block {wrong[0]!r} has "
-            f"{lengths.get(wrong[0])} tokens and the trace says {recorded[wrong[0]]}."
-        )
-
-
-def _move(trace: Trace, index: int, event: Any, cache: KVCache, blocks: dict[str, Block]) -> None:
-    """Apply a recorded move. Format 1 moves to the first block of the worker's view."""
-    target = event.get("to_block") or trace.spec.workers[event["worker"]].view[0]
-    moved = cache.append_from(blocks[target], blocks[event["from_block"]])
-    if moved != event["moved"]:
-        raise TraceError(
-            f"Step {index} of {str(trace.path)!r} moves {event['moved']} tokens from "
-            f"{event['from_block']!r}, which has {moved}."
-        )
-
-
-def _differences(trace: Trace, step: Any, outcome: StepOutcome, since_check: int) -> list[str]:
+def _differences(
+    trace: Trace, step: Mapping[str, Any], one: SessionStep, since_check: int
+) -> list[str]:
     """Sentences about what differs between a free step and the recorded one."""
-    active = trace.active(step)
     pairs: list[tuple[str, Any, Any]] = [
-        ("active workers", [row.worker for row in outcome.rows], active),
-        ("input", [list(row.input_ids) for row in outcome.rows], step["input_ids"]),
-        ("tokens", [row.token_id for row in outcome.rows], step["new"]),
-        ("paragraph ends", _ends(outcome), _recorded_ends(step)),
+        ("active workers", [feed.worker.index for feed in one.feeds], trace.active(step)),
+        ("input", [list(feed.row.token_ids) for feed in one.feeds], step["input_ids"]),
+        ("tokens", [report.token_id for report in one.reports], step["new"]),
+        ("paragraph ends", _ends(one), _recorded_ends(step)),
+        ("block lengths", one.block_lengths, step.get("block_len", one.block_lengths)),
     ]
     if "since_s1" in step:
         pairs.append(("redundancy counter", since_check, step["since_s1"]))
-    for lengths in outcome.block_lengths.values():
-        pairs.append(("block lengths", lengths, step.get("block_len", lengths)))
     return [f"{what}: {ours}, recorded {theirs}" for what, ours, theirs in pairs if ours != theirs]
 
 
-def _ends(outcome: StepOutcome) -> list[tuple[Any, ...]]:
-    ends = [event for event in outcome.events if isinstance(event, ParagraphEnd)]
+def _ends(one: SessionStep) -> list[tuple[Any, ...]]:
+    ends = [event for event in one.events if isinstance(event, ParagraphEnd)]
     return [
         (
             end.worker,

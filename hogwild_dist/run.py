@@ -9,8 +9,12 @@ from typing import Any, Self
 
 from hogwild_dist.engine import Engine
 from hogwild_dist.events import Event
+from hogwild_dist.network import ModelInfo
+from hogwild_dist.stream import Backend, LocalBackend, Update
 from hogwild_dist.team import Team
 from hogwild_dist.trace import TraceWriter
+from hogwild_dist.trace_format import header
+from hogwild_dist.transcript import Transcript
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +54,7 @@ class Run:
     block or an exception ends the session, keeps its text, completes the trace and frees its cache.
 
     Args:
-        engine: from `load`.
+        backend: from `load`, or a group of shards.
         problem: what to work on.
         team: who works on it.
         trace: file to record to.
@@ -62,38 +66,40 @@ class Run:
     """
 
     def __init__(
-        self, engine: Engine, problem: str, team: Team, trace: str | Path | None = None
+        self,
+        backend: Engine | Backend,
+        problem: str,
+        team: Team,
+        trace: str | Path | None = None,
     ) -> None:
-        self._engine = engine
-        texts, spec = team.texts_and_spec(problem, engine.tokenizer)
-        begin = time.perf_counter()
-        self._session = engine.start(spec)
-        self._prompt_seconds = time.perf_counter() - begin
+        source = LocalBackend(backend) if isinstance(backend, Engine) else backend
+        ends = source.info.end_ids
+        texts, spec = team.texts_and_spec(problem, source.tokenizer, end_ids=ends)
+        self._transcript = Transcript(team.names)
+        self._num_steps = 0
         self._seconds = 0.0
         self._closed = False
         self._started = False
         self._trace: TraceWriter | None = None
         if trace is not None:
-            about = {"model": _describe(engine), "kind": team.layout.name, "texts": texts}
-            try:
-                visibility = engine.config.visibility
-                self._trace = TraceWriter(trace, self._session, visibility, about)
-            except BaseException:
-                self._session.free()
-                raise
+            about = {"model": _describe(source.info), "kind": team.layout.name, "texts": texts}
+            self._trace = TraceWriter(trace, header(spec, source.config, about))
+        begin = time.perf_counter()
+        try:
+            self._stream = source.open(spec, recorded=trace is not None)
+        except BaseException:
+            if self._trace is not None:
+                self._trace.close()
+            raise
+        self._prompt_seconds = time.perf_counter() - begin
 
     def __iter__(self) -> Iterator[Event]:
         if self._started or self._closed:
             raise RuntimeError("A run can be iterated once; make a new Run to work on it again.")
         self._started = True
         try:
-            yield from self._session.opening()
-            while not self._session.end_reason:
-                outcome = self._engine.step([self._session])
-                self._seconds += outcome.seconds
-                if self._trace is not None:
-                    self._trace.step(outcome)
-                yield from outcome.events
+            for update in self._stream:
+                yield from self._take_in(update)
         finally:
             self.close()
 
@@ -108,41 +114,55 @@ class Run:
     ) -> None:
         self.close()
 
-    def close(self) -> None:
-        """End the session if it goes on; complete the trace; free the cache."""
+    def close(self) -> list[Event]:
+        """End the session if it goes on; complete the trace; free the cache.
+
+        Returns:
+            The events that this brought about.
+        """
         if self._closed:
-            return
+            return []
         self._closed = True
-        if not self._session.end_reason:
-            self._session.end("cancelled")
         try:
+            rest = [event for update in self._stream.stop() for event in self._take_in(update)]
+        finally:
             if self._trace is not None:
                 self._trace.close()
-        finally:
-            self._session.free()
+        return rest
 
     @property
     def result(self) -> Result:
         """Text, counts and timings so far."""
-        workers = self._session.workers
+        so_far = self._transcript
         return Result(
-            texts={worker.spec.name: worker.text for worker in workers},
-            history=self._session.history_text,
-            num_tokens={worker.spec.name: worker.num_chosen for worker in workers},
-            finish_reasons={worker.spec.name: worker.finish_reason for worker in workers},
-            end_reason=self._session.end_reason,
-            num_steps=self._session.step,
+            texts=dict(so_far.texts),
+            history=so_far.history,
+            num_tokens=dict(so_far.num_tokens),
+            finish_reasons=dict(so_far.finish_reasons),
+            end_reason=so_far.end_reason,
+            num_steps=self._num_steps,
             prompt_seconds=self._prompt_seconds,
             seconds=self._seconds,
         )
 
+    def _take_in(self, update: Update) -> tuple[Event, ...]:
+        """Keep what an update says."""
+        self._num_steps = max(self._num_steps, update.step + (update.seconds > 0))
+        self._seconds += update.seconds
+        for event in update.events:
+            self._transcript.add(event)
+        if self._trace is not None and update.record is not None:
+            self._trace.step(update.record)
+        if self._trace is not None and update.final is not None:
+            self._trace.end(update.final)
+        return update.events
 
-def _describe(engine: Engine) -> dict[str, Any]:
+
+def _describe(info: ModelInfo) -> dict[str, Any]:
     """What a trace says of its model."""
-    config = engine.model.network.config.get_text_config()
     return {
-        "name": engine.model.name,
-        "dtype": str(engine.model.dtype).removeprefix("torch."),
-        "type": config.model_type,
-        "vocab_size": config.vocab_size,
+        "name": info.name,
+        "dtype": info.dtype,
+        "type": info.type,
+        "vocab_size": info.vocab_size,
     }

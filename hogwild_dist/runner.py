@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from hogwild_dist.attention import Backend, StepContext, pick_backend
-from hogwild_dist.batch import Batch, Row, build_batch, undo_batch
+from hogwild_dist.batch import Batch, Row, lay_out, make_room, undo_batch
 from hogwild_dist.cache import Block, KVCache
+from hogwild_dist.config import Visibility
 from hogwild_dist.exchange.base import Exchange
 from hogwild_dist.network import LoadedModel
 
@@ -34,9 +35,8 @@ class ModelRunner:
         self.exchange = exchange
         self.backend = backend or pick_backend(model.device)
 
-    @torch.inference_mode()
     def forward(self, rows: Sequence[Row]) -> tuple[Tensor, Batch]:
-        """Feed every row's new tokens at once.
+        """Feed every row's new tokens at once, in this process alone.
 
         Returns:
             Logits after each row's last token, ``[num_rows, vocab_size]``, and the packed batch.
@@ -44,21 +44,39 @@ class ModelRunner:
         Raises:
             ContextLimitError: the cache is full. Whatever is raised, the blocks are as before.
         """
-        batch = build_batch(self.cache, rows, self.exchange.visibility)
+        slots = make_room(self.cache, rows)
         try:
-            context = StepContext(self.cache, batch, self.exchange, self.backend)
-            device = self.model.device
-            last = torch.tensor([stop - 1 for stop in batch.row_starts[1:]], device=device)
-            output = self.model.network(
-                input_ids=torch.tensor([batch.token_ids], device=device),
-                position_ids=torch.tensor([batch.positions], device=device),
-                use_cache=False,
-                logits_to_keep=last,
-                hogwild=context,
-            )
+            result = self.compute(rows, slots)
         except BaseException:
             undo_batch(self.cache, rows)
             raise
+        for row in rows:
+            self.cache.commit(row.view[-1], len(row.token_ids))
+        return result
+
+    @torch.inference_mode()
+    def compute(
+        self, rows: Sequence[Row], slots: Sequence[Sequence[int]], *, alone: bool = False
+    ) -> tuple[Tensor, Batch]:
+        """The model's forward over rows that have room; nothing is committed.
+
+        Args:
+            rows: what this process computes, at least one.
+            slots: for each row, from `batch.make_room`.
+            alone: whether the other shards take no part, layer by layer.
+        """
+        batch = lay_out(rows, slots, self.exchange.visibility)
+        device = self.model.device
+        layered = self.exchange.visibility is Visibility.SAME_STEP and not alone
+        peers = self.exchange if layered else None
+        last = torch.tensor([stop - 1 for stop in batch.row_starts[1:]], device=device)
+        output = self.model.network(
+            input_ids=torch.tensor([batch.token_ids], device=device),
+            position_ids=torch.tensor([batch.positions], device=device),
+            use_cache=False,
+            logits_to_keep=last,
+            hogwild=StepContext(self.cache, batch, self.backend, peers),
+        )
         logits: Tensor = output.logits[0]
         return logits, batch
 

@@ -23,12 +23,37 @@ from transformers import (
 )
 
 from hogwild_dist.config import SamplingConfig
+from hogwild_dist.exchange.base import LogitsSummary
+
+NUM_TOP = 8
+"""Largest logits that a trace keeps for each row."""
+
+LARGEST_MARGIN = 1e30
+"""Stands for an infinite margin, where one token alone is allowed."""
 
 
 def uniform(seed: int, worker: int, index: int) -> float:
     """A number in [0, 1) for token `index` of `worker`; the same on every machine."""
     digest = hashlib.blake2b(f"{seed}/{worker}/{index}".encode(), digest_size=8).digest()
     return (int.from_bytes(digest, "big") >> 11) / (1 << 53)
+
+
+def summarize(logits: Tensor, allowed: Tensor) -> LogitsSummary:
+    """What a trace keeps of one row's logits.
+
+    Args:
+        logits: ``[vocab_size]``.
+        allowed: the same after penalties, biases and bans.
+    """
+    values, ids = logits.float().topk(NUM_TOP)
+    best, second = allowed.float().topk(2).values.tolist()
+    return LogitsSummary(
+        top_ids=tuple(ids.tolist()),
+        top_logits=tuple(values.tolist()),
+        logsumexp=float(logits.float().logsumexp(-1)),
+        margin=min(float(best - second), LARGEST_MARGIN),
+        greedy=int(allowed.argmax()),
+    )
 
 
 class Sampler:

@@ -1,23 +1,25 @@
 """A session: the rules by which a team's text grows. Its state is the same on every shard.
 
-A session says what to feed (`rows`) and is told what was chosen (`apply`). It never runs the model.
+A session says what to feed (`feeds`) and is told what was chosen. It never runs the model. What a
+choice does to its own worker (`advance`) is apart from what it does to the team (`apply`): under
+`overlapped` visibility a worker goes on while the team has not heard of its newest token.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from zlib import crc32
 
-import torch
 from transformers import PreTrainedTokenizerBase
 
 from hogwild_dist.batch import Row
 from hogwild_dist.cache import Block, KVCache
-from hogwild_dist.errors import ContextLimitError, ModelError
+from hogwild_dist.errors import ModelError
 from hogwild_dist.events import Event, ParagraphEnd, SessionEnd, Text, WorkerStop
 from hogwild_dist.paragraphs import ends_paragraph
 from hogwild_dist.sampling import Sampler
-from hogwild_dist.spec import SessionSpec, WorkerSpec
-from hogwild_dist.worker import Worker
+from hogwild_dist.spec import SessionSpec
+from hogwild_dist.worker import Advance, PendingMove, Worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +45,24 @@ class Session:
         spec: what it starts from.
         cache: where its blocks live.
         tokenizer: a fast tokenizer.
+        ranks: the shard of each worker; None puts all on shard 0.
+        recorded: whether steps keep summaries of the logits, for a trace.
+        forced: worker index -> its first choices, which are taken over in place of sampling.
 
     Raises:
         ModelError: the tokenizer cannot decode token by token.
     """
 
     def __init__(
-        self, id: int, spec: SessionSpec, cache: KVCache, tokenizer: PreTrainedTokenizerBase
+        self,
+        id: int,
+        spec: SessionSpec,
+        cache: KVCache,
+        tokenizer: PreTrainedTokenizerBase,
+        ranks: Sequence[int] | None = None,
+        *,
+        recorded: bool = False,
+        forced: Mapping[int, Sequence[int]] | None = None,
     ) -> None:
         if not tokenizer.is_fast:
             raise ModelError(
@@ -58,7 +71,10 @@ class Session:
             )
         self.id = id
         self.spec = spec
+        self.recorded = recorded
+        self.forced = forced or {}
         self.step = 0
+        """Steps that the whole team knows of."""
         self.since_check = 0
         """Tokens fed by the team since the redundancy question was last asked."""
         self.history_ids: dict[str, list[int]] = {}
@@ -66,6 +82,7 @@ class Session:
         self.history_text = ""
         """Text of the finished paragraphs, in the order in which they ended."""
         self.end_reason: str | None = None
+        self._cancelled = False
         self._cache = cache
         self._tokenizer: Any = tokenizer
         self._decoder = self._tokenizer.backend_tokenizer
@@ -73,15 +90,35 @@ class Session:
         self.blocks: dict[str, Block] = {
             name: cache.new_block(name) for name in (*spec.shared, *own)
         }
+        self._sealed: dict[str, Block] = {}
+        """Ended paragraphs that wait for the team to hear of them, by the name of their block."""
         device = cache.keys[0].device
         self.workers = [
-            self._new_worker(index, worker, device) for index, worker in enumerate(spec.workers)
+            Worker(
+                index=index,
+                spec=worker,
+                rank=ranks[index] if ranks else 0,
+                block=self.blocks[worker.view[-1]],
+                sampler=Sampler(worker.sampling, device),
+                pending=list(worker.first_input),
+                paragraph=worker.first_paragraph,
+            )
+            for index, worker in enumerate(spec.workers)
         ]
 
     @property
     def active_workers(self) -> list[Worker]:
         """Workers that take part in the next step."""
         return [] if self.end_reason else [worker for worker in self.workers if worker.active]
+
+    def view(self, worker: Worker) -> tuple[Block, ...]:
+        """The blocks that a worker attends to, its own last; a sealed one before the next."""
+        blocks: list[Block] = []
+        for name in worker.spec.view:
+            if name in self._sealed:
+                blocks.append(self._sealed[name])
+            blocks.append(self.blocks[name])
+        return tuple(blocks)
 
     def feeds(self, max_tokens: int) -> list[Feed]:
         """What each active worker feeds next, at most about `max_tokens` in all.
@@ -94,14 +131,12 @@ class Session:
             share = max(1, max_tokens // (len(waiting) - place))
             takes[worker.index] = min(share, len(worker.pending))
             max_tokens -= takes[worker.index]
-        return [
-            Feed(
-                worker,
-                Row(worker.view, tuple(worker.pending[: takes[worker.index]])),
-                complete=takes[worker.index] == len(worker.pending),
-            )
-            for worker in self.active_workers
-        ]
+        return [self.feed(worker, takes[worker.index]) for worker in self.active_workers]
+
+    def feed(self, worker: Worker, max_tokens: int) -> Feed:
+        """What one worker feeds next, at most `max_tokens`."""
+        ids = tuple(worker.pending[:max_tokens])
+        return Feed(worker, Row(self.view(worker), ids), complete=len(ids) == len(worker.pending))
 
     def opening(self) -> list[Event]:
         """The first texts, as events before step 0."""
@@ -111,156 +146,249 @@ class Session:
             text = worker.decode(self._decoder, ids)
             worker.take(ids, text)
             events.append(self._text(worker, ids, text, chosen=False))
-        return events + self._scheduled_stops()
+        for worker in self.workers:
+            if worker.spec.stop_at_step == 0:
+                events += self._stop(worker, "step_limit")
+        return events + self._ending()
 
-    def apply(self, feeds: Sequence[Feed], chosen: Mapping[int, int]) -> list[Event]:
-        """Take in the outcome of a step, worker by worker in order.
+    def advance(self, feed: Feed, token: int | None) -> Advance | None:
+        """What a choice does to its own worker; the team takes it in with `apply`.
+
+        Args:
+            feed: what was fed.
+            token: what was chosen, or None where more text is to be fed first.
+        """
+        worker = feed.worker
+        del worker.pending[: len(feed.row.token_ids)]
+        advance = None if token is None else self._choose(worker, token)
+        last = worker.spec.stop_at_step
+        if last is not None and self.step + 1 >= last:
+            worker.finish_reason = worker.finish_reason or "step_limit"
+        return advance
+
+    def apply(
+        self,
+        feeds: Sequence[Feed],
+        chosen: Mapping[int, int],
+        early: Mapping[int, Advance | None] | None = None,
+    ) -> list[Event]:
+        """Take in the outcome of a step that all shards agree on, worker by worker in order.
 
         Args:
             feeds: what was fed.
             chosen: worker index -> token, for the complete feeds.
+            early: worker index -> what `advance` gave, where it has been called already.
         """
+        early = early or {}
+        for feed in feeds:
+            self._cache.commit(feed.row.view[-1], len(feed.row.token_ids))
         events: list[Event] = []
         for feed in feeds:
             worker = feed.worker
-            del worker.pending[: len(feed.row.token_ids)]
-            if not feed.complete or self.end_reason:
-                continue
-            try:
-                self._choose(worker, chosen[worker.index], events)
-            except ContextLimitError:
-                events += self.end("cache_limit")
+            if worker.index in early:
+                advance = early[worker.index]
+            else:
+                advance = self.advance(feed, chosen.get(worker.index))
+            self._take_in(worker, advance, events)
         self.step += 1
-        return events + self._scheduled_stops() + self._ending()
+        return events + self._ending()
+
+    def block_lengths(self, feeds: Sequence[Feed]) -> dict[str, int]:
+        """Tokens of each block after the agreed forward of `feeds`, before what follows."""
+        lengths = {name: block.committed for name, block in self.blocks.items()}
+        for name, block in self._sealed.items():
+            lengths[name] += block.committed
+        for feed in feeds:
+            lengths[feed.row.view[-1].name] += len(feed.row.token_ids)
+        return lengths
+
+    def longest_view_ahead(self) -> int:
+        """Most tokens that a view may hold after two more steps."""
+        ahead = {worker.block.name: self._most_ahead(worker) for worker in self.active_workers}
+        lengths = self.block_lengths(())
+        views = [
+            sum(lengths[name] + ahead.get(name, 0) for name in worker.spec.view)
+            for worker in self.active_workers
+        ]
+        return max(views, default=0)
+
+    def pages_ahead(self, page_tokens: int) -> int:
+        """Most pages that two more steps may take."""
+        return sum(self._most_ahead(worker) // page_tokens + 2 for worker in self.active_workers)
+
+    def _most_ahead(self, worker: Worker) -> int:
+        """Most tokens that a worker feeds in the coming step and the next."""
+        question = self.spec.redundancy.question if self.spec.redundancy is not None else ""
+        longest_start = len(self._start_tokens(worker, worker.paragraph + 2, question))
+        return len(worker.pending) + 1 + longest_start
+
+    def block_ids(self) -> dict[str, list[int]]:
+        """Committed tokens of each block."""
+        parts = {name: [block] for name, block in self.blocks.items()}
+        for name, block in self._sealed.items():
+            parts[name].insert(0, block)
+        return {
+            name: [token for block in own for token in block.token_ids[: block.committed]]
+            for name, own in parts.items()
+        }
+
+    def checksums(self) -> dict[str, int]:
+        """For each block a number that copies on other shards share if they agree bit for bit."""
+        return {name: self._cache.checksum(block) for name, block in self.blocks.items()}
+
+    def fingerprint(self) -> int:
+        """A number that all shards share as long as they agree about this session."""
+        lengths = tuple(self.block_lengths(()).items())
+        return crc32(repr((self.id, self.step, self.since_check, lengths)).encode())
+
+    def cancel(self) -> None:
+        """Let the session end with the next step that is applied."""
+        self._cancelled = True
 
     def end(self, reason: str) -> list[Event]:
         """Stop everybody; all text is kept."""
-        events = [self._stop(worker, reason) for worker in self.active_workers]
+        events = [event for worker in self.active_workers for event in self._stop(worker, reason)]
         self.end_reason = reason
         return [*events, SessionEnd(step=self.step, reason=reason)]
 
     def free(self) -> None:
         """Give all blocks back."""
-        for block in self.blocks.values():
+        for block in (*self.blocks.values(), *self._sealed.values()):
             self._cache.free(block)
         self.blocks.clear()
+        self._sealed.clear()
 
-    def _new_worker(self, index: int, spec: WorkerSpec, device: torch.device) -> Worker:
-        return Worker(
-            index=index,
-            spec=spec,
-            block=self.blocks[spec.view[-1]],
-            view=tuple(self.blocks[name] for name in spec.view),
-            sampler=Sampler(spec.sampling, device),
-            pending=list(spec.first_input),
-            paragraph=spec.first_paragraph,
-        )
-
-    def _choose(self, worker: Worker, token: int, events: list[Event]) -> None:
-        """One chosen token: text, paragraph, stop, and what comes next; adds to `events`."""
+    def _choose(self, worker: Worker, token: int) -> Advance:
+        """One chosen token: text, paragraph, stop, and what comes next."""
         worker.num_chosen += 1
         if token in self.spec.end_ids:
-            events.append(self._text(worker, (token,), "", chosen=True))
-            events.append(self._stop(worker, "end_of_text"))
-            return
+            return self._stopped(worker, token)
         before = worker.paragraph_text
         text = worker.decode(self._decoder, (token,))
         worker.take((token,), text)
-        cut = self._cut_at_stop_string(worker, text)
-        shown = text[: max(0, len(text) - cut)]
-        events.append(self._text(worker, (token,), shown, chosen=True))
+        cut = worker.cut_at(self.spec.stop_strings, text)
         reason = self._stop_reason(worker, found_stop_string=cut > 0)
         ended = worker.spec.paragraphs_to is not None and ends_paragraph(before, text)
         if ended and worker.paragraph == worker.spec.stop_after_paragraph:
             reason = reason or "paragraph_limit"
+        stops = () if ended or reason else self.spec.stop_strings
+        shown = self._text(worker, (token,), worker.show(text, cut, stops), chosen=True)
         worker.pending = [token]
+        move, prefix = None, None
         if ended:
-            events += self._end_paragraph(worker, token, stops=reason is not None)
+            move, prefix = self._end_paragraph(worker, token, stops=reason is not None)
         if reason is not None:
             worker.pending.clear()
-            events.append(self._stop(worker, reason))
-        self.since_check += len(worker.pending)
+            worker.finish_reason = reason
+        return Advance(shown, move, prefix, reason, len(worker.pending))
 
-    def _end_paragraph(self, worker: Worker, token: int, *, stops: bool) -> list[Event]:
-        """Move the paragraph to the history and begin the next one."""
-        target = worker.spec.paragraphs_to
-        assert target is not None
-        moved = self._cache.append_from(self.blocks[target], worker.block)
-        ids, text, index = tuple(worker.paragraph_ids), worker.paragraph_text, worker.paragraph
-        self.history_ids.setdefault(target, []).extend(ids)
-        self.history_text += text
+    def _stopped(self, worker: Worker, token: int) -> Advance:
+        """The end-of-text token, which is not part of the text."""
+        worker.finish_reason = "end_of_text"
+        text = self._text(worker, (token,), worker.show("", 0, ()), chosen=True)
+        return Advance(text, None, None, worker.finish_reason, 0)
+
+    def _end_paragraph(
+        self, worker: Worker, token: int, *, stops: bool
+    ) -> tuple[PendingMove, Text | None]:
+        """Seal the paragraph and begin the next one in a fresh block."""
+        sealed, name = worker.block, worker.block.name
+        self._sealed[name] = sealed
+        worker.block = self.blocks[name] = self._cache.new_block(name)
         start, asked = ([], False) if stops else self._next_start(worker)
-        event = ParagraphEnd(
-            step=self.step,
-            worker=worker.index,
-            name=worker.spec.name,
-            index=index,
-            from_block=worker.block.name,
-            to_block=target,
-            moved=moved,
-            token_ids=ids,
-            text=text,
+        move = PendingMove(
+            block=sealed,
+            index=worker.paragraph,
+            token_ids=tuple(worker.paragraph_ids),
+            text=worker.paragraph_text,
             next_input=None if stops else (token, *start),
             asked=asked,
         )
         worker.paragraph_ids, worker.paragraph_text = [], ""
         if stops:
-            return [event]
+            return move, None
         worker.paragraph += 1
         worker.pending = [token, *start]
         text = worker.decode(self._decoder, start)
         worker.take(start, text)
-        return [event, self._text(worker, tuple(start), text, chosen=False)]
+        return move, self._text(worker, tuple(start), text, chosen=False)
+
+    def _take_in(self, worker: Worker, advance: Advance | None, events: list[Event]) -> None:
+        """What a worker's choice does to the team; adds to `events`."""
+        if advance is not None:
+            events.append(advance.text)
+            if advance.move is not None:
+                events.append(self._move(worker, advance.move))
+            if advance.prefix is not None:
+                events.append(advance.prefix)
+            self.since_check += advance.num_next
+        reason = advance.stop if advance is not None else None
+        last = worker.spec.stop_at_step
+        if reason is None and last is not None and self.step + 1 >= last:
+            reason = "step_limit"
+        if reason is not None:
+            events += self._stop(worker, reason)
+
+    def _move(self, worker: Worker, move: PendingMove) -> ParagraphEnd:
+        """Append a sealed paragraph to the history."""
+        target = worker.spec.paragraphs_to
+        assert target is not None
+        moved = self._cache.append_from(self.blocks[target], move.block)
+        self._cache.free(self._sealed.pop(move.block.name))
+        self.history_ids.setdefault(target, []).extend(move.token_ids)
+        self.history_text += move.text
+        if move.asked:
+            self.since_check = 0
+        return ParagraphEnd(
+            step=self.step,
+            worker=worker.index,
+            name=worker.spec.name,
+            index=move.index,
+            from_block=move.block.name,
+            to_block=target,
+            moved=moved,
+            token_ids=move.token_ids,
+            text=move.text,
+            next_input=move.next_input,
+            asked=move.asked,
+        )
 
     def _next_start(self, worker: Worker) -> tuple[list[int], bool]:
         """Tokens that begin the next paragraph, and whether the redundancy question is asked."""
-        prefix = self.spec.paragraph_prefix.replace("{worker}", worker.spec.name)
-        start = prefix.replace("{index}", str(worker.paragraph + 1))
         check = self.spec.redundancy
         asked = check is not None and self.since_check > check.every
-        if check is not None and asked:
-            self.since_check = 0
-            start += check.question
-        return self._tokenizer.encode(start, add_special_tokens=False), asked
+        question = check.question if check is not None and asked else ""
+        return self._start_tokens(worker, worker.paragraph + 1, question), asked
 
-    def _cut_at_stop_string(self, worker: Worker, newest: str) -> int:
-        """Characters cut off the end of the worker's text, because a stop string begins there."""
-        longest = max(map(len, self.spec.stop_strings), default=0)
-        since = max(0, len(worker.text) - len(newest) - longest + 1)
-        found = [worker.text.find(stop, since) for stop in self.spec.stop_strings]
-        starts = [start for start in found if start >= 0]
-        if not starts:
-            return 0
-        cut = len(worker.text) - min(starts)
-        worker.text = worker.text[: len(worker.text) - cut]
-        return cut
+    def _start_tokens(self, worker: Worker, index: int, question: str) -> list[int]:
+        prefix = self.spec.paragraph_prefix.replace("{worker}", worker.spec.name)
+        text = prefix.replace("{index}", str(index)) + question
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
+        return ids
 
     def _stop_reason(self, worker: Worker, *, found_stop_string: bool) -> str | None:
         if found_stop_string:
             return "stop_string"
         return "max_tokens" if worker.num_chosen == worker.spec.max_tokens else None
 
-    def _scheduled_stops(self) -> list[Event]:
-        """Workers that take no part from the coming step on."""
-        return [
-            self._stop(worker, "step_limit")
-            for worker in self.active_workers
-            if worker.spec.stop_at_step is not None and self.step >= worker.spec.stop_at_step
-        ]
-
     def _ending(self) -> list[Event]:
         if self.end_reason:
             return []
+        if self._cancelled:
+            return self.end("cancelled")
         total = sum(worker.num_chosen for worker in self.workers)
         if self.spec.max_total_tokens is not None and total >= self.spec.max_total_tokens:
             return self.end("max_total_tokens")
         return [] if self.active_workers else self.end("all_stopped")
 
-    def _stop(self, worker: Worker, reason: str) -> Event:
+    def _stop(self, worker: Worker, reason: str) -> list[Event]:
+        """The worker's stop, after what of its text was not shown yet."""
         worker.finish_reason = reason
-        return WorkerStop(step=self.step, worker=worker.index, name=worker.spec.name, reason=reason)
+        rest = "" if reason == "stop_string" else worker.flush(self._decoder)
+        stop = WorkerStop(step=self.step, worker=worker.index, name=worker.spec.name, reason=reason)
+        return [self._text(worker, (), rest, chosen=True), stop] if rest else [stop]
 
-    def _text(self, worker: Worker, ids: Sequence[int], text: str, *, chosen: bool) -> Event:
+    def _text(self, worker: Worker, ids: Sequence[int], text: str, *, chosen: bool) -> Text:
         return Text(
             step=self.step,
             worker=worker.index,

@@ -115,6 +115,10 @@ class SessionSpec:
                 f"Paragraphs of {worker.name!r} move to {worker.paragraphs_to!r}, which is a "
                 "worker's own block; use a shared one."
             )
+        if worker.max_tokens is not None and worker.max_tokens < 1:
+            raise ConfigError(
+                f"max_tokens of {worker.name!r} is {worker.max_tokens}; it must be at least 1."
+            )
         if not worker.first_input:
             raise ConfigError(
                 f"{worker.name!r} has no first text; give the worker at least one token to begin."

@@ -74,16 +74,26 @@ class Team:
     limits: Limits = field(default_factory=Limits)
     seed: int = 0
 
-    def spec(self, problem: str, tokenizer: PreTrainedTokenizerBase) -> SessionSpec:
+    def spec(
+        self,
+        problem: str,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        end_ids: frozenset[int] = frozenset(),
+    ) -> SessionSpec:
         """Write the spec of a session on `problem`.
 
         Raises:
             ConfigError: no problem text, or names, layout and prompts do not fit together.
         """
-        return self.texts_and_spec(problem, tokenizer)[1]
+        return self.texts_and_spec(problem, tokenizer, end_ids=end_ids)[1]
 
     def texts_and_spec(
-        self, problem: str, tokenizer: PreTrainedTokenizerBase
+        self,
+        problem: str,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        end_ids: frozenset[int] = frozenset(),
     ) -> tuple[dict[str, str], SessionSpec]:
         """The spec, and the text of each block it starts from."""
         if not problem.strip():
@@ -112,7 +122,7 @@ class Team:
             paragraph_prefix=prompts.prefix(),
             redundancy=prompts.redundancy,
             stop_strings=self.limits.stop_strings,
-            end_ids=_end_ids(tokenizer),
+            end_ids=_end_ids(tokenizer) | end_ids,
             max_total_tokens=self.limits.max_total_tokens,
         )
 

@@ -2,20 +2,12 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import torch
-from torch import Tensor
-
-from hogwild_dist.config import Visibility
-from hogwild_dist.engine import RowOutcome, StepOutcome
 from hogwild_dist.errors import TraceError
-from hogwild_dist.events import Event, Text
-from hogwild_dist.session import Session
-from hogwild_dist.trace_format import NUM_TOP, header
 
 
 class TraceWriter:
@@ -26,21 +18,16 @@ class TraceWriter:
 
     Args:
         path: of the file; an existing one is replaced.
-        session: recorded from its first step on.
-        visibility: of the run.
-        about: `model`, `kind` and `texts` for `trace_format.header`.
+        header: from `trace_format.header`.
 
     Raises:
         TraceError: the file cannot be written.
     """
 
-    def __init__(
-        self, path: str | Path, session: Session, visibility: Visibility, about: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, path: str | Path, header: Mapping[str, Any]) -> None:
         self.path = Path(path)
-        self._session = session
         self._num_steps = 0
-        fields = json.dumps(header(session.spec, visibility, about), ensure_ascii=False)
+        fields = json.dumps(header, ensure_ascii=False)
         try:
             self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         except OSError as error:
@@ -50,24 +37,21 @@ class TraceWriter:
         self._end = 0
         self._put(f'{fields[:-1]}, "steps": [', "\n]}\n")
 
-    def step(self, outcome: StepOutcome) -> None:
-        """Add a step."""
-        rows = [row for row in outcome.rows if row.session is self._session]
-        if not rows:
-            return
-        record = _step_record(self._session, rows, outcome)
+    def step(self, record: Mapping[str, Any]) -> None:
+        """Add a step, from `trace_record.step_record`."""
         comma = "," if self._num_steps else ""
         self._put(f"{comma}\n{json.dumps(record, ensure_ascii=False)}", "\n]}\n")
         self._num_steps += 1
 
+    def end(self, final: Mapping[str, Any]) -> None:
+        """Add what is known at the end, from `trace_record.final_record`."""
+        self._put(f"\n],\n{json.dumps(final, ensure_ascii=False)[1:-1]}}}\n", "")
+
     def close(self) -> None:
-        """Add what is known at the end."""
-        if self._file < 0:
-            return
-        final = json.dumps(_final(self._session), ensure_ascii=False)
-        self._put(f"\n],\n{final[1:-1]}}}\n", "")
-        os.close(self._file)
-        self._file = -1
+        """Close the file."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
 
     def __enter__(self) -> Self:
         return self
@@ -96,56 +80,3 @@ class TraceWriter:
                 f"{self._num_steps} steps so far are kept."
             ) from error
         self._end += len(data)
-
-
-def _step_record(
-    session: Session, rows: Sequence[RowOutcome], outcome: StepOutcome
-) -> dict[str, Any]:
-    top_values, top_ids = torch.stack([row.logits for row in rows]).float().topk(NUM_TOP)
-    record: dict[str, Any] = {
-        "input_ids": [list(row.input_ids) for row in rows],
-        "top_ids": top_ids.tolist(),
-        "top_logits": [[round(value, 6) for value in row] for row in top_values.tolist()],
-        "logsumexp": [round(float(row.logits.float().logsumexp(-1)), 6) for row in rows],
-        "margin": [round(margin(row.allowed), 6) for row in rows],
-        "greedy": [int(row.allowed.argmax()) for row in rows],
-        "new": [row.token_id for row in rows],
-        "block_len": outcome.block_lengths[session.id],
-        "since_s1": session.since_check,
-        "seconds": round(outcome.seconds, 6),
-    }
-    if len(rows) < len(session.workers):
-        record["active"] = [row.worker for row in rows]
-    events = [_event(event) for event in outcome.events if not isinstance(event, Text)]
-    if events:
-        record["events"] = events
-    return record
-
-
-def margin(allowed: Tensor) -> float:
-    """The gap between the two largest allowed logits."""
-    best, second = allowed.float().topk(2).values.tolist()
-    return float(best - second)
-
-
-def _event(event: Event) -> dict[str, Any]:
-    """An event under the names that format 1 uses where it has one."""
-    fields = event.to_json()
-    if fields["type"] == "paragraph_end":
-        fields["step_tokens"] = fields.pop("token_ids")
-        fields["s1"] = fields.pop("asked")
-    return fields
-
-
-def _final(session: Session) -> dict[str, Any]:
-    return {
-        "final": {
-            "block_ids": {name: block.token_ids for name, block in session.blocks.items()},
-            "pending": [worker.pending for worker in session.workers],
-            "text": [worker.text for worker in session.workers],
-            "finish": [worker.finish_reason for worker in session.workers],
-            "reason": session.end_reason,
-        },
-        "history": session.history_ids,
-        "current": [worker.paragraph_ids for worker in session.workers],
-    }

@@ -11,13 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hogwild_dist.config import SamplingConfig, Visibility
+from hogwild_dist.config import EngineConfig, SamplingConfig, Visibility
 from hogwild_dist.errors import ConfigError, TraceError
 from hogwild_dist.spec import RedundancyCheck, SessionSpec, WorkerSpec
 from hogwild_dist.trace_schema import fault
-
-NUM_TOP = 8
-"""Largest logits that a step keeps for each row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +74,12 @@ def read_trace(path: str | Path) -> Trace:
     return Trace(path, raw, spec, visibility, raw["steps"])
 
 
-def header(spec: SessionSpec, visibility: Visibility, about: Mapping[str, Any]) -> dict[str, Any]:
+def header(spec: SessionSpec, config: EngineConfig, about: Mapping[str, Any]) -> dict[str, Any]:
     """All fields of a format-2 trace that are known before the first step.
 
     Args:
         spec: the session.
-        visibility: of the run.
+        config: of the engine.
         about: further fields: `model`, `kind`, `texts` (block name -> text).
     """
     first = spec.workers[0]
@@ -98,7 +95,8 @@ def header(spec: SessionSpec, visibility: Visibility, about: Mapping[str, Any]) 
         },
         "forbidden": list(first.sampling.forbidden_ids),
         "forbid_mode": "suppress" if first.sampling.forbidden_ids else None,
-        "visibility": visibility.value,
+        "visibility": config.visibility.value,
+        "max_step_tokens": config.max_step_tokens,
         "sampling": [_sampling_to_json(worker.sampling) for worker in spec.workers],
         "model": about["model"],
         "params": {

@@ -1,13 +1,55 @@
 """One worker of a running session: its block, its text, what it feeds next."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tokenizers.decoders import DecodeStream
 
 from hogwild_dist.cache import Block
+from hogwild_dist.events import Text
 from hogwild_dist.sampling import Sampler
 from hogwild_dist.spec import WorkerSpec
+
+
+@dataclass(frozen=True, slots=True)
+class PendingMove:
+    """A paragraph that has ended and waits to move to the history.
+
+    Attributes:
+        block: holds it; nobody writes there any more.
+        index: number of the paragraph.
+        token_ids: of it, the newest included, which has no K and V there.
+        text: of it.
+        next_input: what the worker feeds next, or None if it stops.
+        asked: whether the redundancy question is in `next_input`.
+    """
+
+    block: Block
+    index: int
+    token_ids: tuple[int, ...]
+    text: str
+    next_input: tuple[int, ...] | None
+    asked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """What one chosen token did to its worker, for the team to take in.
+
+    Attributes:
+        text: the token.
+        move: the paragraph that it ended.
+        prefix: what begins the next one.
+        stop: why the worker stopped.
+        num_next: tokens that it feeds next.
+    """
+
+    text: Text
+    move: PendingMove | None
+    prefix: Text | None
+    stop: str | None
+    num_next: int
 
 
 @dataclass(slots=True, eq=False)
@@ -17,8 +59,8 @@ class Worker:
     Attributes:
         index: place in the team.
         spec: what it started from.
+        rank: of the shard that computes it.
         block: the block it writes.
-        view: the blocks it attends to, its own last.
         sampler: chooses its tokens.
         decoder: turns its tokens into text, one by one.
         pending: tokens to feed next.
@@ -27,14 +69,15 @@ class Worker:
         paragraph: number of that paragraph.
         token_ids: all its tokens: first text, prefixes, questions and chosen ones.
         text: their text, cut before a stop string.
+        held: end of the text that is not shown yet, since a stop string may begin there.
         num_chosen: tokens that it chose.
         finish_reason: why it stopped, or None while it goes on.
     """
 
     index: int
     spec: WorkerSpec
+    rank: int
     block: Block
-    view: tuple[Block, ...]
     sampler: Sampler
     pending: list[int]
     paragraph: int
@@ -43,6 +86,7 @@ class Worker:
     paragraph_text: str = ""
     token_ids: list[int] = field(default_factory=list)
     text: str = ""
+    held: str = ""
     num_chosen: int = 0
     finish_reason: str | None = None
 
@@ -66,3 +110,50 @@ class Worker:
         self.paragraph_text += text
         self.token_ids.extend(token_ids)
         self.text += text
+
+    def cut_at(self, stop_strings: Sequence[str], newest: str) -> int:
+        """Cut the text where a stop string begins that the newest text completed.
+
+        Returns:
+            Characters cut off.
+        """
+        starts = [
+            self.text.find(stop, max(0, len(self.text) - len(newest) - len(stop) + 1))
+            for stop in stop_strings
+        ]
+        found = [start for start in starts if start >= 0]
+        cut = len(self.text) - min(found, default=len(self.text))
+        self.text = self.text[: len(self.text) - cut]
+        self.paragraph_text = self.paragraph_text[: max(0, len(self.paragraph_text) - cut)]
+        return cut
+
+    def show(self, newest: str, cut: int, stop_strings: Sequence[str]) -> str:
+        """What of the text can be shown now: all but what a stop string took or may take.
+
+        Args:
+            newest: text that the newest token added.
+            cut: characters of it, and of what was held, that a stop string took.
+            stop_strings: may go on with the next token.
+        """
+        waiting = self.held + newest
+        waiting = waiting[: max(0, len(waiting) - cut)]
+        hold = max(
+            (
+                size
+                for stop in stop_strings
+                for size in range(len(stop))
+                if waiting.endswith(stop[:size])
+            ),
+            default=0,
+        )
+        self.held = waiting[len(waiting) - hold :]
+        return waiting[: len(waiting) - hold]
+
+    def flush(self, tokenizer: Any) -> str:
+        """All text that was not shown yet, the first bytes of an incomplete character included."""
+        whole = tokenizer.decode(self.token_ids, skip_special_tokens=False)
+        rest = whole[len(self.text) :] if whole.startswith(self.text) else ""
+        self.text += rest
+        self.paragraph_text += rest
+        shown, self.held = self.held + rest, ""
+        return shown

@@ -17,7 +17,6 @@ from hogwild_dist.batch import Row, build_batch
 from hogwild_dist.config import Visibility
 from hogwild_dist.cpu_linear import ReorderedLinear, is_available
 from hogwild_dist.errors import ModelError
-from hogwild_dist.exchange.local import LocalExchange
 from tests.test_cache import DIM, HEADS, new_cache, turned, write
 
 GROUPS = 3
@@ -51,7 +50,7 @@ def test_a_view_reads_as_one_text(
     cache.write(1, torch.tensor(batch.slots), keys, values)
     q = torch.randn(HEADS * GROUPS, batch.num_tokens, DIM, generator=generator, dtype=torch.float64)
     local = torch.stack([turned(q[:, i], p) for i, p in enumerate(batch.positions)], 1)
-    context = StepContext(cache, batch, LocalExchange(visibility), backend)
+    context = StepContext(cache, batch, backend)
     out = attend_view(context, 1, local, window, SCALE)
     token = 0
     for row in rows:

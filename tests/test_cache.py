@@ -41,6 +41,7 @@ def write(cache: KVCache, block: Block, count: int, seed: int) -> tuple[torch.Te
     slots = torch.tensor(cache.extend(block, range(count)), dtype=torch.long)
     for layer in range(LAYERS):
         cache.write(layer, slots, keys[layer], values[layer])
+    cache.commit(block, count)
     return keys, values
 
 

@@ -4,13 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from hogwild_dist.config import EngineConfig
+from hogwild_dist.engine import Engine
 from hogwild_dist.model import LoadedModel, load_model, load_tokenizer
-from hogwild_dist.replay import check_fits, replay_fed, replay_free
+from hogwild_dist.replay import check_fits, engine_config, replay_fed, replay_free
 from hogwild_dist.trace_format import read_trace
 
 GOLDEN = sorted((Path(__file__).parent / "data" / "golden").glob("*.json"))
-CONFIG = EngineConfig(cache_tokens=4_096)
 pytestmark = pytest.mark.demo_model
 
 
@@ -24,9 +23,12 @@ def test_all_recordings_are_here() -> None:
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
-def test_fed_tokens_give_the_recorded_logits(path: Path, model: LoadedModel) -> None:
+def test_fed_tokens_give_the_recorded_logits(
+    path: Path, model: LoadedModel, demo_model_dir: Path
+) -> None:
     trace = read_trace(path)
-    rows = list(replay_fed(trace, model, CONFIG))
+    tokenizer = load_tokenizer(demo_model_dir)
+    rows = list(replay_fed(trace, Engine(model, tokenizer, engine_config(trace, 4_096))))
     assert len(rows) == sum(len(step["new"]) for step in trace.steps)
     assert max(row.difference for row in rows) < 1e-3
     assert [row.argmax for row in rows] == [token for step in trace.steps for token in step["new"]]
@@ -39,5 +41,5 @@ def test_free_choice_gives_the_recorded_tokens_and_events(
     trace = read_trace(path)
     tokenizer = load_tokenizer(demo_model_dir)
     check_fits(trace, model, tokenizer)
-    steps = list(replay_free(trace, model, tokenizer, CONFIG))
+    steps = list(replay_free(trace, Engine(model, tokenizer, engine_config(trace, 4_096))))
     assert steps == [[]] * len(trace.steps)

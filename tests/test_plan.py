@@ -25,6 +25,7 @@ def step(
     blocks = [cache.new_block(str(i)) for i in range(len(lengths))]
     for block, length in zip(blocks, lengths, strict=True):
         cache.extend(block, [9] * length)
+        cache.commit(block, length)
     workers = blocks[1:]
     rows = [
         Row((blocks[0], *(b for b in workers if b is not own), own), (5,) * count)

@@ -5,12 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from hogwild_dist.batch import make_room
 from hogwild_dist.config import SamplingConfig, Visibility
 from hogwild_dist.engine import Engine
 from hogwild_dist.errors import ConfigError, ContextLimitError
 from hogwild_dist.events import Event, ParagraphEnd, SessionEnd, Text, WorkerStop
 from hogwild_dist.model import LoadedModel
-from hogwild_dist.session import Session
+from hogwild_dist.session import Feed, Session
 from hogwild_dist.spec import RedundancyCheck, SessionSpec, WorkerSpec
 from tests.tiny_engine import tiny_byte_model, tiny_engine
 from tests.tiny_tokenizer import EOS, byte_tokenizer
@@ -48,6 +49,11 @@ def team(*names: str, **fields: object) -> SessionSpec:
     })  # fmt: skip
 
 
+def forward(engine: Engine, feeds: list[Feed]) -> None:
+    rows = [feed.row for feed in feeds]
+    engine.runner.compute(rows, make_room(engine.cache, rows))
+
+
 def play(session: Session, engine: Engine, texts: dict[int, str]) -> list[Event]:
     """Run to the end with the workers' choices replaced by the letters of `texts`."""
     events = session.opening()
@@ -56,7 +62,7 @@ def play(session: Session, engine: Engine, texts: dict[int, str]) -> list[Event]
         feeds = session.feeds(engine.config.max_step_tokens)
         if not feeds:
             break
-        engine.runner.forward([feed.row for feed in feeds])
+        forward(engine, feeds)
         chosen = {}
         for feed in feeds:
             worker = feed.worker.index
@@ -119,7 +125,7 @@ def test_end_of_text_and_stop_strings_stop_one_worker_only(model: LoadedModel) -
         feeds = session.feeds(2_048)
         if not feeds:
             break
-        engine.runner.forward([feed.row for feed in feeds])
+        forward(engine, feeds)
         choice = {0: ids(text)[step], 1: EOS if step == 3 else ids("b")[0], 2: ids("c")[0]}
         events += session.apply(feeds, {f.worker.index: choice[f.worker.index] for f in feeds})
     assert stops(events) == {"Ben": "end_of_text", "Ann": "stop_string", "Cat": "max_tokens"}
@@ -144,7 +150,7 @@ def test_the_model_s_context_ends_the_session_and_keeps_the_text(model: LoadedMo
     session = engine.start(spec)
     events = run(engine, session)
     assert session.end_reason == "context_limit"
-    longest = max(sum(block.length for block in worker.view) for worker in session.workers)
+    longest = max(sum(block.length for block in session.view(worker)) for worker in session.workers)
     assert 505 <= longest <= 512
     written = "".join(e.text for e in events if isinstance(e, Text) and e.worker == 0)
     assert session.workers[0].text.startswith(written)

@@ -10,38 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from hogwild_dist.config import EngineConfig, SamplingConfig, Visibility
+from hogwild_dist.config import Visibility
 from hogwild_dist.engine import Engine
 from hogwild_dist.errors import TraceError
-from hogwild_dist.layout import LAYOUTS, Layout, Rule
+from hogwild_dist.layout import LAYOUTS, Layout
 from hogwild_dist.model import LoadedModel
-from hogwild_dist.prompts import Prompts
-from hogwild_dist.replay import check_fits, replay_fed, replay_free
+from hogwild_dist.replay import check_fits, engine_config, replay_fed, replay_free
 from hogwild_dist.run import Run
-from hogwild_dist.spec import RedundancyCheck
 from hogwild_dist.team import Limits, Team
-from hogwild_dist.trace_format import read_trace
+from hogwild_dist.trace_format import Trace, read_trace
 from tests.tiny_engine import tiny_byte_model, tiny_engine
+from tests.tiny_team import BREAKS, CRITIC, PROMPTS
 from tests.tiny_tokenizer import byte_tokenizer
-
-PROMPTS = Prompts(
-    system="",
-    user="{{ problem }}",
-    paragraph_prefix="{{ worker }} [{{ index }}]: ",
-    blocks={"common": "Now: ", "header": "Others: ", "separator": "Me: "},
-    first="{{ worker }} [1]: A sentence.\n",
-    redundancy=RedundancyCheck(every=10, question="New? "),
-)
-NEWLINE = byte_tokenizer().encode("\n", add_special_tokens=False)[0]
-STOP = byte_tokenizer().encode(".", add_special_tokens=False)[0]
-BREAKS = SamplingConfig(temperature=1.0, top_p=0.95, logit_bias={NEWLINE: 9.0, STOP: 8.0})
-"""The tiny model writes noise; with these biases many paragraphs end in it."""
-
-CRITIC = Layout(
-    name="critic",
-    everyone=LAYOUTS["combined"].everyone,
-    workers={"Cat": Rule(view=("common", "others", "own"), seen=False, paragraphs_to="notes")},
-)
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +34,18 @@ def new_team(layout: Layout, **fields: object) -> Team:
     return Team(names=("Ann", "Ben", "Cat"), layout=layout, **{**defaults, **fields})
 
 
+def new_engine(trace: Trace, model: LoadedModel) -> Engine:
+    return Engine(model, byte_tokenizer(), engine_config(trace, 4_096))
+
+
 def replays(engine: Engine, path: Path) -> None:
     trace = read_trace(path)
     check_fits(trace, engine.model, engine.tokenizer)
-    rows = list(replay_fed(trace, engine.model, engine.config))
+    again = new_engine(trace, engine.model)
+    rows = list(replay_fed(trace, again))
     assert rows
     assert all(row.agrees(1e-5) and row.argmax == row.expected for row in rows)
-    steps = list(replay_free(trace, engine.model, engine.tokenizer, engine.config))
+    steps = list(replay_free(trace, new_engine(trace, engine.model)))
     assert steps == [[]] * len(trace.steps)
 
 
@@ -121,6 +106,7 @@ def test_a_killed_process_leaves_a_trace(tmp_path: Path) -> None:
         from hogwild_dist.run import Run
         from tests.test_trace import new_team
         from tests.tiny_engine import tiny_byte_model, tiny_engine
+from tests.tiny_team import BREAKS, CRITIC, PROMPTS
         for number, _ in enumerate(Run(
             tiny_engine(tiny_byte_model()), "Count!", new_team(LAYOUTS["combined"]), {str(path)!r}
         )):
@@ -149,6 +135,7 @@ def test_a_full_disk_keeps_the_steps_so_far(model: LoadedModel, tmp_path: Path) 
         from hogwild_dist.run import Run
         from tests.test_trace import new_team
         from tests.tiny_engine import tiny_byte_model, tiny_engine
+from tests.tiny_team import BREAKS, CRITIC, PROMPTS
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         engine = tiny_engine(tiny_byte_model())
         run = Run(engine, "Count!", new_team(LAYOUTS["combined"]), {str(path)!r})
@@ -199,7 +186,10 @@ def recorded(model: LoadedModel, tmp_path: Path) -> tuple[Path, dict]:
         (lambda raw: raw["steps"][1].update(active=[0, 1, 7]), "not in the team"),
         (lambda raw: raw["steps"][1]["input_ids"].__setitem__(0, []), "a row without tokens"),
         (lambda raw: raw["write_to"].__setitem__(0, "w1"), "is not the end of its view"),
-        (lambda raw: raw.update(visibility="later"), "visibility: Input should be 'same-step' or"),
+        (
+            lambda raw: raw.update(visibility="later"),
+            "visibility: Input should be 'same-step', 'next-step' or",
+        ),
         (lambda raw: raw.update(workers=["Ann", "Ann", "Cat"]), "a name of its own"),
         (
             lambda raw: raw["steps"][0].update(events=[{"type": "x", "from_block": "zz"}]),
@@ -259,8 +249,9 @@ def test_wrong_lengths_and_moves_are_named(model: LoadedModel, recorded) -> None
     path, raw = recorded
     raw["steps"][3]["block_len"]["w1"] += 1
     path.write_text(json.dumps(raw))
-    with pytest.raises(TraceError, match=r"After step 3 .* block 'w1' has"):
-        list(replay_fed(read_trace(path), model, EngineConfig(cache_tokens=4_096)))
+    trace = read_trace(path)
+    with pytest.raises(TraceError, match=r"After the forward of step 3 .* block 'w1' has"):
+        list(replay_fed(trace, new_engine(trace, model)))
     raw["steps"][3].pop("block_len")
     raw["steps"][3]["events"] = [
         {
@@ -274,8 +265,9 @@ def test_wrong_lengths_and_moves_are_named(model: LoadedModel, recorded) -> None
         }
     ]
     path.write_text(json.dumps(raw))
-    with pytest.raises(TraceError, match=r"Step 3 .* moves 1 tokens from 'w0', which has"):
-        list(replay_fed(read_trace(path), model, EngineConfig(cache_tokens=4_096)))
+    trace = read_trace(path)
+    with pytest.raises(TraceError, match=r"Step 3 .* moves \[\], and says \[\(0, 'w0', 1"):
+        list(replay_fed(trace, new_engine(trace, model)))
 
 
 def test_a_changed_token_shows_in_both_replays(model: LoadedModel, recorded) -> None:
@@ -284,10 +276,10 @@ def test_a_changed_token_shows_in_both_replays(model: LoadedModel, recorded) -> 
     raw["steps"][4]["greedy"][1] += 1
     raw["steps"][4]["new"][2] += 1
     path.write_text(json.dumps(raw))
-    trace, config = read_trace(path), EngineConfig(cache_tokens=4_096)
-    bad = [row for row in replay_fed(trace, model, config) if not row.agrees(1e-3)]
+    trace = read_trace(path)
+    bad = [row for row in replay_fed(trace, new_engine(trace, model)) if not row.agrees(1e-3)]
     assert [(row.step, row.worker) for row in bad] == [(4, 1)]
     assert bad[0].difference == pytest.approx(0.5, abs=1e-3)
-    free = list(replay_free(trace, model, byte_tokenizer(), config))
+    free = list(replay_free(trace, new_engine(trace, model)))
     assert [index for index, differences in enumerate(free) if differences] == [4]
     assert free[4][0].startswith("tokens: ")

@@ -1,20 +1,35 @@
 """The exchange of a single process, where every worker's K and V already lie in the one cache."""
 
+from collections import deque
 from collections.abc import Sequence
 
 from hogwild_dist.config import Visibility
-from hogwild_dist.exchange.base import RowReport
+from hogwild_dist.exchange.base import Agreement, News, StepPlan, agree
 
 
 class LocalExchange:
-    """Nothing to carry: visibility alone decides what `batch.build_batch` lets a row see."""
+    """Nothing to carry: visibility alone decides what `batch.lay_out` lets a row see."""
+
+    rank = 0
+    world_size = 1
 
     def __init__(self, visibility: Visibility) -> None:
         self.visibility = visibility
+        self._posted: deque[News] = deque()
+
+    def begin(self, plan: StepPlan) -> None:
+        """Every slot is this process's own."""
 
     def exchange_layer(self, layer: int) -> None:
         """All new K and V of the step are written before anyone attends."""
 
-    def commit(self, reports: Sequence[RowReport]) -> list[RowReport]:
-        """The only shard's reports are everybody's."""
-        return list(reports)
+    def post(self, news: News) -> None:
+        """Keep the only rank's part."""
+        self._posted.append(news)
+
+    def collect(self) -> Agreement:
+        """The only rank's part is everybody's."""
+        return agree([self._posted.popleft()])
+
+    def share(self, slots: Sequence[Sequence[int]]) -> None:
+        """All is here."""

@@ -1,0 +1,75 @@
+"""Whether a cluster has room for a group: pure functions over what its nodes have free."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NodeRoom:
+    """What one node has.
+
+    Attributes:
+        address: of the node.
+        cpus: free, or in all.
+        gpus: likewise.
+    """
+
+    address: str
+    cpus: float
+    gpus: float
+
+
+def shards_that_fit(nodes: Sequence[NodeRoom], cpus: float, gpus: float) -> int:
+    """How many shards fit, each on one node.
+
+    Args:
+        nodes: with what they have.
+        cpus: of one shard.
+        gpus: of one shard.
+    """
+    return sum(_on_one(node, cpus, gpus) for node in nodes)
+
+
+def shortage(nodes: Sequence[NodeRoom], num_shards: int, cpus: float, gpus: float) -> str:
+    """One sentence: what was asked for, what is there, and the way out."""
+    asked = f"{num_shards} shard{'s' * (num_shards != 1)} with {_amount(cpus, 'CPU')}"
+    asked += f" and {_amount(gpus, 'GPU')}" if gpus else ""
+    there = ", ".join(
+        f"{node.address} ({_amount(node.cpus, 'CPU')}, {_amount(node.gpus, 'GPU')})"
+        for node in nodes
+    )
+    fits = shards_that_fit(nodes, cpus, gpus)
+    way = "--shards" if gpus else "--shards or --cpus-per-shard"
+    return (
+        f"{asked} each were asked for, and {fits} fit on what is free: {there or 'no node'}; lower "
+        f"{way}, add nodes, or wait for them with --wait-for-nodes."
+    )
+
+
+def rooms(
+    nodes: Sequence[Mapping[str, object]], free: Mapping[str, Mapping[str, float]]
+) -> list[NodeRoom]:
+    """What is free on the nodes that are alive.
+
+    Args:
+        nodes: from `ray.nodes`.
+        free: node id -> resource -> amount.
+    """
+    return [
+        NodeRoom(
+            address=str(node["NodeManagerAddress"]),
+            cpus=free.get(str(node["NodeID"]), {}).get("CPU", 0.0),
+            gpus=free.get(str(node["NodeID"]), {}).get("GPU", 0.0),
+        )
+        for node in nodes
+        if node["Alive"]
+    ]
+
+
+def _on_one(node: NodeRoom, cpus: float, gpus: float) -> int:
+    limits = [free / each for free, each in ((node.cpus, cpus), (node.gpus, gpus)) if each]
+    return int(min(limits, default=64) + 1e-6)
+
+
+def _amount(count: float, what: str) -> str:
+    return f"{count:g} {what}{'s' * (count != 1)}"

@@ -1,0 +1,136 @@
+"""The journal of a driver: every update of every session, for any client to read from the start."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from hogwild_dist.stream import Update
+from hogwild_dist.transcript import Transcript
+
+KEPT = 100
+"""Sessions that have ended and can still be read."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SessionSummary:
+    """One line about a session.
+
+    Attributes:
+        id: of the session.
+        label: what it is about.
+        workers: their names.
+        num_tokens: chosen so far, by all.
+        num_steps: so far.
+        started: seconds since the epoch.
+        end_reason: why it ended, None while it goes on.
+        error: what went wrong, if anything.
+    """
+
+    id: int
+    label: str
+    workers: tuple[str, ...]
+    num_tokens: int
+    num_steps: int
+    started: float
+    end_reason: str | None
+    error: str | None
+
+
+@dataclass(slots=True)
+class Record:
+    """One session.
+
+    Attributes:
+        id: of the session.
+        label: what it is about.
+        transcript: so far.
+        updates: from the first.
+        error: what went wrong, if anything.
+        changed: set and replaced with each change.
+        asked: when a client last asked for updates, by the monotonic clock.
+        started: seconds since the epoch.
+        abandoned: whether it was cancelled because its client had gone.
+    """
+
+    id: int
+    label: str
+    transcript: Transcript
+    updates: list[Update] = field(default_factory=list)
+    error: str | None = None
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: float = field(default_factory=time.monotonic)
+    started: float = field(default_factory=time.time)
+    abandoned: bool = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether no further update comes."""
+        return self.error is not None or self.transcript.end_reason is not None
+
+    def wake(self) -> None:
+        """Let everybody who waits look again."""
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+    def summary(self) -> SessionSummary:
+        """One line about it."""
+        return SessionSummary(
+            id=self.id,
+            label=self.label,
+            workers=tuple(self.transcript.names),
+            num_tokens=sum(self.transcript.num_tokens.values()),
+            num_steps=max((update.step + 1 for update in self.updates), default=0),
+            started=self.started,
+            end_reason=self.transcript.end_reason,
+            error=self.error,
+        )
+
+
+class Journal:
+    """All sessions of a driver, in the order in which they were opened."""
+
+    def __init__(self) -> None:
+        self.records: dict[int, Record] = {}
+
+    @property
+    def open_records(self) -> list[Record]:
+        """Those that go on."""
+        return [record for record in self.records.values() if not record.ended]
+
+    def begin(self, session: int, label: str, names: Sequence[str]) -> None:
+        """Note a new session; the oldest of too many that have ended is forgotten."""
+        self.records[session] = Record(session, label, Transcript(tuple(names)))
+        ended = [number for number, record in self.records.items() if record.ended]
+        for number in ended[: max(0, len(ended) - KEPT)]:
+            del self.records[number]
+
+    def add(self, updates: Sequence[Update]) -> None:
+        """Take in what the shards agreed on."""
+        for update in updates:
+            record = self.records[update.session]
+            record.updates.append(update)
+            record.error = update.error
+            for event in update.events:
+                record.transcript.add(event)
+            record.wake()
+
+    def fail(self, reason: str) -> None:
+        """No open session gets any further."""
+        for record in self.open_records:
+            record.error = reason
+            record.wake()
+
+    async def read(self, session: int, cursor: int, seconds: float) -> tuple[list[Update], bool]:
+        """Updates from `cursor` on, and whether the session has ended with them.
+
+        Waits up to `seconds` where there is none yet.
+        """
+        record = self.records[session]
+        record.asked = time.monotonic()
+        if cursor >= len(record.updates) and not record.ended:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(record.changed.wait(), seconds)
+        record.asked = time.monotonic()
+        return record.updates[cursor:], record.ended

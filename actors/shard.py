@@ -1,0 +1,191 @@
+"""A shard: one device, one replica of the model, a part of every session's workers."""
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import ray
+import torch
+import transformers
+
+from actors.settings import ShardSettings
+from hogwild_dist.commands import Command, Inbox
+from hogwild_dist.engine import Engine
+from hogwild_dist.errors import ConfigError, ExchangeError, HogwildError, ModelError
+from hogwild_dist.exchange.group import Membership, check_alike, form_group
+from hogwild_dist.exchange.torch_dist import TorchDistExchange
+from hogwild_dist.hub import resolve_model
+from hogwild_dist.model import load_model, load_tokenizer
+from hogwild_dist.network import LoadedModel, ModelInfo
+from hogwild_dist.shard_loop import ShardLoop
+from hogwild_dist.stream import Update
+
+log = logging.getLogger("hogwild_dist.shard")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardInfo:
+    """What a shard says of itself.
+
+    Attributes:
+        node: its node's address.
+        pid: its process.
+        device: it computes on.
+        threads: CPU threads.
+        model: that it has loaded.
+    """
+
+    node: str
+    pid: int
+    device: str
+    threads: int
+    model: ModelInfo
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardStatus:
+    """What a shard holds.
+
+    Attributes:
+        sessions: ids of those that go on.
+        free_pages: of its cache.
+        num_pages: of its cache.
+        collectives: that it took part in.
+        bytes_sent: to all peers together.
+    """
+
+    sessions: tuple[int, ...]
+    free_pages: int
+    num_pages: int
+    collectives: int
+    bytes_sent: int
+
+
+class Shard:
+    """Ray actor. Control methods answer while `run` is at work.
+
+    Args:
+        index: of the shard.
+        settings: the same for all.
+    """
+
+    def __init__(self, index: int, settings: ShardSettings) -> None:
+        self._index = index
+        self._settings = settings
+        self._inbox = Inbox()
+        self._model: LoadedModel | None = None
+        self._engine: Engine | None = None
+        self._loop: ShardLoop | None = None
+        self._node: str = ray.util.get_node_ip_address()
+
+    def node(self) -> str:
+        """Its node's address."""
+        return self._node
+
+    def load(self, shards_on_node: int) -> ShardInfo:
+        """Load the model.
+
+        Raises:
+            ModelError: it cannot be loaded; the sentence names the node.
+        """
+        settings = self._settings
+        cores = len(os.sched_getaffinity(0))
+        torch.set_num_threads(settings.threads or max(1, cores // shards_on_node))
+        try:
+            path = resolve_model(settings.model)
+            self._model = load_model(
+                path, name=settings.model, device=settings.device, dtype=settings.dtype
+            )
+            self._tokenizer = load_tokenizer(path)
+        except HogwildError as error:
+            kind = ConfigError if isinstance(error, ConfigError) else ModelError
+            raise kind(f"On node {self._node}: {error}") from error
+        return ShardInfo(
+            node=self._node,
+            pid=os.getpid(),
+            device=str(self._model.device),
+            threads=torch.get_num_threads(),
+            model=self._model.info,
+        )
+
+    def join(self, place: Membership, driver: Any) -> None:
+        """Become a rank of a group.
+
+        Args:
+            place: in the group.
+            driver: takes the updates, where this is rank 0.
+
+        Raises:
+            ExchangeError: the peers did not come, or are not alike.
+        """
+        assert self._model is not None, "the model is loaded before"
+        check_alike(place, self._about())
+        group = form_group(place, self._model.device, self._node)
+        config = self._settings.engine
+        cache = self._model.new_cache(config.cache_tokens)
+        exchange = TorchDistExchange(group, cache, config.visibility, place.epoch)
+        self._engine = Engine(self._model, self._tokenizer, config, exchange, cache)
+
+        def publish(updates: Sequence[Update]) -> None:
+            if place.rank == 0 and updates:
+                driver.publish.remote(list(updates))
+
+        self._loop = ShardLoop(self._engine, self._inbox, publish, audit=self._settings.audit)
+
+    def run(self) -> int:
+        """Step until no session is left; returns the number of the last command carried out.
+
+        Raises:
+            ExchangeError: a peer was lost, or this shard failed.
+        """
+        assert self._loop is not None, "the group is formed before"
+        try:
+            return self._loop.run()
+        except HogwildError:
+            raise
+        except Exception as error:
+            log.exception("shard %d failed", self._index)
+            raise ExchangeError(
+                f"Shard {self._index} on node {self._node} failed: {type(error).__name__}: {error}"
+            ) from error
+
+    @ray.method(concurrency_group="control")
+    def command(self, number: int, command: Command) -> None:
+        """Take in a command; it takes effect when every shard has it."""
+        self._inbox.put(number, command)
+
+    @ray.method(concurrency_group="control")
+    def status(self) -> ShardStatus:
+        """What the shard holds."""
+        assert self._engine is not None, "the group is formed before"
+        assert self._loop is not None, "the group is formed before"
+        counts = self._engine.exchange.counts  # type: ignore[attr-defined]
+        return ShardStatus(
+            sessions=tuple(self._loop.sessions),
+            free_pages=self._engine.cache.pages.num_free,
+            num_pages=self._engine.cache.pages.num_pages,
+            collectives=counts.collectives,
+            bytes_sent=counts.bytes_sent,
+        )
+
+    @ray.method(concurrency_group="control")
+    def checksums(self, session: int) -> dict[str, int]:
+        """Of the blocks of a session that has ended, where the group audits."""
+        assert self._loop is not None, "the group is formed before"
+        return self._loop.checksums[session]
+
+    def _about(self) -> dict[str, str]:
+        """What must be the same on every shard."""
+        assert self._model is not None, "the model is loaded before"
+        return {
+            "Python package hogwild-dist": version("hogwild-dist"),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "the model": self._model.name,
+            "weights with the fingerprint": self._model.fingerprint(),
+            "dtype": str(self._model.dtype),
+            "settings": repr(self._settings.engine),
+        }

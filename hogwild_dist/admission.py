@@ -1,0 +1,95 @@
+"""What fits: sessions that may start, and sessions that have outgrown the model or the cache.
+
+Every shard decides on what all agree on, so that all decide alike.
+"""
+
+from collections.abc import Sequence
+
+from hogwild_dist.cache import PAGE_TOKENS, KVCache
+from hogwild_dist.errors import ConfigError, ContextLimitError
+from hogwild_dist.events import Event
+from hogwild_dist.network import LoadedModel
+from hogwild_dist.outcome import Flight, SessionStep
+from hogwild_dist.session import Session
+from hogwild_dist.spec import SessionSpec
+
+
+def check_fits(spec: SessionSpec, model: LoadedModel, cache: KVCache, cache_tokens: int) -> None:
+    """Refuse a session whose first texts leave no room to write."""
+    lengths = {name: len(ids) for name, ids in spec.shared.items()}
+    lengths |= {worker.view[-1]: len(worker.first_input) for worker in spec.workers}
+    longest = max(sum(lengths[name] for name in worker.view) for worker in spec.workers)
+    pages = sum(-(-length // PAGE_TOKENS) for length in lengths.values())
+    for needed, limit, what in (
+        (longest, model.max_positions, f"the context of {model.name!r}"),
+        (longest, cache_tokens, "the KV cache"),
+        (pages * PAGE_TOKENS, cache.pages.num_free * PAGE_TOKENS, "the KV cache now"),
+    ):
+        if needed >= limit:
+            raise ContextLimitError(
+                f"Problem and prompts take {needed} tokens and {what} holds {limit}; shorten "
+                "the problem or use another model."
+            )
+
+
+def check_ids(spec: SessionSpec, model: LoadedModel) -> None:
+    """Refuse token ids that are not the model's."""
+    known = model.network.config.get_text_config().vocab_size
+    named = {token for ids in spec.shared.values() for token in ids}
+    for worker in spec.workers:
+        named.update(worker.first_input, worker.sampling.forbidden_ids)
+        named.update(worker.sampling.logit_bias)
+    unknown = [token for token in named if not 0 <= token < known]
+    if unknown:
+        raise ConfigError(
+            f"Token {unknown[0]} is not one of {model.name!r}, which knows 0 to "
+            f"{known - 1}; use ids of this model's tokenizer."
+        )
+
+
+def admit(
+    sessions: Sequence[Session], cache: KVCache, max_positions: int, max_step_tokens: int
+) -> Flight:
+    """The feeds that fit; a session that has outgrown model or cache ends."""
+    flight = Flight({})
+    free = cache.pages.num_free
+    budget = max_step_tokens
+    for session in sessions:
+        own = session.feeds(budget)
+        added = {feed.worker.block: len(feed.row.token_ids) for feed in own}
+        pages = sum(cache.pages_wanted(block, count) for block, count in added.items())
+        views = [[(b.length, added.get(b, 0)) for b in feed.row.view] for feed in own]
+        longest = max((sum(map(sum, view)) for view in views), default=0)
+        if longest > max_positions:
+            flight.ended.append(_ended(session, "context_limit"))
+        elif pages > free:
+            flight.ended.append(_ended(session, "cache_limit"))
+        else:
+            flight.feeds[session] = own
+            free -= pages
+            budget = max(1, budget - sum(added.values()))
+    return flight
+
+
+def end_in_time(
+    session: Session, flight: Flight, cache: KVCache, max_positions: int
+) -> list[Event]:
+    """Under `overlapped` visibility: end a session that the coming steps might not fit.
+
+    What the peers feed is not known before it is computed, so that the bound counts the longest
+    text that may be fed; all shards evaluate it on what they agree on.
+    """
+    if session.longest_view_ahead() > max_positions:
+        return session.end("context_limit")
+    others = [s for s in flight.feeds if not s.end_reason and s is not session]
+    used = sum(-(-block.committed // PAGE_TOKENS) for block in cache.blocks)
+    wanted = sum(s.pages_ahead(PAGE_TOKENS) for s in (session, *others))
+    if used + wanted > cache.pages.num_pages:
+        return session.end("cache_limit")
+    return []
+
+
+def _ended(session: Session, reason: str) -> SessionStep:
+    """A session that ends without a forward."""
+    lengths = session.block_lengths(())
+    return SessionStep(session, session.step, (), (), lengths, tuple(session.end(reason)))

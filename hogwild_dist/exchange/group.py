@@ -1,0 +1,127 @@
+"""Forming a group of ranks: a store to meet at, a process group, and a check of who is there."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import distributed
+
+from hogwild_dist.errors import ExchangeError
+
+dist: Any = distributed
+"""Without types: the stores and the group classes are bound from C++ and not exported."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Membership:
+    """One rank's place in a group.
+
+    Attributes:
+        epoch: number of the membership; each has its own keys in the store.
+        rank: of this process.
+        world_size: processes in the group.
+        store_host: where the store is.
+        store_port: likewise.
+        timeout_seconds: after which a collective gives up.
+    """
+
+    epoch: int
+    rank: int
+    world_size: int
+    store_host: str
+    store_port: int
+    timeout_seconds: float = 60.0
+
+
+def serve_store(host: str) -> Any:
+    """Open a store for ranks to meet at, on a free port of this machine (`store.port`).
+
+    Args:
+        host: this machine's address as the ranks see it.
+    """
+    return dist.TCPStore(host, 0, is_master=True, wait_for_workers=False, multi_tenant=True)
+
+
+def form_group(place: Membership, device: torch.device, own_host: str) -> Any:
+    """Meet the other ranks and make a process group, without torch's global default group.
+
+    Args:
+        place: of this rank.
+        device: NCCL for a GPU, gloo for a CPU.
+        own_host: this machine's address as the other ranks see it.
+
+    Returns:
+        A process group.
+
+    Raises:
+        ExchangeError: the others did not come in time.
+    """
+    timeout = timedelta(seconds=place.timeout_seconds)
+    try:
+        store = _store(place, timeout)
+        if device.type == "cuda":
+            return _nccl(store, place, timeout)
+        return _gloo(store, place, timeout, own_host)
+    except RuntimeError as error:  # torch's DistError is one
+        reason = str(error).strip().splitlines()[0]
+        raise ExchangeError(
+            f"Shard {place.rank} could not meet its {place.world_size - 1} peers at "
+            f"{place.store_host}:{place.store_port} within {place.timeout_seconds:g} s: {reason}"
+        ) from error
+
+
+def check_alike(place: Membership, about: Mapping[str, str]) -> None:
+    """Compare what every rank says of itself: versions, model, dtype, sizes.
+
+    Args:
+        place: of this rank.
+        about: the same keys on every rank.
+
+    Raises:
+        ExchangeError: names the first difference and the ranks.
+    """
+    store = _store(place, timedelta(seconds=place.timeout_seconds))
+    store.set(f"about/{place.rank}", json.dumps(dict(about), sort_keys=True))
+    for rank in range(place.world_size):
+        try:
+            theirs = json.loads(store.get(f"about/{rank}"))
+        except RuntimeError as error:
+            raise ExchangeError(
+                f"Shard {rank} did not say what it runs within {place.timeout_seconds:g} s."
+            ) from error
+        for key, ours in about.items():
+            if theirs.get(key) != ours:
+                raise ExchangeError(
+                    f"Shard {rank} has {key} {theirs.get(key)} and shard {place.rank} has {ours}; "
+                    "make all nodes alike."
+                )
+
+
+def _store(place: Membership, timeout: timedelta) -> Any:
+    store = dist.TCPStore(
+        place.store_host,
+        place.store_port,
+        is_master=False,
+        wait_for_workers=False,
+        timeout=timeout,
+    )
+    return dist.PrefixStore(f"group/{place.epoch}", store)
+
+
+def _gloo(store: Any, place: Membership, timeout: timedelta, own_host: str) -> Any:
+    """Bound to this machine's own address: gloo's own guess may be 127.0.0.1."""
+    options = dist.ProcessGroupGloo._Options()
+    options._timeout = timeout
+    options._devices = [dist.ProcessGroupGloo.create_device(hostname=own_host)]
+    return dist.ProcessGroupGloo(store, place.rank, place.world_size, options)
+
+
+def _nccl(store: Any, place: Membership, timeout: timedelta) -> Any:
+    """One communicator a process; its collectives run on a stream of their own."""
+    options = dist.ProcessGroupNCCL.Options()
+    options._timeout = timeout
+    options.is_high_priority_stream = True
+    return dist.ProcessGroupNCCL(store, place.rank, place.world_size, options)

@@ -1,0 +1,43 @@
+"""What a team has written, put together from the events of its session."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from hogwild_dist.events import Event, ParagraphEnd, SessionEnd, Text, WorkerStop
+
+
+@dataclass(slots=True)
+class Transcript:
+    """Grows with each event.
+
+    Attributes:
+        names: of the workers, in team order.
+        texts: worker name -> all that it wrote, first text and prefixes included.
+        history: finished paragraphs in the order in which they ended.
+        num_tokens: worker name -> tokens that it chose.
+        finish_reasons: worker name -> why it stopped, None while it goes on.
+        end_reason: why the session ended, None while it goes on.
+    """
+
+    names: Sequence[str]
+    texts: dict[str, str] = field(default_factory=dict)
+    history: str = ""
+    num_tokens: dict[str, int] = field(default_factory=dict)
+    finish_reasons: dict[str, str | None] = field(default_factory=dict)
+    end_reason: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in self.names:
+            self.texts[name], self.num_tokens[name], self.finish_reasons[name] = "", 0, None
+
+    def add(self, event: Event) -> None:
+        """Take in the next event."""
+        if isinstance(event, Text):
+            self.texts[event.name] += event.text
+            self.num_tokens[event.name] += len(event.token_ids) if event.chosen else 0
+        elif isinstance(event, ParagraphEnd):
+            self.history += event.text
+        elif isinstance(event, WorkerStop):
+            self.finish_reasons[event.name] = event.reason
+        elif isinstance(event, SessionEnd):
+            self.end_reason = event.reason

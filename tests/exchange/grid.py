@@ -1,0 +1,123 @@
+"""Cases of the equivalence tests, and what one rank does for a case."""
+
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import combinations, product
+
+from hogwild_dist.commands import Inbox, Open
+from hogwild_dist.config import EngineConfig, Visibility
+from hogwild_dist.engine import Engine
+from hogwild_dist.exchange.group import Membership, form_group
+from hogwild_dist.exchange.torch_dist import ExchangeCounts, TorchDistExchange
+from hogwild_dist.layout import LAYOUTS
+from hogwild_dist.model import LoadedModel
+from hogwild_dist.shard_loop import ShardLoop
+from hogwild_dist.spec import SessionSpec
+from hogwild_dist.stream import Update
+from hogwild_dist.team import Limits, Team
+from tests.rank_pool import HOST
+from tests.tiny_engine import tiny_byte_model
+from tests.tiny_team import BREAKS, CRITIC, PROMPTS
+from tests.tiny_tokenizer import byte_tokenizer
+
+ALL_LAYOUTS = {**LAYOUTS, "critic": CRITIC}
+NAMES = ("Ann", "Ben", "Cat", "Dan", "Eve", "Fay", "Gus", "Hal")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    workers: int
+    shards: int
+    layout: str
+    visibility: Visibility
+    greedy: bool
+
+    def __str__(self) -> str:
+        choice = "greedy" if self.greedy else "sampled"
+        return f"{self.workers}on{self.shards}-{self.layout}-{self.visibility.value}-{choice}"
+
+    def spec(self) -> SessionSpec:
+        sampling = replace(BREAKS, temperature=0.0) if self.greedy else BREAKS
+        names = NAMES[: self.workers]
+        layout = replace(CRITIC, workers={names[-1]: CRITIC.workers["Cat"]})
+        team = Team(
+            names=names,
+            layout=layout if self.layout == "critic" else LAYOUTS[self.layout],
+            prompts=PROMPTS,
+            sampling=sampling,
+            limits=Limits(max_tokens=25),
+            seed=self.workers,
+        )
+        return team.spec("Count!", byte_tokenizer())
+
+
+def every_case() -> list[Case]:
+    axes = ((2, 3, 4, 8), (1, 2, 3, 4), ALL_LAYOUTS, Visibility, (True, False))
+    return [Case(*values) for values in product(*axes)]
+
+
+def pairwise_cases() -> list[Case]:
+    """Few cases in which every pair of values occurs."""
+
+    def pairs(case: Case) -> set[tuple[object, ...]]:
+        fields = [getattr(case, name) for name in Case.__slots__]
+        return set(combinations(enumerate(fields), 2))
+
+    cases = every_case()
+    open_pairs = set().union(*map(pairs, cases))
+    chosen = []
+    while open_pairs:
+        best = max(cases, key=lambda case: len(pairs(case) & open_pairs))
+        chosen.append(best)
+        open_pairs -= pairs(best)
+    return chosen
+
+
+@cache
+def model() -> LoadedModel:
+    return tiny_byte_model()
+
+
+def config(visibility: Visibility) -> EngineConfig:
+    return EngineConfig(visibility=visibility, cache_tokens=8_192, max_step_tokens=96)
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What a rank saw and holds."""
+
+    updates: list[Update]
+    checksums: dict[int, dict[str, int]]
+    free_pages: int
+    counts: ExchangeCounts
+
+
+def alone(spec: SessionSpec, visibility: Visibility, *, recorded: bool = False) -> Played:
+    engine = Engine(model(), byte_tokenizer(), config(visibility))
+    return play(engine, [spec], recorded=recorded)
+
+
+def on_a_rank(
+    place: Membership, specs: list[SessionSpec], visibility: Visibility, *, recorded: bool = False
+) -> Played:
+    engine = rank_engine(place, visibility)
+    return play(engine, specs, recorded=recorded)
+
+
+def rank_engine(place: Membership, visibility: Visibility) -> Engine:
+    group = form_group(place, model().device, HOST)
+    engine_config = config(visibility)
+    cache = model().new_cache(engine_config.cache_tokens)
+    exchange = TorchDistExchange(group, cache, visibility, place.epoch)
+    return Engine(model(), byte_tokenizer(), engine_config, exchange, cache)
+
+
+def play(engine: Engine, specs: list[SessionSpec], *, recorded: bool) -> Played:
+    inbox, seen = Inbox(), []
+    for number, spec in enumerate(specs, start=1):
+        inbox.put(number, Open(session=number, spec=spec, recorded=recorded))
+    loop = ShardLoop(engine, inbox, seen.extend, audit=True)
+    assert loop.run() == len(specs)
+    engine.cache.check_integrity()
+    counts = getattr(engine.exchange, "counts", ExchangeCounts())
+    return Played(seen, loop.checksums, engine.cache.pages.num_free, counts)

@@ -1,0 +1,50 @@
+"""However the workers are spread over shards, they write what one process writes."""
+
+from dataclasses import replace
+
+import pytest
+
+from hogwild_dist.config import Visibility
+from hogwild_dist.events import ParagraphEnd
+from hogwild_dist.stream import Update
+from tests.exchange import grid
+from tests.exchange.grid import Case, Played
+from tests.rank_pool import RankPool
+
+
+def timeless(updates: list[Update]) -> list[Update]:
+    return [replace(update, seconds=0.0) for update in updates]
+
+
+def check(case: Case, ranks: RankPool) -> Played:
+    spec = case.spec()
+    played = ranks.run(grid.on_a_rank, case.shards, [spec], case.visibility)
+    oracle = grid.alone(spec, case.visibility)
+    for one in played:
+        assert [u.events for u in one.updates] == [u.events for u in oracle.updates]
+        assert one.checksums == played[0].checksums
+        assert one.free_pages == 8_192 // 64
+    assert set(played[0].checksums[1]) == set(oracle.checksums[0 if 0 in oracle.checksums else 1])
+    return played[0]
+
+
+@pytest.mark.parametrize("case", grid.pairwise_cases(), ids=str)
+def test_shards_write_what_one_process_writes(case: Case, ranks: RankPool) -> None:
+    played = check(case, ranks)
+    events = [event for update in played.updates for event in update.events]
+    moves = any(isinstance(event, ParagraphEnd) for event in events)
+    assert moves == (case.layout in ("combined", "interleaved", "critic"))
+
+
+@pytest.mark.full_grid
+@pytest.mark.parametrize("case", grid.every_case(), ids=str)
+def test_every_case(case: Case, ranks: RankPool) -> None:
+    check(case, ranks)
+
+
+def test_the_selection_holds_every_pair() -> None:
+    chosen = grid.pairwise_cases()
+    assert len(chosen) < 40
+    for first in Visibility:
+        for workers in (2, 3, 4, 8):
+            assert any(c.visibility is first and c.workers == workers for c in chosen)

@@ -1,0 +1,26 @@
+"""Prompts, sampling and a layout that make the tiny model's noise end many paragraphs."""
+
+from hogwild_dist.config import SamplingConfig
+from hogwild_dist.layout import LAYOUTS, Layout, Rule
+from hogwild_dist.prompts import Prompts
+from hogwild_dist.spec import RedundancyCheck
+from tests.tiny_tokenizer import byte_tokenizer
+
+PROMPTS = Prompts(
+    system="",
+    user="{{ problem }}",
+    paragraph_prefix="{{ worker }} [{{ index }}]: ",
+    blocks={"common": "Now: ", "header": "Others: ", "separator": "Me: "},
+    first="{{ worker }} [1]: A sentence.\n",
+    redundancy=RedundancyCheck(every=10, question="New? "),
+)
+NEWLINE = byte_tokenizer().encode("\n", add_special_tokens=False)[0]
+STOP = byte_tokenizer().encode(".", add_special_tokens=False)[0]
+BREAKS = SamplingConfig(temperature=1.0, top_p=0.95, logit_bias={NEWLINE: 9.0, STOP: 8.0})
+"""The tiny model writes noise; with these biases many paragraphs end in it."""
+
+CRITIC = Layout(
+    name="critic",
+    everyone=LAYOUTS["combined"].everyone,
+    workers={"Cat": Rule(view=("common", "others", "own"), seen=False, paragraphs_to="notes")},
+)
