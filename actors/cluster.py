@@ -15,8 +15,10 @@ from actors.settings import NAMESPACE, GroupSettings
 from actors.shard import ShardStatus
 from hogwild_dist.hub import resolve_model
 from hogwild_dist.model import load_tokenizer
+from hogwild_dist.replay import RowComparison
 from hogwild_dist.spec import SessionSpec
 from hogwild_dist.stream import Update
+from hogwild_dist.trace_format import Trace
 
 POLL_SECONDS = 5.0
 """The driver answers a client that waits at least so often."""
@@ -72,7 +74,7 @@ class ShardGroup:
         except ValueError as error:
             raise ClusterError(
                 f"A driver named {name!r} is running already; attach to it with --attach, stop it "
-                f"with `hogwild stop {name}`, or choose another --name."
+                f"with `hogwild group stop {name}`, or choose another --name."
             ) from error
         try:
             info = _wait(driver.start.remote(), driver, tell)
@@ -92,13 +94,19 @@ class ShardGroup:
             driver = ray.get_actor(name, namespace=NAMESPACE)
         except ValueError as error:
             raise ClusterError(
-                f"No driver named {name!r} runs on this cluster; `hogwild run ... --name {name}` "
-                "starts one."
+                f"No group named {name!r} runs on this cluster; start it with "
+                f"`hogwild group start {name}`."
             ) from error
         return cls(driver, _get(driver.info.remote()), owned=False)
 
-    def open(self, spec: SessionSpec, *, recorded: bool, label: str = "") -> "RemoteStream":
-        """Start a session."""
+    def open(self, spec: SessionSpec, *, recorded: bool, label: str) -> "RemoteStream":
+        """Start a session.
+
+        Args:
+            spec: what it starts from.
+            recorded: whether its updates carry a trace's entries.
+            label: what it is about, for people.
+        """
         session = _get(self._driver.open.remote(spec, recorded=recorded, label=label[:LABEL_CHARS]))
         return RemoteStream(self._driver, session)
 
@@ -129,6 +137,16 @@ class ShardGroup:
         """Of a session's blocks, by rank, where the group audits."""
         found: list[dict[str, int]] = _get(self._driver.checksums.remote(session))
         return found
+
+    def replay_fed(self, trace: Trace) -> list[RowComparison]:
+        """Feed a trace's tokens on the group; see `hogwild_dist.replay`."""
+        rows: list[RowComparison] = _get(self._driver.replay_fed.remote(trace))
+        return rows
+
+    def replay_free(self, trace: Trace) -> list[list[str]]:
+        """Let the group choose; see `hogwild_dist.replay`."""
+        steps: list[list[str]] = _get(self._driver.replay_free.remote(trace))
+        return steps
 
     def stop(self) -> None:
         """End the group, its sessions included."""

@@ -24,8 +24,10 @@ from actors.shard import Shard, ShardInfo, ShardStatus
 from hogwild_dist.commands import Cancel, Command, Open
 from hogwild_dist.errors import ConfigError, HogwildError
 from hogwild_dist.exchange.group import Membership, serve_store
+from hogwild_dist.replay import RowComparison
 from hogwild_dist.spec import SessionSpec
 from hogwild_dist.stream import Update
+from hogwild_dist.trace_format import Trace
 
 log = logging.getLogger("hogwild_dist.driver")
 
@@ -161,6 +163,18 @@ class Driver:
         while any(session in status.sessions for status in await self.status()):
             await asyncio.sleep(0.05)
         return await _all(shard.checksums.remote(session) for shard in self._shards)
+
+    async def replay_fed(self, trace: Trace) -> list[RowComparison]:
+        """Feed a trace's tokens; all comparisons, by step and worker."""
+        parts = await _all(shard.replay_fed.remote(trace) for shard in self._shards)
+        rows = [row for part in parts for row in part]
+        return sorted(rows, key=lambda row: (row.step, row.worker))
+
+    async def replay_free(self, trace: Trace) -> list[list[str]]:
+        """Let the group choose; what came out otherwise than recorded, from every shard."""
+        parts = await _all(shard.replay_free.remote(trace) for shard in self._shards)
+        steps = zip(*parts, strict=True)
+        return [list(dict.fromkeys(line for part in step for line in part)) for step in steps]
 
     async def publish(self, updates: Sequence[Update]) -> None:
         """Take in what the shards agreed on; rank 0 calls it."""

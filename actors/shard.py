@@ -20,8 +20,10 @@ from hogwild_dist.exchange.torch_dist import TorchDistExchange
 from hogwild_dist.hub import resolve_model
 from hogwild_dist.model import load_model, load_tokenizer
 from hogwild_dist.network import LoadedModel, ModelInfo
+from hogwild_dist.replay import RowComparison, replay_fed, replay_free
 from hogwild_dist.shard_loop import ShardLoop
 from hogwild_dist.stream import Update
+from hogwild_dist.trace_format import Trace
 
 log = logging.getLogger("hogwild_dist.shard")
 
@@ -151,6 +153,16 @@ class Shard:
             raise ExchangeError(
                 f"Shard {self._index} on node {self._node} failed: {type(error).__name__}: {error}"
             ) from error
+
+    def replay_fed(self, trace: Trace) -> list[RowComparison]:
+        """Feed a trace's tokens on all shards; the comparisons of this shard's workers."""
+        assert self._engine is not None, "the group is formed before"
+        return list(replay_fed(trace, self._engine))
+
+    def replay_free(self, trace: Trace) -> list[list[str]]:
+        """Let the group choose; step by step what came out otherwise than recorded."""
+        assert self._engine is not None, "the group is formed before"
+        return list(replay_free(trace, self._engine))
 
     @ray.method(concurrency_group="control")
     def command(self, number: int, command: Command) -> None:

@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from deploy.models import fetch_with_progress
-from deploy.run import set_threads
+from actors.cluster import ShardGroup
+from deploy import options
+from deploy.where import Where, backend
 from hogwild_dist.engine import Engine
 from hogwild_dist.errors import ConfigError, TraceError
 from hogwild_dist.hub import DEMO_MODEL
-from hogwild_dist.model import load_model, load_tokenizer
 from hogwild_dist.replay import RowComparison, check_fits, engine_config, replay_fed, replay_free
 from hogwild_dist.trace_format import Trace, read_trace
 
@@ -30,10 +30,12 @@ def replay_command(
         Path | None, typer.Option(help="Write each row's logits to this JSON file.")
     ] = None,
     tolerance: Annotated[float, typer.Option(help="Largest difference of a logit.")] = 1e-3,
-    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16, ...")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...")] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
-    cache_tokens: Annotated[int, typer.Option(help="Tokens that the KV cache holds.")] = 65_536,
+    dtype: options.Dtype = None,
+    device: options.Device = None,
+    threads: options.Threads = None,
+    cache_tokens: options.CacheTokens = 65_536,
+    shards: options.Shards = None,
+    address: options.Address = None,
 ) -> None:
     """Replay TRACE and compare.
 
@@ -45,18 +47,31 @@ def replay_command(
     if free and logits is not None:
         raise ConfigError("--logits compares fed tokens; leave out --free.")
     recorded = read_trace(trace)
-    config = engine_config(recorded, cache_tokens)
-    set_threads(threads)
-    path = fetch_with_progress(model)
-    loaded = load_model(path, name=model, device=device, dtype=dtype)
-    tokenizer = load_tokenizer(path)
-    check_fits(recorded, loaded, tokenizer)
-    engine = Engine(loaded, tokenizer, config)
-    if free:
-        agrees = _show_free(recorded, replay_free(recorded, engine))
-    else:
-        agrees = _show_fed(recorded, replay_fed(recorded, engine), tolerance, logits)
+    where = Where(
+        model=model,
+        device=device,
+        dtype=dtype,
+        threads=threads,
+        config=engine_config(recorded, cache_tokens),
+        shards=shards,
+        address=address,
+    )
+    with backend(where) as place:
+        info = place.info if isinstance(place, ShardGroup) else place.model.info
+        check_fits(recorded, info, place.tokenizer)
+        if free:
+            agrees = _show_free(recorded, _replay_free(place, recorded))
+        else:
+            agrees = _show_fed(recorded, _replay_fed(place, recorded), tolerance, logits)
     raise typer.Exit(0 if agrees else DIFFERS)
+
+
+def _replay_fed(place: Engine | ShardGroup, trace: Trace) -> Iterable[RowComparison]:
+    return place.replay_fed(trace) if isinstance(place, ShardGroup) else replay_fed(trace, place)
+
+
+def _replay_free(place: Engine | ShardGroup, trace: Trace) -> Iterable[list[str]]:
+    return place.replay_free(trace) if isinstance(place, ShardGroup) else replay_free(trace, place)
 
 
 def _show_fed(

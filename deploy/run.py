@@ -4,12 +4,15 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 
-from deploy.models import fetch_with_progress
+from actors.cluster import ShardGroup
+from actors.settings import Spread
+from deploy import options
 from deploy.view import ViewInfo, ViewKind, make_view
+from deploy.where import Where, backend
 from hogwild_dist import (
+    Engine,
     EngineConfig,
     Limits,
     Run,
@@ -17,7 +20,6 @@ from hogwild_dist import (
     Team,
     Visibility,
     default_names,
-    load,
     load_layout,
     load_prompts,
 )
@@ -55,15 +57,22 @@ def run_command(
         list[int] | None, typer.Option(help="Id of a token never to choose; repeat it.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same text.")] = 0,
-    model: Annotated[
-        str, typer.Option(help="A cached name, a hub id, a directory or a .gguf file.")
-    ] = DEMO_MODEL,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...")] = None,
-    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16, ...")] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
-    cache_tokens: Annotated[int, typer.Option(help="Tokens that the KV cache holds.")] = 65_536,
+    model: options.Model = DEMO_MODEL,
+    device: options.Device = None,
+    dtype: options.Dtype = None,
+    threads: options.Threads = None,
+    cache_tokens: options.CacheTokens = 65_536,
+    shards: options.Shards = None,
+    address: options.Address = None,
+    name: Annotated[
+        str | None, typer.Option(help="Keep the shards under this name when the run has ended.")
+    ] = None,
+    attach: Annotated[str | None, typer.Option(help="Run on the shards of this name.")] = None,
+    spread: options.SpreadOver = Spread.PACK,
+    cpus_per_shard: options.CpusPerShard = 1.0,
+    wait_for_nodes: options.WaitForNodes = 0.0,
     prompts: Annotated[Path | None, typer.Option(help="A prompts file (TOML).")] = None,
-    trace: Annotated[Path | None, typer.Option(help="Record every step to this file.")] = None,
+    trace: options.Trace = None,
     json: Annotated[bool, typer.Option("--json", help="Print one event a line.")] = False,
 ) -> None:
     """Let a team work on PROBLEM and watch it think."""
@@ -88,27 +97,57 @@ def run_command(
         seed=seed,
     )
     team.check()
-    config = EngineConfig(visibility=visibility, cache_tokens=cache_tokens)
-    text = sys.stdin.read() if problem == "-" else problem
+    text = _problem(problem)
+    where = Where(
+        model=model,
+        device=device,
+        dtype=dtype,
+        threads=threads,
+        config=EngineConfig(visibility=visibility, cache_tokens=cache_tokens),
+        shards=shards,
+        address=address,
+        name=name,
+        attach=attach,
+        spread=spread,
+        cpus_per_shard=cpus_per_shard,
+        wait_for_nodes=wait_for_nodes,
+    )
+    with backend(where) as place:
+        _watch(place, text, team, trace, ViewKind.JSON if json else None)
+
+
+def _watch(
+    place: Engine | ShardGroup, problem: str, team: Team, trace: Path | None, kind: ViewKind | None
+) -> None:
+    """Run and show; Ctrl-C ends the run and shows what it has."""
+    info = ViewInfo(
+        problem=problem,
+        names=team.names,
+        model=place.info.name if isinstance(place, ShardGroup) else place.model.name,
+        layout=team.layout.name,
+        visibility=place.config.visibility.value,
+    )
+    with Run(place, problem, team, trace) as run, make_view(info, kind) as view:
+        try:
+            for event in run:
+                view.handle(event)
+        except KeyboardInterrupt:
+            for event in run.close():
+                view.handle(event)
+            raise typer.Exit(CANCELLED) from None
+
+
+def _problem(argument: str) -> str:
+    """The problem's text, from standard input where the argument is ``-``."""
+    try:
+        text = sys.stdin.read() if argument == "-" else argument
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"The problem on standard input is not UTF-8 ({error}); convert it first."
+        ) from error
     if not text.strip():
         raise ConfigError("The problem is empty; say what the team should work on.")
-    set_threads(threads)
-    fetch_with_progress(model)
-    engine = load(model, device=device, dtype=dtype, config=config)
-    info = ViewInfo(
-        problem=text,
-        names=team.names,
-        model=model,
-        layout=chosen.name,
-        visibility=visibility.value,
-    )
-    with Run(engine, text, team, trace) as run:
-        try:
-            with make_view(info, ViewKind.JSON if json else None) as view:
-                for event in run:
-                    view.handle(event)
-        except KeyboardInterrupt:
-            raise typer.Exit(CANCELLED) from None
+    return text
 
 
 def _names(workers: int | None, named: list[str] | None) -> tuple[str, ...]:
@@ -120,16 +159,3 @@ def _names(workers: int | None, named: list[str] | None) -> tuple[str, ...]:
             f"--workers says {workers} and --worker names {len(named)}; leave one of them out."
         )
     return tuple(named)
-
-
-def set_threads(threads: int | None) -> None:
-    """Let torch use this many CPU threads.
-
-    Raises:
-        ConfigError: fewer than one.
-    """
-    if threads is None:
-        return
-    if threads < 1:
-        raise ConfigError(f"threads is {threads}; it must be at least 1.")
-    torch.set_num_threads(threads)

@@ -12,7 +12,7 @@ from hogwild_dist.config import EngineConfig
 from hogwild_dist.engine import Engine
 from hogwild_dist.errors import TraceError
 from hogwild_dist.events import ParagraphEnd
-from hogwild_dist.model import LoadedModel
+from hogwild_dist.network import ModelInfo
 from hogwild_dist.outcome import RowOutcome, SessionStep, StepOutcome
 from hogwild_dist.session import Session
 from hogwild_dist.trace_format import Trace
@@ -50,13 +50,13 @@ class RowComparison:
         return self.difference <= tolerance and (self.argmax == self.expected or close_call)
 
 
-def check_fits(trace: Trace, model: LoadedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+def check_fits(trace: Trace, model: ModelInfo, tokenizer: PreTrainedTokenizerBase) -> None:
     """Refuse a trace that was made with another model's tokens.
 
     Raises:
         TraceError: an id is outside the vocabulary, or ids and recorded text do not match.
     """
-    vocab_size = model.network.config.get_text_config().vocab_size
+    vocab_size = model.vocab_size
     largest = max(_all_ids(trace), default=0)
     if largest >= vocab_size:
         raise TraceError(

@@ -86,7 +86,7 @@ class Run:
             self._trace = TraceWriter(trace, header(spec, source.config, about))
         begin = time.perf_counter()
         try:
-            self._stream = source.open(spec, recorded=trace is not None)
+            self._stream = source.open(spec, recorded=trace is not None, label=problem)
         except BaseException:
             if self._trace is not None:
                 self._trace.close()

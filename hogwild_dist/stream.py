@@ -62,8 +62,13 @@ class Backend(Protocol):
     config: EngineConfig
     info: ModelInfo
 
-    def open(self, spec: SessionSpec, *, recorded: bool) -> Stream:
+    def open(self, spec: SessionSpec, *, recorded: bool, label: str) -> Stream:
         """Start a session.
+
+        Args:
+            spec: what it starts from.
+            recorded: whether its updates carry a trace's entries.
+            label: what it is about, for people.
 
         Raises:
             ContextLimitError: it does not fit.
@@ -79,7 +84,7 @@ class LocalBackend:
         self.config = engine.config
         self.info = engine.model.info
 
-    def open(self, spec: SessionSpec, *, recorded: bool) -> Stream:
+    def open(self, spec: SessionSpec, *, recorded: bool, label: str) -> Stream:  # noqa: ARG002
         """Start a session."""
         return LocalStream(self._engine, spec, recorded=recorded)
 

@@ -40,6 +40,6 @@ def test_free_choice_gives_the_recorded_tokens_and_events(
 ) -> None:
     trace = read_trace(path)
     tokenizer = load_tokenizer(demo_model_dir)
-    check_fits(trace, model, tokenizer)
+    check_fits(trace, model.info, tokenizer)
     steps = list(replay_free(trace, Engine(model, tokenizer, engine_config(trace, 4_096))))
     assert steps == [[]] * len(trace.steps)

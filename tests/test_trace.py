@@ -40,7 +40,7 @@ def new_engine(trace: Trace, model: LoadedModel) -> Engine:
 
 def replays(engine: Engine, path: Path) -> None:
     trace = read_trace(path)
-    check_fits(trace, engine.model, engine.tokenizer)
+    check_fits(trace, engine.model.info, engine.tokenizer)
     again = new_engine(trace, engine.model)
     rows = list(replay_fed(trace, again))
     assert rows
@@ -106,7 +106,6 @@ def test_a_killed_process_leaves_a_trace(tmp_path: Path) -> None:
         from hogwild_dist.run import Run
         from tests.test_trace import new_team
         from tests.tiny_engine import tiny_byte_model, tiny_engine
-from tests.tiny_team import BREAKS, CRITIC, PROMPTS
         for number, _ in enumerate(Run(
             tiny_engine(tiny_byte_model()), "Count!", new_team(LAYOUTS["combined"]), {str(path)!r}
         )):
@@ -135,7 +134,6 @@ def test_a_full_disk_keeps_the_steps_so_far(model: LoadedModel, tmp_path: Path) 
         from hogwild_dist.run import Run
         from tests.test_trace import new_team
         from tests.tiny_engine import tiny_byte_model, tiny_engine
-from tests.tiny_team import BREAKS, CRITIC, PROMPTS
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         engine = tiny_engine(tiny_byte_model())
         run = Run(engine, "Count!", new_team(LAYOUTS["combined"]), {str(path)!r})
@@ -238,11 +236,11 @@ def test_a_trace_of_another_model_is_refused(model: LoadedModel, recorded) -> No
     raw["prefill"]["common"]["text"] += "?"
     path.write_text(json.dumps(raw))
     with pytest.raises(TraceError, match=r"'common' in .* do not spell its text"):
-        check_fits(read_trace(path), model, byte_tokenizer())
+        check_fits(read_trace(path), model.info, byte_tokenizer())
     raw["steps"][2]["input_ids"][0] = [9_999]
     path.write_text(json.dumps(raw))
     with pytest.raises(TraceError, match="token id 9999 and 'tiny' knows 258"):
-        check_fits(read_trace(path), model, byte_tokenizer())
+        check_fits(read_trace(path), model.info, byte_tokenizer())
 
 
 def test_wrong_lengths_and_moves_are_named(model: LoadedModel, recorded) -> None:

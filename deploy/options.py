@@ -1,0 +1,24 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from actors.settings import Spread
+
+Model = Annotated[str, typer.Option(help="A cached name, a hub id, a directory or a .gguf file.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...")]
+Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16, ...")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads, of each shard.")]
+CacheTokens = Annotated[int, typer.Option(help="Tokens that the KV cache holds.")]
+Shards = Annotated[int | None, typer.Option(help="Spread the workers over this many Ray actors.")]
+Address = Annotated[
+    str | None, typer.Option(help="A Ray cluster: auto or HOST:PORT. Without it, one is started.")
+]
+SpreadOver = Annotated[Spread, typer.Option(help="How the shards lie on the nodes.")]
+CpusPerShard = Annotated[float, typer.Option(help="CPUs that Ray sets aside for each shard.")]
+WaitForNodes = Annotated[
+    float, typer.Option(help="Seconds to wait for nodes that an autoscaler may bring.")
+]
+Trace = Annotated[Path | None, typer.Option(help="Record every step to this file.")]
