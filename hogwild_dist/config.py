@@ -43,6 +43,9 @@ class SamplingConfig:
     """Added to the logits of single tokens."""
 
     def __post_init__(self) -> None:
+        for token in (*self.forbidden_ids, *self.logit_bias):
+            if token < 0:
+                raise ConfigError(f"Token id {token} is negative; a token has an id of 0 or more.")
         for name, value, good in (
             ("temperature", self.temperature, self.temperature >= 0),
             ("top_p", self.top_p, 0 < self.top_p <= 1),
@@ -59,6 +62,10 @@ class SamplingConfig:
                     "repetition_penalty": "above 0 (1 is none)",
                 }[name]
                 raise ConfigError(f"{name} is {value}; it must be {allowed}.")
+
+
+MAX_TOKENS = 1 << 40
+"""Far more than any memory holds, and few enough to multiply with."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,3 +88,5 @@ class EngineConfig:
             value = getattr(self, name)
             if value < 1:
                 raise ConfigError(f"{name} is {value}; it must be at least 1.")
+            if value > MAX_TOKENS:
+                raise ConfigError(f"{name} is {value}; it must be at most {MAX_TOKENS}.")

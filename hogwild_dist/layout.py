@@ -33,6 +33,11 @@ class Rule:
             raise ConfigError(
                 f"The view {list(self.view)} must end with 'own', the block that the worker writes."
             )
+        target = self.paragraphs_to or "common"
+        if target in {"own", "others"} or target.startswith("worker:"):
+            raise ConfigError(
+                f"Paragraphs cannot move to {target!r}, which workers write; name a shared block."
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,9 +141,9 @@ def load_layout(name_or_file: str) -> Layout:
     if name_or_file in LAYOUTS:
         return LAYOUTS[name_or_file]
     path = Path(name_or_file)
-    if not path.is_file():
+    if len(name_or_file) > 255 or not path.is_file():
         raise ConfigError(
-            f"Unknown layout {name_or_file!r}; use {', '.join(LAYOUTS)} or a .toml file."
+            f"Unknown layout {name_or_file[:80]!r}; use {', '.join(LAYOUTS)} or a .toml file."
         )
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -147,7 +152,16 @@ def load_layout(name_or_file: str) -> Layout:
             everyone=_rule(data["everyone"]),
             workers={name: _rule(rule) for name, rule in data.get("workers", {}).items()},
         )
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError) as error:
+    except (
+        OSError,
+        tomllib.TOMLDecodeError,
+        UnicodeDecodeError,
+        TypeError,
+        AttributeError,
+        ValueError,
+    ) as error:
+        if isinstance(error, ConfigError):
+            raise
         raise ConfigError(f"Layout file {name_or_file!r} cannot be used: {error}.") from error
     except KeyError as error:
         raise ConfigError(
@@ -156,4 +170,9 @@ def load_layout(name_or_file: str) -> Layout:
 
 
 def _rule(data: Mapping[str, Any]) -> Rule:
+    target = data.get("paragraphs_to")
+    if not all(isinstance(item, str) for item in data["view"]) or not isinstance(
+        target, str | None
+    ):
+        raise TypeError("a view is a list of names, and paragraphs_to is one name")
     return Rule(**{**data, "view": tuple(data["view"])})

@@ -34,10 +34,22 @@ def pick_device(name: str | None = None) -> torch.device:
     """The named device, or the first GPU, or the CPU."""
     if name is not None:
         try:
-            return torch.device(name)
+            device = torch.device(name)
         except RuntimeError as error:
             raise ConfigError(f"Unknown device {name!r}; use cpu, cuda or cuda:N.") from error
+        try:
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:  # the latter: a build without CUDA
+            raise ConfigError(
+                f"Device {name!r} cannot be used ({_first_line(error)}); use cpu, cuda or cuda:N, "
+                "as this machine and this build of torch have them."
+            ) from error
+        return device
     return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or repr(error)).splitlines()[0].rstrip(".")
 
 
 def pick_dtype(name: str | None, device: torch.device) -> torch.dtype:

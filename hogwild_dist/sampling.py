@@ -100,6 +100,7 @@ class Sampler:
 
 def _process(processors: LogitsProcessorList, history: list[int], scores: Tensor) -> Tensor:
     ids = torch.tensor([history], dtype=torch.long, device=scores.device)
+    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     processed: Tensor = processors(ids, scores[None])  # type: ignore[arg-type]
     return processed[0]
 

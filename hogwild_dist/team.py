@@ -81,7 +81,7 @@ class Team:
         *,
         end_ids: frozenset[int] = frozenset(),
     ) -> SessionSpec:
-        """Write the spec of a session on `problem`.
+        """Write the spec of a session on `problem`; see `texts_and_spec`.
 
         Raises:
             ConfigError: no problem text, or names, layout and prompts do not fit together.
@@ -95,10 +95,17 @@ class Team:
         *,
         end_ids: frozenset[int] = frozenset(),
     ) -> tuple[dict[str, str], SessionSpec]:
-        """The spec, and the text of each block it starts from."""
+        """The spec, and the text of each block it starts from.
+
+        Args:
+            problem: what to work on.
+            tokenizer: of the model.
+            end_ids: end-of-text tokens that the model names beside the tokenizer's.
+        """
         if not problem.strip():
             raise ConfigError("The problem is empty; say what the team should work on.")
         self.check()
+        _check_text("The problem", problem)
         prompts = self.prompts or load_prompts(self.layout.name)
         texts = self._shared_texts(problem, prompts, tokenizer)
         shared = {name: tuple(_encode(tokenizer, text)) for name, text in texts.items()}
@@ -110,7 +117,7 @@ class Team:
                     name=name,
                     view=view,
                     first_input=tuple(_encode(tokenizer, texts[view[-1]])),
-                    sampling=self._sampling(name, tokenizer),
+                    sampling=self._sampling(name, {*_special_ids(tokenizer), *end_ids}),
                     paragraphs_to=self.layout.rule(name).paragraphs_to,
                     max_tokens=self.limits.max_tokens,
                 )
@@ -136,7 +143,7 @@ class Team:
             text = prompts.block(name, problem, self.names)
             if name == "common":
                 text = prompts.chat(tokenizer, problem, self.names) + text
-            if not text and name not in filled_later:
+            if name not in prompts.blocks and not text and name not in filled_later:
                 raise ConfigError(
                     f"Layout {self.layout.name!r} shows the block {name!r}, which is neither in "
                     "the prompts file's [blocks] nor a place that paragraphs move to."
@@ -144,7 +151,7 @@ class Team:
             texts[name] = text
         return texts
 
-    def _sampling(self, worker: str, tokenizer: PreTrainedTokenizerBase) -> SamplingConfig:
+    def _sampling(self, worker: str, special_ids: set[int]) -> SamplingConfig:
         """The worker's sampling: who writes paragraph after paragraph may not end the text.
 
         As in the reference, begin- and end-of-text are forbidden then, so that nobody leaves the
@@ -152,7 +159,7 @@ class Team:
         """
         if self.layout.rule(worker).paragraphs_to is None:
             return self.sampling
-        forbidden = {*self.sampling.forbidden_ids, *_special_ids(tokenizer)}
+        forbidden = {*self.sampling.forbidden_ids, *special_ids}
         return replace(self.sampling, forbidden_ids=tuple(sorted(forbidden)))
 
     def check(self) -> None:
@@ -172,10 +179,22 @@ class Team:
             )
         self.layout.views(self.names)
         for name in self.names:
+            _check_text("A worker's name", name)
             if not name.strip() or any(sign in name for sign in "\n{}"):
                 raise ConfigError(
                     f"A worker is called {name!r}; a name is one line of text without braces."
                 )
+
+
+def _check_text(what: str, text: str) -> None:
+    """Refuse what no tokenizer takes: halves of characters, from bytes that were not UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(
+            f"{what} holds {text[error.start : error.end]!a}, which is no character; it must be "
+            "UTF-8."
+        ) from error
 
 
 def _encode(tokenizer: Any, text: str) -> list[int]:

@@ -2,7 +2,9 @@
 
 import json
 import os
+import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -27,25 +29,24 @@ class TraceWriter:
     def __init__(self, path: str | Path, header: Mapping[str, Any]) -> None:
         self.path = Path(path)
         self._num_steps = 0
-        fields = json.dumps(header, ensure_ascii=False)
-        try:
-            self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-        except OSError as error:
-            raise TraceError(
-                f"Trace {str(path)!r} cannot be written: {error.strerror}; choose another file."
-            ) from error
+        fields = _json(header)
+        self._file = _open(self.path)
         self._end = 0
-        self._put(f'{fields[:-1]}, "steps": [', "\n]}\n")
+        try:
+            self._put(f'{fields[:-1]}, "steps": [', "\n]}\n")
+        except BaseException:
+            self.close()
+            raise
 
     def step(self, record: Mapping[str, Any]) -> None:
         """Add a step, from `trace_record.step_record`."""
         comma = "," if self._num_steps else ""
-        self._put(f"{comma}\n{json.dumps(record, ensure_ascii=False)}", "\n]}\n")
+        self._put(f"{comma}\n{_json(record)}", "\n]}\n")
         self._num_steps += 1
 
     def end(self, final: Mapping[str, Any]) -> None:
         """Add what is known at the end, from `trace_record.final_record`."""
-        self._put(f"\n],\n{json.dumps(final, ensure_ascii=False)[1:-1]}}}\n", "")
+        self._put(f"\n],\n{_json(final)[1:-1]}}}\n", "")
 
     def close(self) -> None:
         """Close the file."""
@@ -65,18 +66,50 @@ class TraceWriter:
         self.close()
 
     def _put(self, text: str, closing: str) -> None:
-        """Write `text` over the last closing, and a new closing behind it."""
+        """Write `text` over the last closing, and a new closing behind it.
+
+        Whatever interrupts it, the next call or the last one left a whole file: what may be behind
+        the new end is cut off in the end.
+        """
         data = text.encode()
         whole = data + closing.encode()
         try:
-            written = os.pwrite(self._file, whole, self._end)
-            if written < len(whole):
-                raise OSError(28, "No space left on device")
+            _write(self._file, whole, self._end)
+            os.ftruncate(self._file, self._end + len(whole))
         except OSError as error:
-            os.ftruncate(self._file, self._end)
-            os.pwrite(self._file, b"\n]}\n" if self._end else b"", self._end)
+            with suppress(OSError):
+                os.ftruncate(self._file, self._end)
+                os.pwrite(self._file, b"\n]}\n" if self._end else b"", self._end)
             raise TraceError(
                 f"Trace {str(self.path)!r} cannot be written further: {error.strerror}; its "
                 f"{self._num_steps} steps so far are kept."
             ) from error
         self._end += len(data)
+
+
+def _open(path: Path) -> int:
+    """A descriptor of an empty file."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    except OSError as error:
+        raise TraceError(
+            f"Trace {str(path)!r} cannot be written: {error.strerror}; choose another file."
+        ) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise TraceError(
+            f"Trace {str(path)!r} is not a file on a disk, and its end is rewritten with every "
+            "step; choose another one."
+        )
+    return descriptor
+
+
+def _write(descriptor: int, data: bytes, offset: int) -> None:
+    """Write all of `data`; a disk that takes a part is asked again, and says why."""
+    done = 0
+    while done < len(data):
+        done += os.pwrite(descriptor, data[done:], offset + done)
+
+
+def _json(fields: Mapping[str, Any]) -> str:
+    return json.dumps(fields, ensure_ascii=False, allow_nan=False)

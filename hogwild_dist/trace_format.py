@@ -51,7 +51,7 @@ def read_trace(path: str | Path) -> Trace:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise TraceError(f"Trace {str(path)!r} cannot be read: {error.strerror}.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, or absurd
         raise TraceError(
             f"Trace {str(path)!r} is not JSON ({error}); record it again with --trace."
         ) from error
@@ -210,6 +210,8 @@ def _check_step(index: int, step: Mapping[str, Any], spec: SessionSpec) -> None:
     for field in ("input_ids", "top_ids", "top_logits", "new", "margin"):
         if len(step[field]) != len(active):
             raise ValueError(f"step {index} has {len(step[field])} {field} for {len(active)} rows")
+    if len(set(active)) < len(active):
+        raise ValueError(f"step {index} names a worker twice: {list(active)}")
     if any(worker not in range(len(spec.workers)) for worker in active):
         raise ValueError(f"step {index} names a worker that is not in the team: {list(active)}")
     if not all(step["input_ids"]):

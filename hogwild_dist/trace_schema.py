@@ -123,6 +123,7 @@ class TraceFile(_Part):
     forbidden: list[TokenId]
     forbid_mode: Literal["suppress", "minus100"] | None = None
     visibility: Visibility = Visibility.SAME_STEP
+    max_step_tokens: Annotated[int, Field(strict=True, ge=1, lt=2**40)] | None = None
     sampling: list[Sampling] | None = None
     params: Params
     steps: list[Step]

@@ -17,8 +17,8 @@ from transformers import (
 )
 
 from hogwild_dist.check import check_model, quick_check
-from hogwild_dist.errors import ModelError
-from hogwild_dist.model import load_model, load_tokenizer
+from hogwild_dist.errors import ConfigError, ModelError
+from hogwild_dist.model import load_model, load_tokenizer, pick_device
 from hogwild_dist.network import prepare_model
 from hogwild_dist.rope import RotaryTables
 from hogwild_dist.shrink import random_network
@@ -95,3 +95,9 @@ def test_loading_runs_the_check(tmp_path: Path) -> None:
     network.save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="do not rotate as two halves"):
         load_model(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["cuda:99", "mps"])
+def test_a_device_that_is_not_there_is_named(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"Device '{name}' cannot be used"):
+        pick_device(name)

@@ -98,3 +98,29 @@ def test_an_unknown_layout_is_named_with_the_known_ones() -> None:
 def test_layouts_that_do_not_fit_the_team_are_refused(layout: Layout, sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         layout.views(NAMES)
+
+
+@pytest.mark.parametrize("target", ["own", "others", "worker:Ben"])
+def test_paragraphs_cannot_move_to_a_worker(target: str) -> None:
+    with pytest.raises(ConfigError, match=f"cannot move to '{target}', which workers write"):
+        Rule(view=("common", "own"), paragraphs_to=target)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'everyone = {view = [1, "own"]}',
+        'workers = 3\n[everyone]\nview = ["own"]',
+        '[everyone]\nview = ["common", "own"]\nparagraphs_to = ["common"]',
+    ],
+)
+def test_layout_files_with_wrong_types_are_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "l.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="cannot be used"):
+        load_layout(str(path))
+
+
+def test_a_name_that_no_file_can_have_is_an_unknown_layout() -> None:
+    with pytest.raises(ConfigError, match="Unknown layout"):
+        load_layout("x" * 300)

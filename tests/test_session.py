@@ -287,3 +287,99 @@ def test_a_worker_needs_a_first_token_and_a_shared_target() -> None:
         SessionSpec(workers=(replace(ann, first_input=()),), shared={"c": (5,)})
     with pytest.raises(ConfigError, match="own block; use a shared one"):
         SessionSpec(workers=(replace(ann, paragraphs_to="a"),), shared={"c": (5,)})
+
+
+def test_a_worker_stops_on_its_own_text_only(model: LoadedModel) -> None:
+    """A stop string in what it was given does not count, however long the others are."""
+    spec = team("Ann", stop_strings=("nn", "a much longer stop"))
+    engine = tiny_engine(model)
+    session = engine.start(spec)
+    events = play(session, engine, {0: "Q" * 20})
+    assert stops(events) == {"Ann": "max_tokens"}
+
+
+def test_streamed_text_stops_before_a_stop_string(model: LoadedModel) -> None:
+    spec = team("Ann", stop_strings=("END",))
+    engine = tiny_engine(model)
+    session = engine.start(spec)
+    events = play(session, engine, {0: "so ENough. The EN" + "D" * 9})
+    shown = "".join(event.text for event in events if isinstance(event, Text))
+    assert shown == session.workers[0].text == "Ann [1]: so ENough. The "
+    assert session.workers[0].paragraph_text == shown
+
+
+def test_what_a_stop_string_might_have_been_is_shown_in_the_end(model: LoadedModel) -> None:
+    engine = tiny_engine(model)
+    session = engine.start(team("Ann", stop_strings=("END OF TEXT",)))
+    events = play(session, engine, {0: "x" * 15 + "END O"})
+    assert "".join(e.text for e in events if isinstance(e, Text)).endswith("xEND O")
+
+
+def test_the_bytes_of_an_unfinished_character_are_shown_in_the_end(model: LoadedModel) -> None:
+    engine = tiny_engine(model)
+    session = engine.start(team("Ann"))
+    events = play(session, engine, {0: "x" * 19 + "€"})
+    assert session.workers[0].text.endswith("x\ufffd")
+    assert "".join(e.text for e in events if isinstance(e, Text)) == session.workers[0].text
+
+
+def test_a_session_that_may_not_begin_ends_at_once(model: LoadedModel) -> None:
+    spec = team("Ann", "Ben")
+    spec = replace(spec, workers=tuple(replace(w, stop_at_step=0) for w in spec.workers))
+    session = tiny_engine(model).start(spec)
+    assert session.opening()[-1] == SessionEnd(step=0, reason="all_stopped")
+
+
+def test_token_ids_must_be_the_model_s(model: LoadedModel) -> None:
+    spec = team("Ann")
+    for sampling in (SamplingConfig(forbidden_ids=(9_999,)), SamplingConfig(logit_bias={258: 1.0})):
+        worker = replace(spec.workers[0], sampling=sampling)
+        with pytest.raises(ConfigError, match="is not one of 'tiny', which knows 0 to 257"):
+            tiny_engine(model).start(replace(spec, workers=(worker,)))
+
+
+def test_an_error_while_choosing_leaves_the_blocks_as_they_were(
+    model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = tiny_engine(model)
+    session = engine.start(team("Ann", "Ben"))
+    session.opening()
+    monkeypatch.setattr(session.workers[1].sampler, "choose", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        engine.step([session])
+    assert {session.blocks[name].length for name in ("w0", "w1")} == {0}
+    monkeypatch.undo()
+    engine.step([session])
+    assert session.blocks["w0"].length == len(session.workers[0].spec.first_input)
+
+
+def test_overlapped_visibility_lags_by_two_tokens(model: LoadedModel) -> None:
+    """What Ann feeds in step 0 reaches Ben in step 2."""
+
+    def ben(word: str) -> list[torch.Tensor]:
+        engine = tiny_engine(model, visibility=Visibility.OVERLAPPED)
+        spec = team("Ann", "Ben")
+        ann = replace(spec.workers[0], first_input=ids(word))
+        forced = {0: [70] * 9, 1: [70] * 9}
+        session = engine.start(replace(spec, workers=(ann, spec.workers[1])), forced=forced)
+        session.opening()
+        outcomes = [engine.step([session]) for _ in range(4)]
+        return [outcome.rows[1].logits for outcome in outcomes if outcome.rows]
+
+    one, two = ben("apple"), ben("zebra")
+    assert [torch.equal(*pair) for pair in zip(one, two, strict=True)] == [True, True, False]
+
+
+def test_overlapped_sessions_end_before_they_outgrow_model_or_cache(model: LoadedModel) -> None:
+    for fields, reason in (({}, "context_limit"), ({"cache_tokens": 12 * 64}, "cache_limit")):
+        engine = tiny_engine(model, visibility=Visibility.OVERLAPPED, **fields)
+        spec = team("Ann", "Ben")
+        spec = replace(spec, workers=tuple(replace(w, max_tokens=None) for w in spec.workers))
+        session = engine.start(spec)
+        run(engine, session)
+        assert session.end_reason == reason
+        assert session.workers[0].num_chosen > 50
+        engine.drain()
+        session.free()
+        engine.cache.check_integrity()
+        assert engine.cache.pages.num_free == engine.cache.pages.num_pages

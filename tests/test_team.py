@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -171,9 +172,40 @@ def test_bad_limits_are_named(fields: dict, sentence: str) -> None:
 def test_bad_sizes_are_named(field: str) -> None:
     with pytest.raises(ConfigError, match=f"{field} is 0; it must be at least 1"):
         EngineConfig(**{field: 0})
+    with pytest.raises(ConfigError, match=f"{field} is 1{'0' * 30}; it must be at most"):
+        EngineConfig(**{field: 10**30})
 
 
 def test_the_default_question_is_the_reference_s_interval() -> None:
     check = load_prompts("combined").redundancy
     assert isinstance(check, RedundancyCheck)
     assert check.every == 256
+
+
+def test_halves_of_characters_are_refused() -> None:
+    """What a shell's bytes that are not UTF-8 become."""
+    with pytest.raises(ConfigError, match=r"The problem holds .* which is no character"):
+        texts(Team(names=("Ann",)), problem="caf\udce9")
+    with pytest.raises(ConfigError, match="A worker's name holds"):
+        Team(names=("Ann\udce9",)).check()
+
+
+def test_a_block_may_be_empty_where_the_prompts_say_so() -> None:
+    prompts = load_prompts("combined")
+    header = "{% if names|length > 1 %}Others:{% endif %}"
+    prompts = replace(prompts, blocks={**prompts.blocks, "header": header})
+    assert texts(Team(names=("Ann",), prompts=prompts))["header"] == ""
+
+
+def test_a_template_that_cannot_be_evaluated_is_named() -> None:
+    prompts = replace(load_prompts("combined"), paragraph_prefix="{{ index + 1 }}")
+    with pytest.raises(ConfigError, match=r"'{{ index \+ 1 }}' cannot be filled in"):
+        texts(Team(names=("Ann",), prompts=prompts))
+
+
+def test_the_model_s_own_end_tokens_count() -> None:
+    layout = LAYOUTS["contiguous"]
+    spec = Team(names=("Ann",), layout=layout).spec("Why?", TOKENIZER, end_ids=frozenset({7}))
+    assert spec.end_ids == {7, EOS}
+    spec = Team(names=("Ann",)).spec("Why?", TOKENIZER, end_ids=frozenset({7}))
+    assert set(spec.workers[0].sampling.forbidden_ids) == {7, BOS, EOS}

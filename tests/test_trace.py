@@ -9,19 +9,22 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from tokenizers import normalizers
 
-from hogwild_dist.config import Visibility
+from hogwild_dist.config import EngineConfig, SamplingConfig, Visibility
 from hogwild_dist.engine import Engine
 from hogwild_dist.errors import TraceError
 from hogwild_dist.layout import LAYOUTS, Layout
 from hogwild_dist.model import LoadedModel
 from hogwild_dist.replay import check_fits, engine_config, replay_fed, replay_free
 from hogwild_dist.run import Run
+from hogwild_dist.sampling import LARGEST_MARGIN
 from hogwild_dist.team import Limits, Team
+from hogwild_dist.trace import TraceWriter
 from hogwild_dist.trace_format import Trace, read_trace
 from tests.tiny_engine import tiny_byte_model, tiny_engine
-from tests.tiny_team import BREAKS, CRITIC, PROMPTS
-from tests.tiny_tokenizer import byte_tokenizer
+from tests.tiny_team import BREAKS, CRITIC, NEWLINE, PROMPTS
+from tests.tiny_tokenizer import VOCAB_SIZE, byte_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +185,8 @@ def recorded(model: LoadedModel, tmp_path: Path) -> tuple[Path, dict]:
         ),
         (lambda raw: raw["steps"][1]["margin"].pop(), "step 1 has 2 margin for 3 rows"),
         (lambda raw: raw["steps"][1].update(active=[0, 1, 7]), "not in the team"),
+        (lambda raw: raw["steps"][1].update(active=[0, 1, 1]), "names a worker twice"),
+        (lambda raw: raw["params"].update(max_tokens=[0, 0, 0]), "must be at least 1"),
         (lambda raw: raw["steps"][1]["input_ids"].__setitem__(0, []), "a row without tokens"),
         (lambda raw: raw["write_to"].__setitem__(0, "w1"), "is not the end of its view"),
         (
@@ -281,3 +286,77 @@ def test_a_changed_token_shows_in_both_replays(model: LoadedModel, recorded) -> 
     free = list(replay_free(trace, new_engine(trace, model)))
     assert [index for index, differences in enumerate(free) if differences] == [4]
     assert free[4][0].startswith("tokens: ")
+
+
+def test_a_step_without_greedy_is_compared_with_its_choice(model: LoadedModel, recorded) -> None:
+    path, raw = recorded
+    for step in raw["steps"]:
+        step["greedy"] = None
+    path.write_text(json.dumps(raw))
+    trace = read_trace(path)
+    rows = list(replay_fed(trace, new_engine(trace, model)))
+    assert [row.expected for row in rows] == [
+        token for step in trace.steps for token in step["new"]
+    ]
+
+
+@pytest.mark.parametrize("content", [b"[" * 200_000, b"1" * 5_000, b'"\xff"'], ids=len)
+def test_absurd_files_are_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "t.json"
+    path.write_bytes(content)
+    with pytest.raises(TraceError, match="is not JSON"):
+        read_trace(path)
+
+
+def test_a_tokenizer_that_normalizes_replays(model: LoadedModel, tmp_path: Path) -> None:
+    tokenizer = byte_tokenizer()
+    tokenizer.backend_tokenizer.normalizer = normalizers.NFC()
+    engine = Engine(model, tokenizer, EngineConfig(cache_tokens=4_096))
+    path = tmp_path / "run.json"
+    for _ in Run(engine, "cafe\u0301", new_team(LAYOUTS["combined"]), path):
+        pass
+    trace = read_trace(path)
+    text = trace.raw["prefill"]["common"]["text"]
+    assert tokenizer.decode(trace.raw["prefill"]["common"]["ids"]) != text
+    check_fits(trace, model.info, tokenizer)
+
+
+def test_an_interrupt_behind_a_write_leaves_a_whole_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The step has reached the disk, and the writer does not know it yet."""
+    path = tmp_path / "t.json"
+    writer = TraceWriter(path, {"format": 2})
+    written = os.pwrite
+
+    def interrupt(*args: object) -> int:
+        written(*args)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "pwrite", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        writer.step({"text": "x" * 500})
+    monkeypatch.setattr(os, "pwrite", written)
+    writer.end({"reason": "cancelled"})
+    writer.close()
+    assert json.loads(path.read_text()) == {"format": 2, "steps": [], "reason": "cancelled"}
+
+
+def test_a_trace_must_be_a_file_on_a_disk(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    for path in (pipe, Path("/dev/full")):
+        with pytest.raises(TraceError, match="is not a file on a disk"):
+            TraceWriter(path, {"format": 2})
+    os.close(reader)
+
+
+def test_one_allowed_token_has_a_finite_margin(model: LoadedModel, tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    only = SamplingConfig(forbidden_ids=tuple(i for i in range(VOCAB_SIZE) if i != NEWLINE))
+    team = new_team(LAYOUTS["contiguous"], sampling=only, limits=Limits(max_tokens=2))
+    for _ in Run(tiny_engine(model), "Count!", team, path):
+        pass
+    assert "Infinity" not in path.read_text()
+    assert read_trace(path).steps[0]["margin"] == [LARGEST_MARGIN] * 3

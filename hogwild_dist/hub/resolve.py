@@ -27,7 +27,7 @@ def resolve_model(name: str, progress: ProgressHook = silent) -> Path | str:
     """
     if name == DEMO_MODEL:
         return fetch_demo(progress)
-    path = Path(name).expanduser()
+    path = _path(name)
     if path.is_dir():
         return _checked_folder(path)
     if path.suffix == ".gguf":
@@ -41,6 +41,16 @@ def resolve_model(name: str, progress: ProgressHook = silent) -> Path | str:
         f"There is no model {name!r}: give {DEMO_MODEL}, a name that `hogwild models` lists, a "
         "folder with a config.json, a .gguf file, or a hub id such as organisation/name."
     )
+
+
+def _path(name: str) -> Path:
+    """The name as a path; one that no file can have stands for itself."""
+    try:
+        path = Path(name).expanduser()
+        path.is_dir()
+    except (RuntimeError, OSError, ValueError):  # no such user, too long, a null byte
+        return Path("no such path")
+    return path
 
 
 def _checked_folder(folder: Path) -> Path:

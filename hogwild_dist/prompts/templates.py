@@ -108,10 +108,10 @@ def render(template: str, **values: Any) -> str:
     environment = SandboxedEnvironment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     try:
         return environment.from_string(template).render(**values)
-    except jinja2.TemplateError as error:
+    except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError) as error:
         start = template.strip()[:40]
         raise ConfigError(
-            f"The prompt template {start!r} cannot be filled in: {error.message}; it may use "
+            f"The prompt template {start!r} cannot be filled in: {error}; it may use "
             f"{', '.join(sorted(values))}."
         ) from error
 

@@ -56,6 +56,8 @@ def test_a_damaged_gguf_file_leaves_nothing(cache: Path, tmp_path: Path):
         ("foo", "no model 'foo': give smollm2-135m"),
         ("./no/such", "no model './no/such'"),
         ("absent.gguf", r"no file absent\.gguf"),
+        ("~nosuchuser/model", "no model '~nosuchuser/model'"),
+        ("x" * 300 + "/" * 3, "no model"),
         ("", "no config.json"),
     ],
 )
