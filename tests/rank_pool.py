@@ -58,8 +58,8 @@ class RankPool:
     def close(self) -> None:
         for process, pipe in self.ranks:
             pipe.close()
-            process.join(5)
             process.kill()
+            process.join()
 
     def _result(self, rank: int) -> Any:
         try:

@@ -14,6 +14,7 @@ their own stream, and waiting for one makes the compute stream wait, not the hos
 thread of their own.
 """
 
+import re
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -28,6 +29,10 @@ from hogwild_dist.config import Visibility
 from hogwild_dist.errors import ExchangeError
 from hogwild_dist.exchange import staging, wire
 from hogwild_dist.exchange.base import Agreement, News, StepPlan, agree
+
+
+_LOCATION = re.compile(r"^\[[^\]]*\] ")
+"""Gloo begins its errors with a place in its own source."""
 
 
 @dataclass(slots=True)
@@ -210,7 +215,8 @@ class TorchDistExchange:
         self.counts.wait_seconds += time.perf_counter() - begin
 
     def _lost(self, what: str, error: RuntimeError) -> ExchangeError:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        reason = _LOCATION.sub("", str(error).strip() or repr(error)).splitlines()[0]
+        reason = reason.partition(". This is typically")[0].rstrip(".") + "."
         return ExchangeError(
             f"Shard {self.rank} lost its peers in epoch {self.epoch} at {what}: {reason}"
         )
