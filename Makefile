@@ -12,15 +12,15 @@ no_venv = '$(PYTHON)' cannot make virtual environments: install python3-venv \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo install test bench lint format typecheck clean
+.PHONY: help demo install test test-all bench lint format typecheck clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed  ## Let two workers solve PROBLEM with the demo model
 	$(VENV)/bin/hogwild models fetch
-	$(VENV)/bin/hogwild run "$$PROBLEM" --workers 2 --layout combined --max-tokens 90 \
-		--temperature 0.5 --top-p 0.9 --repetition-penalty 1.1 --seed 1
+	$(VENV)/bin/hogwild run "$$PROBLEM" --workers 2 --shards 2 --layout combined \
+		--max-tokens 90 --temperature 0.5 --top-p 0.9 --repetition-penalty 1.1 --seed 1
 
 install: $(VENV)/.installed-dev  ## Install the package with its development tools into VENV
 
@@ -31,6 +31,9 @@ test: $(VENV)/.installed-dev  ## Run the tests
 bench: $(VENV)/.installed-dev  ## Measure a step beside plain transformers (about 10 minutes)
 	MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 \
 		$(VENV)/bin/python benchmarks/step.py
+
+test-all: $(VENV)/.installed-dev  ## Run the tests with every case of the grids
+	$(VENV)/bin/python -m pytest -m "full_grid or not full_grid"
 
 lint: $(VENV)/.installed-dev  ## Check style and formatting
 	$(VENV)/bin/ruff format --check .

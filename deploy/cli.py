@@ -6,7 +6,7 @@ import typer
 from huggingface_hub.utils import logging as hub_logging
 from transformers.utils import logging as transformers_logging
 
-from deploy import models
+from deploy import group, models
 from deploy.check import check_command
 from deploy.replay import replay_command
 from deploy.run import run_command
@@ -32,6 +32,8 @@ one shared key-value cache.
       compare a recording with the engine
   hogwild check Qwen/Qwen3-0.6B
       can this model share its cache?
+  hogwild run "..." --workers 4 --shards 2
+      the workers on two Ray actors
   hogwild models
       what is in the model cache
 """
@@ -47,6 +49,7 @@ app.command("run")(run_command)
 app.command("replay")(replay_command)
 app.command("check")(check_command)
 app.add_typer(models.app, name="models")
+app.add_typer(group.app, name="group")
 
 
 def main() -> None:

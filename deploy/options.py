@@ -6,12 +6,14 @@ from typing import Annotated
 import typer
 
 from actors.settings import Spread
+from hogwild_dist.config import Visibility
 
 Model = Annotated[str, typer.Option(help="A cached name, a hub id, a directory or a .gguf file.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...")]
 Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16, ...")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads, of each shard.")]
 CacheTokens = Annotated[int, typer.Option(help="Tokens that the KV cache holds.")]
+Visible = Annotated[Visibility, typer.Option(help="When a worker sees the others' newest token.")]
 Shards = Annotated[int | None, typer.Option(help="Spread the workers over this many Ray actors.")]
 Address = Annotated[
     str | None, typer.Option(help="A Ray cluster: auto or HOST:PORT. Without it, one is started.")

@@ -38,9 +38,7 @@ def run_command(
         str,
         typer.Option(help="contiguous, interleaved, combined, independent, or a .toml file."),
     ] = "combined",
-    visibility: Annotated[
-        Visibility, typer.Option(help="When a worker sees the others' newest token.")
-    ] = Visibility.SAME_STEP,
+    visibility: options.Visible = Visibility.SAME_STEP,
     max_tokens: Annotated[int, typer.Option(help="Tokens of each worker.")] = 256,
     max_total_tokens: Annotated[
         int | None, typer.Option(help="Tokens of all workers together.")

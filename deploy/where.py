@@ -90,12 +90,18 @@ def group(where: Where) -> Iterator[ShardGroup]:
         with connected(where.address or "auto"), ShardGroup.attach(where.attach) as shards:
             yield shards
         return
+    with start_group(where) as shards:
+        yield shards
+
+
+@contextmanager
+def start_group(where: Where) -> Iterator[ShardGroup]:
+    """New shards; those without a name end with the block."""
     if where.address is None:
         fetch_with_progress(where.model)
     with told() as tell:
         tell("starting Ray" if where.address is None else f"reaching Ray at {where.address}")
-        stack = connected(where.address, where.shards or torch.cuda.device_count())
-        with stack:
+        with connected(where.address, where.shards or torch.cuda.device_count()):
             shards = ShardGroup.start(_settings(where), name=where.name, tell=tell)
             tell("")
             with shards:

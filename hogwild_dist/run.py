@@ -79,6 +79,7 @@ class Run:
         self._num_steps = 0
         self._seconds = 0.0
         self._closed = False
+        self._rest: list[Event] = []
         self._started = False
         self._trace: TraceWriter | None = None
         if trace is not None:
@@ -118,17 +119,18 @@ class Run:
         """End the session if it goes on; complete the trace; free the cache.
 
         Returns:
-            The events that this brought about.
+            The events that this brought about; again, where the run is closed already.
         """
         if self._closed:
-            return []
+            return self._rest
         self._closed = True
         try:
-            rest = [event for update in self._stream.stop() for event in self._take_in(update)]
+            for update in self._stream.stop():
+                self._rest += self._take_in(update)
         finally:
             if self._trace is not None:
                 self._trace.close()
-        return rest
+        return self._rest
 
     @property
     def result(self) -> Result:

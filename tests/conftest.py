@@ -5,9 +5,20 @@ from pathlib import Path
 import pytest
 
 from hogwild_dist.hub import fetch_demo
+from tests.tiny_engine import tiny_network
+from tests.tiny_tokenizer import byte_tokenizer
 
 
 @pytest.fixture(scope="session")
 def demo_model_dir() -> Path:
     """The folder of the demo model, fetched into the user's cache where it is missing."""
     return fetch_demo()
+
+
+@pytest.fixture(scope="session")
+def tiny_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random Llama with a byte tokenizer, as a directory."""
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    tiny_network(max_position_embeddings=4_096).save_pretrained(folder)
+    byte_tokenizer().save_pretrained(folder)
+    return folder

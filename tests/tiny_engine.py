@@ -9,7 +9,7 @@ from hogwild_dist.model import LoadedModel, prepare_model
 from tests.tiny_tokenizer import VOCAB_SIZE, byte_tokenizer
 
 
-def tiny_byte_model() -> LoadedModel:
+def tiny_network(max_position_embeddings: int = 512) -> LlamaForCausalLM:
     torch.manual_seed(1)
     config = LlamaConfig(
         vocab_size=VOCAB_SIZE,
@@ -18,10 +18,14 @@ def tiny_byte_model() -> LoadedModel:
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
-        max_position_embeddings=512,
+        max_position_embeddings=max_position_embeddings,
         initializer_range=0.3,
     )
-    return prepare_model(LlamaForCausalLM(config).double(), name="tiny")
+    return LlamaForCausalLM(config)
+
+
+def tiny_byte_model() -> LoadedModel:
+    return prepare_model(tiny_network().double(), name="tiny")
 
 
 def tiny_engine(model: LoadedModel, **fields: object) -> Engine:

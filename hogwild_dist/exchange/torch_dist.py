@@ -30,7 +30,6 @@ from hogwild_dist.errors import ExchangeError
 from hogwild_dist.exchange import staging, wire
 from hogwild_dist.exchange.base import Agreement, News, StepPlan, agree
 
-
 _LOCATION = re.compile(r"^\[[^\]]*\] ")
 """Gloo begins its errors with a place in its own source."""
 

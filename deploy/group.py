@@ -1,0 +1,127 @@
+"""`hogwild group`: groups of shards that outlive the command that started them."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from actors.cluster import ShardGroup
+from actors.connect import connected
+from actors.journal import SessionSummary
+from actors.settings import Spread
+from deploy import options
+from deploy.view import ViewInfo, ViewKind, make_view
+from deploy.where import Where, start_group
+from hogwild_dist.config import EngineConfig, Visibility
+from hogwild_dist.hub import DEMO_MODEL
+
+app = typer.Typer(
+    help="Groups of shards that stay when a run has ended: start, look, follow, cancel, stop.",
+    no_args_is_help=True,
+)
+
+Name = Annotated[str, typer.Argument(help="Of the group.")]
+Session = Annotated[int, typer.Argument(help="Number of the session.")]
+At = Annotated[str, typer.Option(help="The Ray cluster: auto or HOST:PORT.")]
+
+
+@app.command()
+def start(
+    name: Name,
+    model: options.Model = DEMO_MODEL,
+    shards: options.Shards = None,
+    visibility: options.Visible = Visibility.SAME_STEP,
+    device: options.Device = None,
+    dtype: options.Dtype = None,
+    threads: options.Threads = None,
+    cache_tokens: options.CacheTokens = 65_536,
+    address: At = "auto",
+    spread: options.SpreadOver = Spread.PACK,
+    cpus_per_shard: options.CpusPerShard = 1.0,
+    wait_for_nodes: options.WaitForNodes = 0.0,
+) -> None:
+    """Start a group; `hogwild run --attach NAME` uses it."""
+    where = Where(
+        model=model,
+        device=device,
+        dtype=dtype,
+        threads=threads,
+        config=EngineConfig(visibility=visibility, cache_tokens=cache_tokens),
+        shards=shards,
+        address=address,
+        name=name,
+        spread=spread,
+        cpus_per_shard=cpus_per_shard,
+        wait_for_nodes=wait_for_nodes,
+    )
+    with start_group(where) as group:
+        for rank, shard in enumerate(group.group.shards):
+            print(f"shard {rank}: {shard.node}, {shard.device}, {shard.threads} threads")
+
+
+@app.command()
+def sessions(name: Name, address: At = "auto") -> None:
+    """List the sessions of a group."""
+    with _attached(name, address) as group:
+        table = Table("session", "state", "tokens", "steps", "started", "workers", "problem")
+        for one in group.sessions():
+            began = time.strftime("%H:%M:%S", time.localtime(one.started))
+            counts = (str(one.num_tokens), str(one.num_steps))
+            table.add_row(
+                str(one.id), _state(one), *counts, began, ", ".join(one.workers), one.label
+            )
+        Console(width=None if Console().is_terminal else 200).print(table)
+
+
+@app.command()
+def follow(
+    name: Name,
+    session: Session,
+    address: At = "auto",
+    json: Annotated[bool, typer.Option("--json", help="Print one event a line.")] = False,
+) -> None:
+    """Show a session from its beginning, whoever opened it; leaving does not end it."""
+    with _attached(name, address) as group:
+        stream = group.follow(session)
+        (summary,) = [one for one in group.sessions() if one.id == session]
+        info = ViewInfo(
+            problem=summary.label,
+            names=summary.workers,
+            model=group.info.name,
+            layout="",
+            visibility=group.config.visibility.value,
+        )
+        with make_view(info, ViewKind.JSON if json else None) as view:
+            for update in stream:
+                for event in update.events:
+                    view.handle(event)
+
+
+@app.command()
+def cancel(name: Name, session: Session, address: At = "auto") -> None:
+    """End a session, at the same step on every shard; its text is kept."""
+    with _attached(name, address) as group:
+        group.cancel(session)
+
+
+@app.command()
+def stop(name: Name, address: At = "auto") -> None:
+    """End a group and its sessions."""
+    with _attached(name, address) as group:
+        group.stop()
+
+
+@contextmanager
+def _attached(name: str, address: str) -> Iterator[ShardGroup]:
+    with connected(address), ShardGroup.attach(name) as group:
+        yield group
+
+
+def _state(one: SessionSummary) -> str:
+    if one.error is not None:
+        return "lost"
+    return "running" if one.end_reason is None else one.end_reason.replace("_", " ")

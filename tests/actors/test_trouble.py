@@ -1,0 +1,133 @@
+"""What goes wrong on a cluster is one sentence, keeps the text, and leaves nothing running."""
+
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import ray
+
+from actors.cluster import ShardGroup
+from actors.connect import connected
+from actors.errors import ClusterError
+from actors.settings import GroupSettings
+from hogwild_dist import LAYOUTS, Run
+from hogwild_dist.errors import ConfigError, ModelError
+from hogwild_dist.trace_format import read_trace
+from tests.actors import leftovers
+from tests.actors.test_cluster_runs import team
+
+Settings = Callable[..., GroupSettings]
+pytestmark = pytest.mark.usefixtures("cluster")
+
+
+def watch_and_kill(run: Run, pid: int) -> None:
+    for number, _ in enumerate(run):
+        if number == 30:
+            os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"num_shards": 9}, "9 shards with 1 CPU each were asked for, and 8 fit on what is free"),
+        ({"cpus_per_shard": 4.0}, "2 shards with 4 CPUs each were asked for, and 0 fit"),
+        ({"gpus_per_shard": 1}, "2 shards with 1 CPU and 1 GPU each were asked for, and 0 fit"),
+    ],
+)
+def test_a_cluster_that_is_too_small_says_so_at_once(
+    fields: dict[str, float], sentence: str, settings: Settings
+) -> None:
+    before = leftovers.now()
+    with pytest.raises(ClusterError, match=sentence):
+        ShardGroup.start(settings(**fields))
+    assert leftovers.settles(before)
+
+
+def test_waiting_for_nodes_ends_with_the_same_sentence(settings: Settings) -> None:
+    before, told = leftovers.now(), []
+    with pytest.raises(ClusterError, match="9 shards with 1 CPU each were asked for, and 8 fit"):
+        ShardGroup.start(settings(num_shards=9, wait_seconds=6.0), tell=told.append)
+    assert any(line.startswith("waiting for room for 9 shards") for line in told)
+    assert leftovers.settles(before)
+
+
+def test_an_unknown_model_names_the_node(settings: Settings) -> None:
+    before = leftovers.now()
+    with pytest.raises(ModelError, match=r"On node [\d.]+: There is no model './no/such'"):
+        ShardGroup.start(settings(model="./no/such"))
+    assert leftovers.settles(before)
+
+
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1:1", "no-such-host.invalid:6379"], ids=["closed port", "unknown host"]
+)
+def test_an_address_where_no_ray_answers_is_named(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with pytest.raises(ClusterError, match=f"No Ray answers at '{address}'"), connected(address):
+        pass
+
+
+def test_a_dead_shard_keeps_the_text_and_says_what_died(settings: Settings, tmp_path: Path) -> None:
+    before, trace = leftovers.now(), tmp_path / "run.json"
+    group = ShardGroup.start(settings())
+    run = Run(group, "Count!", team(3, LAYOUTS["combined"], max_tokens=3_000), trace)
+    with pytest.raises(ClusterError, match="Session 1 was lost: An actor died"):
+        watch_and_kill(run, group.group.shards[1].pid)
+    assert sum(run.result.num_tokens.values()) > 10
+    assert len(read_trace(trace).steps) >= 5
+    with pytest.raises(ClusterError, match="The group of shards is lost"):
+        Run(group, "Count!", team(3, LAYOUTS["combined"]))
+    group.stop()
+    assert leftovers.settles(before)
+
+
+def test_a_name_can_be_used_once(settings: Settings) -> None:
+    before = leftovers.now()
+    group = ShardGroup.start(settings(), name="only")
+    with pytest.raises(ClusterError, match="A driver named 'only' is running already"):
+        ShardGroup.start(settings(), name="only")
+    group.stop()
+    assert leftovers.settles(before)
+
+
+def test_an_unknown_name_and_an_unknown_session_are_named(settings: Settings) -> None:
+    with pytest.raises(ClusterError, match="No group named 'nobody' runs on this cluster"):
+        ShardGroup.attach("nobody")
+    group = ShardGroup.start(settings(), name="somebody")
+    with pytest.raises(ConfigError, match="There is no session 7; known are: none"):
+        group.cancel(7)
+    group.stop()
+
+
+def test_a_client_that_vanishes_loses_its_session(settings: Settings) -> None:
+    """Its lease runs out; the shards go on for others."""
+    group = ShardGroup.start(settings(lease_seconds=1.0), name="leased")
+    spec = team(2, LAYOUTS["combined"], max_tokens=100_000).spec("Count!", group.tokenizer)
+    spec = replace(spec, max_total_tokens=None)
+    stream = group.open(spec, recorded=False, label="left alone")
+    session = stream.session
+    other = Run(group, "Count!", team(2, LAYOUTS["contiguous"], max_tokens=600))
+    assert list(other)[-1].kind == "session_end"
+    (left,) = [one for one in group.sessions() if one.id == session]
+    assert left.end_reason == "cancelled"
+    group.checksums(session)
+    assert [status.free_pages for status in group.status()] == [8_192 // 64] * 2
+    group.stop()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"num_shards": 0}, {"cpus_per_shard": -1.0}, {"gpus_per_shard": 2}, {"wait_seconds": -1.0},
+     {"lease_seconds": 0.0}],
+    ids=str,
+)  # fmt: skip
+def test_settings_that_make_no_sense_are_refused(
+    fields: dict[str, float], settings: Settings
+) -> None:
+    with pytest.raises(ConfigError, match="; it must be"):
+        settings(**fields)
