@@ -18,6 +18,7 @@ from hogwild_dist.model import load_tokenizer
 from hogwild_dist.replay import RowComparison
 from hogwild_dist.spec import SessionSpec
 from hogwild_dist.stream import Update
+from hogwild_dist.timeline import Span
 from hogwild_dist.trace_format import Trace
 
 POLL_SECONDS = 5.0
@@ -131,6 +132,11 @@ class ShardGroup:
     def status(self) -> list[ShardStatus]:
         """What each shard holds, by rank."""
         found: list[ShardStatus] = _get(self._driver.status.remote())
+        return found
+
+    def timelines(self) -> list[list[Span]]:
+        """Where each shard's time went, by rank, where the group keeps timelines."""
+        found: list[list[Span]] = _get(self._driver.timelines.remote())
         return found
 
     def checksums(self, session: int) -> list[dict[str, int]]:

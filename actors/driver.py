@@ -18,6 +18,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from actors.errors import ClusterError, plain
 from actors.journal import Journal, SessionSummary
+from actors.metrics import DriverMetrics
 from actors.placing import gpus_per_shard, reserve
 from actors.settings import NAMESPACE, GroupSettings
 from actors.shard import Shard, ShardInfo, ShardStatus
@@ -27,6 +28,7 @@ from hogwild_dist.exchange.group import Membership, serve_store
 from hogwild_dist.replay import RowComparison
 from hogwild_dist.spec import SessionSpec
 from hogwild_dist.stream import Update
+from hogwild_dist.timeline import Span
 from hogwild_dist.trace_format import Trace
 
 log = logging.getLogger("hogwild_dist.driver")
@@ -59,6 +61,7 @@ class Driver:
         self._settings = settings
         self._name = name
         self._journal = Journal()
+        self._metrics = DriverMetrics()
         self._progress = "starting"
         self._epoch = 0
         self._info: GroupInfo | None = None
@@ -90,6 +93,7 @@ class Driver:
                 raise plain(error) from None
             raise
         self._info = GroupInfo(settings=self._settings, shards=tuple(infos), epoch=self._epoch)
+        self._metrics.live_shards.set(len(self._shards))
         self._tell("ready")
         self._tasks = [
             asyncio.create_task(self._keep_running()),
@@ -121,6 +125,7 @@ class Driver:
         self._num_sessions += 1
         session = self._num_sessions
         self._journal.begin(session, label, [worker.name for worker in spec.workers])
+        self._metrics.sessions.set(len(self._journal.open_records))
         self._send(Open(session=session, spec=spec, recorded=recorded))
         log.info("session %d opened: %s", session, label)
         return session
@@ -158,6 +163,10 @@ class Driver:
         """What each shard holds, by rank."""
         return await _all(shard.status.remote() for shard in self._shards)
 
+    async def timelines(self) -> list[list[Span]]:
+        """Where each shard's time went, by rank."""
+        return await _all(shard.timeline.remote() for shard in self._shards)
+
     async def checksums(self, session: int) -> list[dict[str, int]]:
         """Of a session's blocks, by rank, once every shard has ended it; for audits."""
         while any(session in status.sessions for status in await self.status()):
@@ -179,6 +188,7 @@ class Driver:
     async def publish(self, updates: Sequence[Update]) -> None:
         """Take in what the shards agreed on; rank 0 calls it."""
         self._journal.add(updates)
+        self._metrics.sessions.set(len(self._journal.open_records))
 
     async def stop(self) -> None:
         """End the shards and give their room back."""
@@ -284,6 +294,8 @@ class Driver:
         for shard in self._shards:
             ray.kill(shard)
         self._shards = []
+        self._metrics.live_shards.set(0)
+        self._metrics.sessions.set(0)
         if self._room is not None:
             remove_placement_group(self._room)
             self._room = None

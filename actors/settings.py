@@ -32,6 +32,7 @@ class ShardSettings:
         threads: CPU threads of a shard; None divides the node's cores among its shards.
         timeout_seconds: a collective gives up after it.
         audit: whether to keep a checksum of every block of a session that has ended.
+        timeline: whether to keep the spans of every step.
     """
 
     model: str
@@ -41,6 +42,7 @@ class ShardSettings:
     threads: int | None = None
     timeout_seconds: float = 60.0
     audit: bool = False
+    timeline: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,6 +11,7 @@ import ray
 import torch
 import transformers
 
+from actors.metrics import ShardMetrics
 from actors.settings import ShardSettings
 from hogwild_dist.commands import Command, Inbox
 from hogwild_dist.engine import Engine
@@ -23,6 +24,7 @@ from hogwild_dist.network import LoadedModel, ModelInfo
 from hogwild_dist.replay import RowComparison, replay_fed, replay_free
 from hogwild_dist.shard_loop import ShardLoop
 from hogwild_dist.stream import Update
+from hogwild_dist.timeline import Span, Timeline
 from hogwild_dist.trace_format import Trace
 
 log = logging.getLogger("hogwild_dist.shard")
@@ -128,14 +130,25 @@ class Shard:
         group = form_group(place, self._model.device, self._node)
         config = self._settings.engine
         cache = self._model.new_cache(config.cache_tokens)
-        exchange = TorchDistExchange(group, cache, config.visibility, place.epoch)
-        self._engine = Engine(self._model, self._tokenizer, config, exchange, cache)
+        timeline = Timeline(enabled=self._settings.timeline)
+        exchange = TorchDistExchange(group, cache, config.visibility, place.epoch, timeline)
+        self._engine = Engine(
+            self._model, self._tokenizer, config, exchange, cache=cache, timeline=timeline
+        )
 
         def publish(updates: Sequence[Update]) -> None:
             if place.rank == 0 and updates:
                 driver.publish.remote(list(updates))
 
-        self._loop = ShardLoop(self._engine, self._inbox, publish, audit=self._settings.audit)
+        metrics = ShardMetrics(place.rank, exchange.counts)
+        self._loop = ShardLoop(
+            self._engine,
+            self._inbox,
+            publish,
+            observe=metrics.observe,
+            audit=self._settings.audit,
+        )
+        log.info("joined as rank %d of %d in epoch %d", place.rank, place.world_size, place.epoch)
 
     def run(self) -> int:
         """Step until no session is left; returns the number of the last command carried out.
@@ -182,6 +195,12 @@ class Shard:
             collectives=counts.collectives,
             bytes_sent=counts.bytes_sent,
         )
+
+    @ray.method(concurrency_group="control")
+    def timeline(self) -> list[Span]:
+        """Where its time went so far, where the group keeps timelines."""
+        assert self._engine is not None, "the group is formed before"
+        return list(self._engine.timeline.spans)
 
     @ray.method(concurrency_group="control")
     def checksums(self, session: int) -> dict[str, int]:

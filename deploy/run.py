@@ -25,6 +25,7 @@ from hogwild_dist import (
 )
 from hogwild_dist.errors import ConfigError
 from hogwild_dist.hub import DEMO_MODEL
+from hogwild_dist.timeline import Span, write_chrome_trace
 
 CANCELLED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -71,6 +72,9 @@ def run_command(
     wait_for_nodes: options.WaitForNodes = 0.0,
     prompts: Annotated[Path | None, typer.Option(help="A prompts file (TOML).")] = None,
     trace: options.Trace = None,
+    timeline: Annotated[
+        Path | None, typer.Option(help="Write where the time went, for chrome://tracing.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one event a line.")] = False,
 ) -> None:
     """Let a team work on PROBLEM and watch it think."""
@@ -109,9 +113,14 @@ def run_command(
         spread=spread,
         cpus_per_shard=cpus_per_shard,
         wait_for_nodes=wait_for_nodes,
+        timeline=timeline is not None,
     )
     with backend(where) as place:
-        _watch(place, text, team, trace, ViewKind.JSON if json else None)
+        try:
+            _watch(place, text, team, trace, ViewKind.JSON if json else None)
+        finally:
+            if timeline is not None:
+                write_chrome_trace(timeline, _timelines(place))
 
 
 def _watch(
@@ -133,6 +142,10 @@ def _watch(
             for event in run.close():
                 view.handle(event)
             raise typer.Exit(CANCELLED) from None
+
+
+def _timelines(place: Engine | ShardGroup) -> list[list[Span]]:
+    return place.timelines() if isinstance(place, ShardGroup) else [place.timeline.spans]
 
 
 def _problem(argument: str) -> str:

@@ -34,6 +34,7 @@ class Where:
         spread: of the shards over the nodes.
         cpus_per_shard: that Ray sets aside.
         wait_for_nodes: seconds.
+        timeline: whether to keep where the time goes.
     """
 
     model: str
@@ -48,6 +49,7 @@ class Where:
     spread: Spread = Spread.PACK
     cpus_per_shard: float = 1.0
     wait_for_nodes: float = 0.0
+    timeline: bool = False
 
     def __post_init__(self) -> None:
         if self.threads is not None and self.threads < 1:
@@ -77,7 +79,9 @@ def backend(where: Where) -> Iterator[Engine | ShardGroup]:
     if not where.distributed:
         set_threads(where.threads)
         fetch_with_progress(where.model)
-        yield load(where.model, device=where.device, dtype=where.dtype, config=where.config)
+        engine = load(where.model, device=where.device, dtype=where.dtype, config=where.config)
+        engine.timeline.enabled = where.timeline
+        yield engine
         return
     with group(where) as shards:
         yield shards
@@ -117,6 +121,7 @@ def _settings(where: Where) -> GroupSettings:
             dtype=where.dtype,
             engine=where.config,
             threads=where.threads,
+            timeline=where.timeline,
         ),
         spread=where.spread,
         cpus_per_shard=where.cpus_per_shard,

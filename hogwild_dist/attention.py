@@ -168,16 +168,23 @@ def attend_view(
     num_kv_heads, num_groups = keys.shape[0], q.shape[0] // keys.shape[0]
     q_turned = rotate(q.index_select(1, plan.tokens), *context.turn(window, layer, q.dtype))
     q_HED = q_turned.view(num_kv_heads, num_groups, -1, q.shape[-1]).transpose(1, 2).flatten(1, 2)
-    outs, lses = [], []
-    for piece in plan.pieces:
-        rows = slice(piece.first * num_groups, piece.last * num_groups)
-        hidden = piece.hidden
-        if hidden is not None:
-            hidden = hidden.repeat_interleave(num_groups, 0)
-        span = slice(piece.start, piece.stop)
-        out, lse = context.backend(q_HED[:, rows], keys[:, span], values[:, span], hidden, scale)
-        outs.append(out)
-        lses.append(lse)
+    outs: list[Tensor] = [q_HED] * len(plan.pieces)
+    lses = list(outs)
+
+    def attend(late: bool) -> None:
+        for place, piece in enumerate(plan.pieces):
+            if piece.late is late:
+                rows = slice(piece.first * num_groups, piece.last * num_groups)
+                hidden = piece.hidden
+                if hidden is not None:
+                    hidden = hidden.repeat_interleave(num_groups, 0)
+                k, v = keys[:, piece.start : piece.stop], values[:, piece.start : piece.stop]
+                outs[place], lses[place] = context.backend(q_HED[:, rows], k, v, hidden, scale)
+
+    attend(late=False)
+    if context.peers is not None:
+        context.peers.receive_layer(layer)
+        attend(late=True)
     out_HEGD = torch.cat(outs, 1).view(num_kv_heads, -1, num_groups, values.shape[-1])
     lse_HEG = torch.cat(lses, 1).view(num_kv_heads, -1, num_groups)
     return _merge(out_HEGD, lse_HEG, plan).permute(1, 0, 2, 3).flatten(1, 2).contiguous()
@@ -238,7 +245,7 @@ def hogwild_attention(
     layer: int = module.layer_idx  # type: ignore[assignment]
     hogwild.cache.write(layer, hogwild.slots, key[0], value[0])
     if hogwild.peers is not None:
-        hogwild.peers.exchange_layer(layer)
+        hogwild.peers.send_layer(layer)
     return attend_view(hogwild, layer, query[0], sliding_window, scaling)[None], None
 
 

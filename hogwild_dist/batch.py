@@ -3,8 +3,8 @@
 Rows with different numbers of new tokens lie one after the other, without padding.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import accumulate
 
 from hogwild_dist.cache import Block, KVCache
@@ -62,6 +62,7 @@ class Batch:
         row_starts: first packed token of each row, and the total at the end: ``[num_rows + 1]``.
         view_lengths: tokens in each row's view, its new ones included: ``[num_rows]``.
         reads: all (row, block) pairs, grouped by block.
+        arriving: blocks that peers write in this step, and their tokens before it.
     """
 
     token_ids: tuple[int, ...]
@@ -70,6 +71,7 @@ class Batch:
     row_starts: tuple[int, ...]
     view_lengths: tuple[int, ...]
     reads: tuple[Read, ...]
+    arriving: Mapping[Block, int] = field(default_factory=dict)
 
     @property
     def num_tokens(self) -> int:
@@ -117,7 +119,12 @@ def make_room(cache: KVCache, rows: Sequence[Row]) -> list[list[int]]:
         raise
 
 
-def lay_out(rows: Sequence[Row], slots: Sequence[Sequence[int]], visibility: Visibility) -> Batch:
+def lay_out(
+    rows: Sequence[Row],
+    slots: Sequence[Sequence[int]],
+    visibility: Visibility,
+    arriving: Sequence[Row] = (),
+) -> Batch:
     """Lay out the forward of rows whose blocks have room for their new tokens.
 
     A row sees all of its own block. Of the others' it sees what is there under `same-step`, and
@@ -127,6 +134,7 @@ def lay_out(rows: Sequence[Row], slots: Sequence[Sequence[int]], visibility: Vis
         rows: what this process computes.
         slots: for each row, from `make_room`.
         visibility: of the run.
+        arriving: rows with room that peers compute.
     """
     positions = [
         position
@@ -154,4 +162,5 @@ def lay_out(rows: Sequence[Row], slots: Sequence[Sequence[int]], visibility: Vis
         row_starts=(0, *accumulate(len(row.token_ids) for row in rows)),
         view_lengths=tuple(view_lengths),
         reads=tuple(reads),
+        arriving={row.view[-1]: row.view[-1].length - len(row.token_ids) for row in arriving},
     )

@@ -26,6 +26,7 @@ from hogwild_dist.runner import ModelRunner
 from hogwild_dist.sampling import summarize, uniform
 from hogwild_dist.session import Feed, Session
 from hogwild_dist.spec import SessionSpec
+from hogwild_dist.timeline import Timeline
 
 
 class Engine:
@@ -37,6 +38,7 @@ class Engine:
         config: what is fixed for the engine's life.
         exchange: None for a single process.
         cache: the one that the exchange fills; None makes one.
+        timeline: takes the spans of every step.
     """
 
     def __init__(
@@ -45,7 +47,9 @@ class Engine:
         tokenizer: PreTrainedTokenizerBase,
         config: EngineConfig | None = None,
         exchange: Exchange | None = None,
+        *,
         cache: KVCache | None = None,
+        timeline: Timeline | None = None,
     ) -> None:
         self.config = config or EngineConfig()
         self.model = model
@@ -53,6 +57,7 @@ class Engine:
         self.exchange = exchange or LocalExchange(self.config.visibility)
         self.cache = cache or model.new_cache(self.config.cache_tokens)
         self.runner = ModelRunner(model, self.cache, self.exchange)
+        self.timeline = timeline or Timeline()
         self._num_started = 0
         self._num_steps = 0
         self._flight: Flight | None = None
@@ -125,6 +130,10 @@ class Engine:
             sessions: those that go on; the same on every shard.
             command: highest command id up to which this shard holds all.
         """
+        with self.timeline.span("step"):
+            return self._step(sessions, command)
+
+    def _step(self, sessions: Sequence[Session], command: int) -> StepOutcome:
         begin = time.perf_counter()
         flight = self._compute(sessions)
         if not self.overlaps:
@@ -152,7 +161,7 @@ class Engine:
             row = Row((block,), tuple(token_ids[begin : begin + chunk]))
             slots = make_room(self.cache, [row])
             if home == self.exchange.rank:
-                self.runner.compute([row], slots, alone=True)
+                self.runner.compute([row], slots, arriving=None)
             sent: list[Sequence[int]] = [()] * self.exchange.world_size
             sent[home] = slots[0]
             self.exchange.share(sent)
@@ -172,11 +181,17 @@ class Engine:
             if not mine:
                 self._follow_layers()
                 return flight
-            logits, batch = self.runner.compute([rows[i] for i in mine], [slots[i] for i in mine])
-            flight.rows = tuple(
-                self._choose(*order[i], logits[row], partial(batch.seen_ids, row))
-                for row, i in enumerate(mine)
-            )
+            with self.timeline.span("compute"):
+                logits, batch = self.runner.compute(
+                    [rows[i] for i in mine],
+                    [slots[i] for i in mine],
+                    arriving=[rows[i] for i in range(len(rows)) if i not in mine],
+                )
+            with self.timeline.span("sampling"):
+                flight.rows = tuple(
+                    self._choose(*order[i], logits[row], partial(batch.seen_ids, row))
+                    for row, i in enumerate(mine)
+                )
         except BaseException:
             undo_batch(self.cache, rows)
             raise
@@ -186,7 +201,8 @@ class Engine:
         """Take the peers' layers in where this shard has no row to compute."""
         if self.exchange.visibility is Visibility.SAME_STEP:
             for layer in range(len(self.cache.keys)):
-                self.exchange.exchange_layer(layer)
+                self.exchange.send_layer(layer)
+                self.exchange.receive_layer(layer)
 
     def _exchange(self, flight: Flight, command: int) -> Agreement:
         """Agree on a step; where that fails, the blocks are as before it."""

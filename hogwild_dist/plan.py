@@ -32,7 +32,7 @@ class Piece:
     """One kernel call: entries ``first..last-1`` against slab slots ``start..stop-1``.
 
     `hidden` is None where every entry sees every key, else ``[last - first, stop - start]``
-    booleans, true where a key may not be seen.
+    booleans, true where a key may not be seen. `late` keys come from peers during the step.
     """
 
     first: int
@@ -40,6 +40,7 @@ class Piece:
     start: int
     stop: int
     hidden: Tensor | None
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,8 @@ def plan_attention(batch: Batch, window: int | None, device: torch.device) -> At
     for block, reads in groupby(batch.reads, key=lambda read: read.block):
         own_last = sorted(reads, key=lambda read: read.causal)
         group = [e for read in own_last for e in _entries(batch, read, window) if e.low < e.high]
-        pieces.extend(_pieces(block, group, len(entries), device))
+        early = batch.arriving.get(block)
+        pieces.extend(_pieces(block, group, len(entries), early, device))
         entries.extend(group)
     parts = _parts_of_tokens(pieces, entries, batch.num_tokens)
     most = max(map(len, parts))
@@ -106,15 +108,20 @@ def _entries(batch: Batch, read: Read, window: int | None) -> Iterator[Entry]:
 
 
 def _pieces(
-    block: Block, group: Sequence[Entry], base: int, device: torch.device
+    block: Block, group: Sequence[Entry], base: int, early: int | None, device: torch.device
 ) -> Iterator[Piece]:
-    """Cut what a block's entries see into a dense middle and masked ends."""
+    """Cut what a block's entries see into a dense middle and masked ends.
+
+    Keys from position `early` on come from a peer and make pieces of their own.
+    """
     if not group:
         return
     lows, highs = [e.low for e in group], [e.high for e in group]
     cuts = sorted({min(lows), max(lows), min(highs), max(highs)})
     if max(lows) >= min(highs):
         cuts = [min(lows), max(highs)]
+    if early is not None and cuts[0] < early < cuts[-1]:
+        cuts = sorted({*cuts, early})
     for begin, end in pairwise(cuts):
         seeing = [i for i, e in enumerate(group) if e.low < end and begin < e.high]
         if not seeing:
@@ -127,7 +134,8 @@ def _pieces(
         for start, stop in block.spans(begin, end):
             width = stop - start
             mask = None if hidden is None else hidden[:, column : column + width]
-            yield Piece(base + first, base + last, start, stop, mask)
+            late = early is not None and begin >= early
+            yield Piece(base + first, base + last, start, stop, mask, late)
             column += width
 
 

@@ -56,19 +56,23 @@ class ModelRunner:
 
     @torch.inference_mode()
     def compute(
-        self, rows: Sequence[Row], slots: Sequence[Sequence[int]], *, alone: bool = False
+        self,
+        rows: Sequence[Row],
+        slots: Sequence[Sequence[int]],
+        arriving: Sequence[Row] | None = (),
     ) -> tuple[Tensor, Batch]:
         """The model's forward over rows that have room; nothing is committed.
 
         Args:
             rows: what this process computes, at least one.
             slots: for each row, from `batch.make_room`.
-            alone: whether the other shards take no part, layer by layer.
+            arriving: rows with room that the peers compute at the same time; None where the peers
+                take no part.
         """
-        batch = lay_out(rows, slots, self.exchange.visibility)
-        device = self.model.device
-        layered = self.exchange.visibility is Visibility.SAME_STEP and not alone
+        layered = self.exchange.visibility is Visibility.SAME_STEP and arriving is not None
+        batch = lay_out(rows, slots, self.exchange.visibility, arriving or ())
         peers = self.exchange if layered else None
+        device = self.model.device
         last = torch.tensor([stop - 1 for stop in batch.row_starts[1:]], device=device)
         output = self.model.network(
             input_ids=torch.tensor([batch.token_ids], device=device),

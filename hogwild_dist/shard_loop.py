@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from hogwild_dist.commands import Cancel, Command, Inbox, Open
 from hogwild_dist.engine import Engine
 from hogwild_dist.errors import ConfigError, ContextLimitError
+from hogwild_dist.outcome import StepOutcome
 from hogwild_dist.session import Session
 from hogwild_dist.stream import Update, opening_update, updates
 
@@ -16,6 +17,7 @@ class ShardLoop:
         engine: of this shard, with the group's exchange.
         inbox: commands for all shards.
         emit: takes the updates of a step; every shard has the same ones.
+        observe: takes the outcome of every step, for metrics.
         audit: whether to keep a checksum of every block of a session that has ended.
     """
 
@@ -25,11 +27,13 @@ class ShardLoop:
         inbox: Inbox,
         emit: Callable[[Sequence[Update]], None],
         *,
+        observe: Callable[[StepOutcome], None] = lambda _: None,
         audit: bool = False,
     ) -> None:
         self._engine = engine
         self._inbox = inbox
         self._emit = emit
+        self._observe = observe
         self._audit = audit
         self.checksums: dict[int, dict[str, int]] = {}
         """Session id -> block name -> a number that equal copies share; for audits."""
@@ -51,6 +55,7 @@ class ShardLoop:
         while self._obey(agreed):
             outcome = self._engine.step(list(self.sessions.values()), self._inbox.highest)
             agreed = max(agreed, outcome.command)
+            self._observe(outcome)
             news = list(updates(outcome))
             for one in outcome.sessions:
                 if one.session.end_reason:

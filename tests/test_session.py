@@ -254,7 +254,7 @@ def test_an_interrupted_forward_leaves_the_blocks_as_they_were(
         if layer == 1:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(engine.exchange, "exchange_layer", interrupt)
+    monkeypatch.setattr(engine.exchange, "receive_layer", interrupt)
     with pytest.raises(KeyboardInterrupt):
         engine.step([session])
     assert lengths == {name: block.length for name, block in session.blocks.items()}

@@ -2,10 +2,11 @@
 
 A step of the engine uses an exchange in this order, the same on every rank::
 
-    begin(plan)             who feeds what; under `overlapped`, after the forward
-    exchange_layer(layer)   within the forward, only where visibility is `same-step`
-    post(news)              what came of this rank's rows
-    collect()               what came of everybody's, in the order in which steps were posted
+    begin(plan)            who feeds what; under `overlapped`, after the forward
+    send_layer(layer)      within the forward, only where visibility is `same-step`
+    receive_layer(layer)   likewise, before attention reads what the peers feed
+    post(news)             what came of this rank's rows
+    collect()              what came of everybody's, in the order in which steps were posted
 """
 
 from collections.abc import Sequence
@@ -116,7 +117,10 @@ class Exchange(Protocol):
     def begin(self, plan: StepPlan) -> None:
         """Take in who feeds what."""
 
-    def exchange_layer(self, layer: int) -> None:
+    def send_layer(self, layer: int) -> None:
+        """Under `same-step`: this rank's new K and V of `layer` are in the cache; send them."""
+
+    def receive_layer(self, layer: int) -> None:
         """Under `same-step`: return once the peers' new K and V of `layer` are in the cache."""
 
     def post(self, news: News) -> None:

@@ -20,8 +20,11 @@ class LocalExchange:
     def begin(self, plan: StepPlan) -> None:
         """Every slot is this process's own."""
 
-    def exchange_layer(self, layer: int) -> None:
+    def send_layer(self, layer: int) -> None:
         """All new K and V of the step are written before anyone attends."""
+
+    def receive_layer(self, layer: int) -> None:
+        """They are there."""
 
     def post(self, news: News) -> None:
         """Keep the only rank's part."""

@@ -9,9 +9,9 @@ every other, and the sizes follow from what all ranks agree on, so that none has
 | `next-step`  | one: header and all layers                                                |
 | `overlapped` | the same one, which travels while the next step computes                  |
 
-A layer of `same-step` has to arrive before attention of that layer. NCCL's collectives run on
-their own stream, and waiting for one makes the compute stream wait, not the host; gloo's run on a
-thread of their own.
+A layer of `same-step` travels while attention reads what was there before it. NCCL's collectives
+run on their own stream, and waiting for one makes the compute stream wait, not the host; gloo's
+run on a thread of their own.
 """
 
 import re
@@ -29,6 +29,7 @@ from hogwild_dist.config import Visibility
 from hogwild_dist.errors import ExchangeError
 from hogwild_dist.exchange import staging, wire
 from hogwild_dist.exchange.base import Agreement, News, StepPlan, agree
+from hogwild_dist.timeline import Timeline
 
 _LOCATION = re.compile(r"^\[[^\]]*\] ")
 """Gloo begins its errors with a place in its own source."""
@@ -54,14 +55,16 @@ class _Sent:
     """A collective that is on its way.
 
     Attributes:
-        work: torch's handle.
+        work: torch's handle, None in a group of one.
         parts: what arrives from each rank, nothing from this one.
         keep: what must live until the collective has ended.
+        number: of the collective.
     """
 
     work: Any
     parts: list[Tensor]
     keep: Tensor
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,20 +85,30 @@ class TorchDistExchange:
         cache: this rank's.
         visibility: of the run, the same on every rank.
         epoch: number of the membership.
+        timeline: takes the spans of sending and waiting.
     """
 
-    def __init__(self, group: Any, cache: KVCache, visibility: Visibility, epoch: int) -> None:
+    def __init__(
+        self,
+        group: Any,
+        cache: KVCache,
+        visibility: Visibility,
+        epoch: int,
+        timeline: Timeline | None = None,
+    ) -> None:
         self.rank: int = group.rank()
         self.world_size: int = group.size()
         self.visibility = visibility
         self.epoch = epoch
         self.counts = ExchangeCounts()
+        self._timeline = timeline or Timeline()
         self._group = group
         self._cache = cache
         self._device = cache.keys[0].device
         self._layers = range(len(cache.keys))
         self._plan: StepPlan | None = None
         self._slots: list[Tensor] = []
+        self._layer: _Sent | None = None
         self._posted: deque[_Posted] = deque()
 
     def begin(self, plan: StepPlan) -> None:
@@ -103,16 +116,22 @@ class TorchDistExchange:
         self._plan = plan
         self._slots = self._to_tensors(plan.slots)
 
-    def exchange_layer(self, layer: int) -> None:
-        """Under `same-step`: return once the peers' new K and V of `layer` are in the cache."""
+    def send_layer(self, layer: int) -> None:
+        """Under `same-step`: this rank's new K and V of `layer` are in the cache; send them."""
         if not any(len(slots) for slots in self._slots):
             return
         layers = (layer,)
-        sent = self._send(self._pack(layers, self._slots[self.rank]), self._sizes(layers))
+        self._layer = self._send(self._pack(layers, self._slots[self.rank]), self._sizes(layers))
+
+    def receive_layer(self, layer: int) -> None:
+        """Under `same-step`: return once the peers' new K and V of `layer` are in the cache."""
+        sent, self._layer = self._layer, None
+        if sent is None:
+            return
         self._receive(sent, f"layer {layer}")
         for rank, part in enumerate(sent.parts):
             if rank != self.rank:
-                staging.unpack(self._cache, layers, self._slots[rank], part)
+                staging.unpack(self._cache, (layer,), self._slots[rank], part)
 
     def post(self, news: News) -> None:
         """Send this rank's part of the step that was begun."""
@@ -192,23 +211,30 @@ class TorchDistExchange:
 
     def _send(self, message: Tensor, sizes: Sequence[int]) -> _Sent:
         """Send `message` to every peer and receive `sizes` bytes from each."""
+        if self.world_size == 1:
+            return _Sent(None, [message[:0]], message, self.counts.collectives)
         others = self.world_size - 1
         out_sizes = [0 if rank == self.rank else size for rank, size in enumerate(sizes)]
         in_sizes = [0 if rank == self.rank else len(message) for rank in range(self.world_size)]
         outgoing = message.repeat(others) if others != 1 else message
         incoming = torch.empty(sum(out_sizes), dtype=torch.uint8, device=self._device)
+        number = self.counts.collectives
         try:
-            work = self._group.alltoall_base(incoming, outgoing, out_sizes, in_sizes)
+            with self._timeline.span("send", number):
+                work = self._group.alltoall_base(incoming, outgoing, out_sizes, in_sizes)
         except RuntimeError as error:
             raise self._lost("a collective", error) from error
         self.counts.collectives += 1
         self.counts.bytes_sent += len(outgoing)
-        return _Sent(work, list(torch.split(incoming, out_sizes)), outgoing)
+        return _Sent(work, list(torch.split(incoming, out_sizes)), outgoing, number)
 
     def _receive(self, sent: _Sent, what: str) -> None:
+        if sent.work is None:
+            return
         begin = time.perf_counter()
         try:
-            sent.work.wait()
+            with self._timeline.span("wait", sent.number):
+                sent.work.wait()
         except RuntimeError as error:
             raise self._lost(what, error) from error
         self.counts.wait_seconds += time.perf_counter() - begin

@@ -109,7 +109,7 @@ def rank_engine(place: Membership, visibility: Visibility) -> Engine:
     engine_config = config(visibility)
     cache = model().new_cache(engine_config.cache_tokens)
     exchange = TorchDistExchange(group, cache, visibility, place.epoch)
-    return Engine(model(), byte_tokenizer(), engine_config, exchange, cache)
+    return Engine(model(), byte_tokenizer(), engine_config, exchange, cache=cache)
 
 
 def play(engine: Engine, specs: list[SessionSpec], *, recorded: bool) -> Played:

@@ -64,7 +64,8 @@ def steps_of(exchange: Exchange, cache: KVCache, rows: list[list[int]], num_step
         exchange.begin(StepPlan(tuple(map(tuple, slots)), tuple(counts), (0,) * world))
         if exchange.visibility is Visibility.SAME_STEP:
             for layer in range(LAYERS):
-                exchange.exchange_layer(layer)
+                exchange.send_layer(layer)
+                exchange.receive_layer(layer)
         reports = [RowReport(7, 10 * r + i, step) for r in mine for i in range(len(rows[r]))]
         if late and exchange.visibility is Visibility.OVERLAPPED:
             agreements.append(exchange.collect())

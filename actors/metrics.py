@@ -1,0 +1,74 @@
+"""Metrics, exported by Ray as ``ray_<name>``; counters get ``_total``; see docs/metrics.md."""
+
+from ray.util.metrics import Counter, Gauge, Histogram
+
+from hogwild_dist.exchange.torch_dist import ExchangeCounts
+from hogwild_dist.outcome import StepOutcome
+
+STEP_BOUNDARIES = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0]
+"""Seconds."""
+
+
+class ShardMetrics:
+    """Of one shard, told apart by its rank.
+
+    Args:
+        rank: of the shard.
+        counts: what its exchange has done, which grows.
+    """
+
+    def __init__(self, rank: int, counts: ExchangeCounts) -> None:
+        self._counts = counts
+        self._seen = ExchangeCounts()
+        tags = {"shard": str(rank)}
+        self.tokens = Counter(
+            "hogwild_tokens", "Tokens that the shard's workers chose.", tag_keys=("shard",)
+        )
+        self.step_seconds = Histogram(
+            "hogwild_step_seconds",
+            "Duration of a step.",
+            boundaries=STEP_BOUNDARIES,
+            tag_keys=("shard",),
+        )
+        self.wait_seconds = Counter(
+            "hogwild_exchange_wait_seconds",
+            "Time that the host waited for collectives.",
+            tag_keys=("shard",),
+        )
+        self.bytes_sent = Counter(
+            "hogwild_exchange_bytes", "Bytes sent to all peers together.", tag_keys=("shard",)
+        )
+        self.collectives = Counter(
+            "hogwild_collectives", "Collectives that the shard took part in.", tag_keys=("shard",)
+        )
+        for metric in (
+            self.tokens,
+            self.step_seconds,
+            self.wait_seconds,
+            self.bytes_sent,
+            self.collectives,
+        ):
+            metric.set_default_tags(tags)
+
+    def observe(self, outcome: StepOutcome) -> None:
+        """Count a step."""
+        chosen = sum(row.token_id is not None for row in outcome.rows)
+        now, before = self._counts, self._seen
+        for metric, amount in (
+            (self.tokens, chosen),
+            (self.wait_seconds, now.wait_seconds - before.wait_seconds),
+            (self.bytes_sent, now.bytes_sent - before.bytes_sent),
+            (self.collectives, now.collectives - before.collectives),
+        ):
+            if amount > 0:  # Ray refuses to count nothing
+                metric.inc(amount)
+        self.step_seconds.observe(outcome.seconds)
+        self._seen = ExchangeCounts(now.collectives, now.bytes_sent, now.wait_seconds)
+
+
+class DriverMetrics:
+    """Of one driver."""
+
+    def __init__(self) -> None:
+        self.live_shards = Gauge("hogwild_live_shards", "Shards of the group that answer.")
+        self.sessions = Gauge("hogwild_sessions", "Sessions that go on.")
