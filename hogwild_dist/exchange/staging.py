@@ -11,40 +11,52 @@ from hogwild_dist.cache import KVCache
 def token_bytes(cache: KVCache, layers: Sequence[int]) -> int:
     """Bytes of K and V of one token in some layers."""
     return sum(
-        cache.keys[layer][:, 0].nbytes + cache.values[layer][:, 0].nbytes for layer in layers
+        slab.shape[0] * slab.shape[2] * slab.element_size()
+        for layer in layers
+        for slab in (cache.keys[layer], cache.values[layer])
     )
 
 
-def pack(cache: KVCache, layers: Sequence[int], slots: Tensor, out: Tensor) -> None:
-    """Copy K and V of some slots into a buffer.
+def views(cache: KVCache, layers: Sequence[int], num_tokens: int, buffer: Tensor) -> list[Tensor]:
+    """A buffer's parts: K and V of each layer in turn, ``[num_kv_heads, num_tokens, head_dim]``.
+
+    Args:
+        cache: gives shapes and dtype.
+        layers: which.
+        num_tokens: in the buffer.
+        buffer: bytes, ``num_tokens * token_bytes(cache, layers)`` of them.
+    """
+    parts = []
+    begin = 0
+    for layer in layers:
+        for slab in (cache.keys[layer], cache.values[layer]):
+            size = slab.shape[0] * num_tokens * slab.shape[2] * slab.element_size()
+            shape = (slab.shape[0], num_tokens, slab.shape[2])
+            parts.append(buffer[begin : begin + size].view(slab.dtype).view(shape))
+            begin += size
+    return parts
+
+
+def pack(cache: KVCache, layers: Sequence[int], slots: Tensor, parts: Sequence[Tensor]) -> None:
+    """Copy K and V of some slots into the parts of a buffer.
 
     Args:
         cache: the source.
         layers: which.
         slots: ``[num_tokens]``.
-        out: bytes, ``num_tokens * token_bytes(cache, layers)`` of them.
+        parts: from `views`.
     """
-    for part, slab in _parts(cache, layers, slots, out):
-        torch.index_select(slab, 1, slots, out=part)
+    if len(slots):
+        for slab, part in zip(_slabs(cache, layers), parts, strict=True):
+            torch.index_select(slab, 1, slots, out=part)
 
 
-def unpack(cache: KVCache, layers: Sequence[int], slots: Tensor, data: Tensor) -> None:
+def unpack(cache: KVCache, layers: Sequence[int], slots: Tensor, parts: Sequence[Tensor]) -> None:
     """Store what `pack` wrote, perhaps elsewhere, into some slots of this cache."""
-    for part, slab in _parts(cache, layers, slots, data):
-        slab.index_copy_(1, slots, part)
+    if len(slots):
+        for slab, part in zip(_slabs(cache, layers), parts, strict=True):
+            slab.index_copy_(1, slots, part)
 
 
-def _parts(
-    cache: KVCache, layers: Sequence[int], slots: Tensor, buffer: Tensor
-) -> list[tuple[Tensor, Tensor]]:
-    """Pairs of a buffer's part, ``[num_kv_heads, num_tokens, head_dim]``, and its slab."""
-    parts = []
-    begin = 0
-    for layer in layers:
-        for slab in (cache.keys[layer], cache.values[layer]):
-            shape = (slab.shape[0], len(slots), slab.shape[2])
-            size = shape[0] * shape[1] * shape[2] * slab.element_size()
-            part = buffer[begin : begin + size].view(slab.dtype).view(shape)
-            parts.append((part, slab))
-            begin += size
-    return parts
+def _slabs(cache: KVCache, layers: Sequence[int]) -> list[Tensor]:
+    return [slab for layer in layers for slab in (cache.keys[layer], cache.values[layer])]

@@ -51,19 +51,42 @@ class ExchangeCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class _Staging:
+    """Buffers of a collective, and the tensors that lie in them.
+
+    Attributes:
+        outgoing: what this rank sends, once for each peer.
+        message: the first of these copies.
+        incoming: what arrives, peer by peer.
+        in_sizes: bytes sent to each rank.
+        out_sizes: bytes from each rank.
+        heads: for each rank, the bytes before K and V.
+        mine: parts of `message`.
+        parts: for each rank, parts of what arrives from it.
+    """
+
+    outgoing: Tensor
+    message: Tensor
+    incoming: Tensor
+    in_sizes: list[int]
+    out_sizes: list[int]
+    heads: list[Tensor]
+    mine: list[Tensor]
+    parts: list[list[Tensor]]
+
+
+@dataclass(frozen=True, slots=True)
 class _Sent:
     """A collective that is on its way.
 
     Attributes:
         work: torch's handle, None in a group of one.
-        parts: what arrives from each rank, nothing from this one.
-        keep: what must live until the collective has ended.
+        staging: its buffers, which must live until it has ended.
         number: of the collective.
     """
 
     work: Any
-    parts: list[Tensor]
-    keep: Tensor
+    staging: _Staging
     number: int
 
 
@@ -72,7 +95,6 @@ class _Posted:
     """A step whose news are on their way."""
 
     news: News
-    plan: StepPlan
     slots: list[Tensor]
     sent: _Sent
 
@@ -109,80 +131,70 @@ class TorchDistExchange:
         self._plan: StepPlan | None = None
         self._slots: list[Tensor] = []
         self._layer: _Sent | None = None
+        self._layer_staging: _Staging | None = None
         self._posted: deque[_Posted] = deque()
 
     def begin(self, plan: StepPlan) -> None:
         """Take in who feeds what."""
         self._plan = plan
         self._slots = self._to_tensors(plan.slots)
+        self._layer_staging = None
+        if self.visibility is Visibility.SAME_STEP and any(map(len, plan.slots)):
+            self._layer_staging = self._stage((0,), self._slots, [0] * self.world_size)
 
     def send_layer(self, layer: int) -> None:
         """Under `same-step`: this rank's new K and V of `layer` are in the cache; send them."""
-        if not any(len(slots) for slots in self._slots):
-            return
-        layers = (layer,)
-        self._layer = self._send(self._pack(layers, self._slots[self.rank]), self._sizes(layers))
+        buffers = self._layer_staging
+        if buffers is not None:
+            staging.pack(self._cache, (layer,), self._slots[self.rank], buffers.mine)
+            self._layer = self._send(buffers)
 
     def receive_layer(self, layer: int) -> None:
         """Under `same-step`: return once the peers' new K and V of `layer` are in the cache."""
         sent, self._layer = self._layer, None
-        if sent is None:
-            return
-        self._receive(sent, f"layer {layer}")
-        for rank, part in enumerate(sent.parts):
-            if rank != self.rank:
-                staging.unpack(self._cache, (layer,), self._slots[rank], part)
+        if sent is not None:
+            self._receive(sent, f"layer {layer}")
+            self._unpack((layer,), self._slots, sent.staging)
 
     def post(self, news: News) -> None:
         """Send this rank's part of the step that was begun."""
         assert self._plan is not None, "no step was begun"
-        plan, layers = self._plan, self._layers_with_news()
-        own = self._slots[self.rank]
+        plan, layers, own = self._plan, self._layers_with_news(), self._slots[self.rank]
+        heads = [self._header_bytes(plan, rank) for rank in range(self.world_size)]
+        buffers = self._stage(layers, self._slots, heads)
         header = wire.pack_header(news, self.epoch, self.rank, len(own))
-        slot = self._header_bytes(plan, self.rank)
-        assert len(header) <= slot, "a header outgrew its slot"
-        data = bytearray(slot)
-        data[: len(header)] = header
-        head = torch.frombuffer(data, dtype=torch.uint8).to(self._device)
-        message = torch.cat((head, self._pack(layers, own)))
-        sizes = [
-            self._header_bytes(plan, rank) + size for rank, size in enumerate(self._sizes(layers))
-        ]
-        self._posted.append(_Posted(news, plan, self._slots, self._send(message, sizes)))
+        assert len(header) <= heads[self.rank], "a header outgrew its slot"
+        slot = header.ljust(heads[self.rank], b"\0")
+        buffers.message[: len(slot)] = torch.frombuffer(bytearray(slot), dtype=torch.uint8)
+        staging.pack(self._cache, layers, own, buffers.mine)
+        self._posted.append(_Posted(news, self._slots, self._send(buffers)))
 
     def collect(self) -> Agreement:
         """Wait for everybody's part of the oldest step that was posted and not collected."""
         posted = self._posted.popleft()
         self._receive(posted.sent, f"step {posted.news.step}")
-        layers = self._layers_with_news()
-        said = []
-        for rank, part in enumerate(posted.sent.parts):
-            if rank == self.rank:
-                said.append(posted.news)
-                continue
-            slot = self._header_bytes(posted.plan, rank)
-            said.append(self._read_header(part[:slot], posted, rank))
-            staging.unpack(self._cache, layers, posted.slots[rank], part[slot:])
+        said = [
+            posted.news if rank == self.rank else self._read_header(head, posted, rank)
+            for rank, head in enumerate(posted.sent.staging.heads)
+        ]
+        self._unpack(self._layers_with_news(), posted.slots, posted.sent.staging)
         return agree(said)
 
     def share(self, slots: Sequence[Sequence[int]]) -> None:
         """Bring K and V of some slots of each rank to all, outside of a step."""
         places = self._to_tensors(slots)
-        per_token = staging.token_bytes(self._cache, self._layers)
-        sizes = [per_token * len(own) for own in places]
-        sent = self._send(self._pack(self._layers, places[self.rank]), sizes)
-        self._receive(sent, "a shared block")
-        for rank, part in enumerate(sent.parts):
-            if rank != self.rank:
-                staging.unpack(self._cache, self._layers, places[rank], part)
+        buffers = self._stage(self._layers, places, [0] * self.world_size)
+        staging.pack(self._cache, self._layers, places[self.rank], buffers.mine)
+        self._receive(self._send(buffers), "a shared block")
+        self._unpack(self._layers, places, buffers)
 
     def _layers_with_news(self) -> Sequence[int]:
         """Layers that travel with the headers; under `same-step` they have done so before."""
         return () if self.visibility is Visibility.SAME_STEP else self._layers
 
-    def _read_header(self, data: Tensor, posted: _Posted, rank: int) -> News:
+    def _read_header(self, head: Tensor, posted: _Posted, rank: int) -> News:
         return wire.unpack_header(
-            data.cpu().numpy().tobytes(),
+            head.cpu().numpy().tobytes(),
             epoch=self.epoch,
             step=posted.news.step,
             rank=rank,
@@ -195,38 +207,64 @@ class TorchDistExchange:
         size = wire.header_bytes(plan.num_rows[rank], plan.num_recorded[rank])
         return -(-size // 16) * 16
 
-    def _sizes(self, layers: Sequence[int]) -> list[int]:
-        """Bytes of K and V that each rank sends."""
-        per_token = staging.token_bytes(self._cache, layers)
-        return [per_token * len(slots) for slots in self._slots]
-
-    def _pack(self, layers: Sequence[int], slots: Tensor) -> Tensor:
-        size = staging.token_bytes(self._cache, layers) * len(slots)
-        data = torch.empty(size, dtype=torch.uint8, device=self._device)
-        staging.pack(self._cache, layers, slots, data)
-        return data
-
     def _to_tensors(self, slots: Sequence[Sequence[int]]) -> list[Tensor]:
         return [torch.tensor(own, dtype=torch.long, device=self._device) for own in slots]
 
-    def _send(self, message: Tensor, sizes: Sequence[int]) -> _Sent:
-        """Send `message` to every peer and receive `sizes` bytes from each."""
-        if self.world_size == 1:
-            return _Sent(None, [message[:0]], message, self.counts.collectives)
-        others = self.world_size - 1
+    def _stage(
+        self, layers: Sequence[int], slots: Sequence[Tensor], heads: Sequence[int]
+    ) -> _Staging:
+        """Buffers for K and V of some slots of each rank, behind `heads` other bytes."""
+        per_token = staging.token_bytes(self._cache, layers)
+        sizes = [head + per_token * len(own) for head, own in zip(heads, slots, strict=True)]
+        own_size = sizes[self.rank]
+        copies = max(1, self.world_size - 1)
         out_sizes = [0 if rank == self.rank else size for rank, size in enumerate(sizes)]
-        in_sizes = [0 if rank == self.rank else len(message) for rank in range(self.world_size)]
-        outgoing = message.repeat(others) if others != 1 else message
+        in_sizes = [0 if rank == self.rank else own_size for rank in range(self.world_size)]
+        outgoing = torch.empty(copies * own_size, dtype=torch.uint8, device=self._device)
         incoming = torch.empty(sum(out_sizes), dtype=torch.uint8, device=self._device)
+        message, arriving = outgoing[:own_size], torch.split(incoming, out_sizes)
+        return _Staging(
+            outgoing=outgoing,
+            message=message,
+            incoming=incoming,
+            in_sizes=in_sizes,
+            out_sizes=out_sizes,
+            heads=[part[:head] for part, head in zip(arriving, heads, strict=True)],
+            mine=staging.views(
+                self._cache, layers, len(slots[self.rank]), message[heads[self.rank] :]
+            ),
+            parts=[
+                []
+                if rank == self.rank
+                else staging.views(self._cache, layers, len(own), arriving[rank][heads[rank] :])
+                for rank, own in enumerate(slots)
+            ],
+        )
+
+    def _unpack(self, layers: Sequence[int], slots: Sequence[Tensor], buffers: _Staging) -> None:
+        for rank, parts in enumerate(buffers.parts):
+            if rank != self.rank:
+                staging.unpack(self._cache, layers, slots[rank], parts)
+
+    def _send(self, buffers: _Staging) -> _Sent:
+        """Send the message to every peer and receive theirs."""
         number = self.counts.collectives
+        if self.world_size == 1:
+            return _Sent(None, buffers, number)
+        if self.world_size > 2:
+            own = len(buffers.message)
+            if own:
+                buffers.outgoing.view(-1, own)[1:] = buffers.message
         try:
             with self._timeline.span("send", number):
-                work = self._group.alltoall_base(incoming, outgoing, out_sizes, in_sizes)
+                work = self._group.alltoall_base(
+                    buffers.incoming, buffers.outgoing, buffers.out_sizes, buffers.in_sizes
+                )
         except RuntimeError as error:
             raise self._lost("a collective", error) from error
         self.counts.collectives += 1
-        self.counts.bytes_sent += len(outgoing)
-        return _Sent(work, list(torch.split(incoming, out_sizes)), outgoing, number)
+        self.counts.bytes_sent += len(buffers.outgoing)
+        return _Sent(work, buffers, number)
 
     def _receive(self, sent: _Sent, what: str) -> None:
         if sent.work is None:
