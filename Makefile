@@ -12,7 +12,7 @@ no_venv = '$(PYTHON)' cannot make virtual environments: install python3-venv \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo install test test-all bench lint format typecheck clean
+.PHONY: help demo install test test-all bench bench-exchange lint format typecheck clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ test: $(VENV)/.installed-dev  ## Run the tests
 bench: $(VENV)/.installed-dev  ## Measure a step beside plain transformers (about 10 minutes)
 	MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 \
 		$(VENV)/bin/python benchmarks/step.py
+
+bench-exchange: $(VENV)/.installed-dev  ## Measure what an exchange costs (about 10 minutes)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python benchmarks/exchange.py
 
 test-all: $(VENV)/.installed-dev  ## Run the tests with every case of the grids
 	$(VENV)/bin/python -m pytest -m "full_grid or not full_grid"

@@ -200,6 +200,9 @@ class RemoteStream:
         reference = self._driver.read.remote(self.session, self._cursor, seconds)
         updates, self._ended, error = _get(reference)
         self._cursor += len(updates)
+        for update in updates:
+            if update.error is not None:
+                raise update.error
         if self._ended and error is not None and not updates:
             raise ClusterError(f"Session {self.session} was lost: {error}")
         self._ended = self._ended and error is None

@@ -111,7 +111,8 @@ class Journal:
         for update in updates:
             record = self.records[update.session]
             record.updates.append(update)
-            record.error = update.error
+            if update.error is not None:
+                record.error = str(update.error)
             for event in update.events:
                 record.transcript.add(event)
             record.wake()

@@ -86,7 +86,7 @@ class ShardLoop:
                 command.spec, number=command.session, recorded=command.recorded
             )
         except (ConfigError, ContextLimitError) as error:
-            refusal = Update(session=command.session, step=-1, events=(), error=str(error))
+            refusal = Update(session=command.session, step=-1, events=(), error=error)
             self._emit([refusal])
             return
         self.sessions[session.id] = session

@@ -8,6 +8,7 @@ from transformers import PreTrainedTokenizerBase
 
 from hogwild_dist.config import EngineConfig
 from hogwild_dist.engine import Engine
+from hogwild_dist.errors import HogwildError
 from hogwild_dist.events import Event
 from hogwild_dist.network import ModelInfo
 from hogwild_dist.outcome import StepOutcome
@@ -36,7 +37,7 @@ class Update:
     seconds: float = 0.0
     record: dict[str, Any] | None = None
     final: dict[str, Any] | None = None
-    error: str | None = None
+    error: HogwildError | None = None
 
 
 class Stream(Protocol):

@@ -51,3 +51,15 @@ def test_only_settings_reads_the_environment() -> None:
         if re.search(r"os\.(environ|getenv)", path.read_text(encoding="utf-8"))
     ]
     assert readers == ["hogwild_dist/settings.py"]
+
+
+def test_the_engine_s_tests_need_no_ray() -> None:
+    """So that they run where it is not installed."""
+    elsewhere = {"actors", "deploy"}
+    files = [
+        path
+        for path in (ROOT / "tests").rglob("*.py")
+        if path.relative_to(ROOT / "tests").parts[0] not in elsewhere
+    ]
+    assert len(files) > 30
+    assert {str(path) for path in files if imported(path) & {"ray", "actors", "deploy"}} == set()

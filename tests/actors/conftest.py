@@ -1,4 +1,4 @@
-"""One real Ray cluster for all tests that need one: three nodes on this machine."""
+"""Groups of shards on the tests' cluster."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +17,10 @@ STORE_BYTES = 100 * 1024 * 1024
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Nodes of 3, 3 and 2 CPUs; Ray's tokens and logs stay out of the user's home."""
+    """One real Ray cluster for all tests that need one: nodes of 3, 3 and 2 CPUs.
+
+    Ray's tokens and logs stay out of the user's home.
+    """
     patch = pytest.MonkeyPatch()
     patch.setenv("RAY_AUTH_MODE", "disabled")
     patch.setenv("HOGWILD_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from actors.cluster import ShardGroup
-from actors.errors import ClusterError
 from actors.settings import GroupSettings
 from hogwild_dist import LAYOUTS, Engine, Limits, Run, Team
 from hogwild_dist.config import Visibility
+from hogwild_dist.errors import ContextLimitError
 from hogwild_dist.events import Event
 from hogwild_dist.layout import Layout
 from hogwild_dist.model import load_model, load_tokenizer
@@ -99,6 +99,6 @@ def test_closing_a_run_cancels_it_and_frees_its_blocks_everywhere(group: ShardGr
 
 def test_a_session_that_does_not_fit_is_refused_and_the_rest_goes_on(group: ShardGroup) -> None:
     long = Run(group, "Count! " * 600, team(2, LAYOUTS["combined"]))
-    with pytest.raises(ClusterError, match=r"take 4.* tokens and the context of"):
+    with pytest.raises(ContextLimitError, match=r"take 4.* tokens and the context of"):
         list(long)
     assert list(Run(group, "Count!", team(2, LAYOUTS["combined"])))[-1].kind == "session_end"

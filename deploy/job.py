@@ -1,0 +1,222 @@
+"""A batch job: problems from a JSONL file, results to another; it goes on where it stopped.
+
+    python -m deploy.job problems.jsonl results.jsonl --workers 2 --shards 2
+
+A line of the first file is ``{"id": ..., "problem": "..."}``; without an id it is the line's
+number. A line of the second has the same id, and the texts, counts and reasons of
+`hogwild_dist.Result`, or an error. Lines are written when they are complete, so that an interrupted
+job loses only what was under way. On a cluster: ``ray job submit -- python -m deploy.job ...``;
+both files are on the head node then.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from actors.settings import Spread
+from deploy import options
+from deploy.where import Where, group
+from hogwild_dist import (
+    EngineConfig,
+    HogwildError,
+    Limits,
+    Run,
+    SamplingConfig,
+    Team,
+    Visibility,
+    default_names,
+    load_layout,
+)
+from hogwild_dist.errors import ConfigError, ContextLimitError
+from hogwild_dist.hub import DEMO_MODEL
+from hogwild_dist.stream import Backend
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One line of the input."""
+
+    id: str | int
+    text: str
+
+
+def job_command(
+    problems: Annotated[Path, typer.Argument(help="JSONL: a problem a line.")],
+    results: Annotated[Path, typer.Argument(help="JSONL to write, or to go on with.")],
+    workers: Annotated[int, typer.Option(help="Workers of each team.")] = 2,
+    layout: Annotated[str, typer.Option(help="As in `hogwild run`.")] = "combined",
+    sessions: Annotated[int, typer.Option(help="Problems worked on at a time.")] = 4,
+    max_tokens: Annotated[int, typer.Option(help="Tokens of each worker.")] = 256,
+    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token.")] = 0.0,
+    repetition_penalty: Annotated[float, typer.Option(help="Above 1 discourages repeats.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Same seed, same text.")] = 0,
+    model: options.Model = DEMO_MODEL,
+    visibility: options.Visible = Visibility.SAME_STEP,
+    dtype: options.Dtype = None,
+    threads: options.Threads = None,
+    cache_tokens: options.CacheTokens = 65_536,
+    shards: options.Shards = None,
+    address: options.Address = None,
+    spread: options.SpreadOver = Spread.PACK,
+    cpus_per_shard: options.CpusPerShard = 1.0,
+    wait_for_nodes: options.WaitForNodes = 0.0,
+) -> None:
+    """Let a team work on every problem of a file."""
+    team = Team(
+        names=default_names(workers),
+        layout=load_layout(layout),
+        sampling=SamplingConfig(temperature=temperature, repetition_penalty=repetition_penalty),
+        limits=Limits(max_tokens=max_tokens),
+        seed=seed,
+    )
+    team.check()
+    where = Where(
+        model=model,
+        dtype=dtype,
+        threads=threads,
+        config=EngineConfig(visibility=visibility, cache_tokens=cache_tokens),
+        shards=shards,
+        address=address,
+        spread=spread,
+        cpus_per_shard=cpus_per_shard,
+        wait_for_nodes=wait_for_nodes,
+    )
+    if sessions < 1:
+        raise ConfigError(f"sessions is {sessions}; it must be at least 1.")
+    everything = read_problems(problems)
+    done = read_done(results)
+    left = [problem for problem in everything if problem.id not in done]
+    print(f"{len(everything)} problems, {len(everything) - len(left)} done before", flush=True)
+    if not left:
+        return
+    with group(where) as shards_, results.open("a", encoding="utf-8") as out:
+        for number, line in enumerate(solve(shards_, team, left, sessions), start=1):
+            out.write(json.dumps(line, ensure_ascii=False) + "\n")
+            out.flush()
+            os.fsync(out.fileno())
+            print(f"{number} of {len(left)}: {_summary(line)}", flush=True)
+
+
+def solve(
+    backend: Backend, team: Team, problems: Sequence[Problem], num_sessions: int
+) -> Iterator[dict[str, Any]]:
+    """Result lines as they come, `num_sessions` problems at a time."""
+    with ThreadPoolExecutor(num_sessions) as pool:
+        waiting: set[Future[dict[str, Any]]] = set()
+        rest = iter(problems)
+        while True:
+            for problem in rest:
+                waiting.add(pool.submit(_solve_one, backend, team, problem))
+                if len(waiting) == num_sessions:
+                    break
+            if not waiting:
+                return
+            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
+
+
+def read_problems(path: Path) -> list[Problem]:
+    """Read the input.
+
+    Raises:
+        ConfigError: names the line that is not a problem, or the id that stands twice.
+    """
+    found: dict[str | int, Problem] = {}
+    for number, line in enumerate(_lines(path), start=1):
+        if not line.strip():
+            continue
+        fields = _object(line)
+        text = None if fields is None else fields.get("problem")
+        if fields is None or not isinstance(text, str) or not text.strip():
+            raise ConfigError(
+                f'Line {number} of {str(path)!r} is not {{"problem": "..."}}: '
+                f"{line.strip()[:60]!r}."
+            )
+        problem = Problem(fields.get("id", number), text)
+        if not isinstance(problem.id, str | int) or problem.id in found:
+            raise ConfigError(
+                f"Line {number} of {str(path)!r} has the id {problem.id!r}, which is no text or "
+                "number or stands twice; give every problem its own."
+            )
+        found[problem.id] = problem
+    return list(found.values())
+
+
+def read_done(path: Path) -> set[str | int]:
+    """Ids of an earlier run's results; half a line at the end is cut off.
+
+    Raises:
+        ConfigError: the file is something else than results.
+    """
+    if not path.exists():
+        return set()
+    data = path.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
+    if len(whole) < len(data):
+        os.truncate(path, len(whole))
+    done = set()
+    for number, line in enumerate(whole.decode("utf-8", "replace").splitlines(), start=1):
+        fields = _object(line)
+        if fields is None or "id" not in fields:
+            raise ConfigError(
+                f"Line {number} of {str(path)!r} is not a result of this job; choose another file."
+            )
+        done.add(fields["id"])
+    return done
+
+
+def _solve_one(backend: Backend, team: Team, problem: Problem) -> dict[str, Any]:
+    """A result line; what concerns this problem alone is an error in it."""
+    about = {"id": problem.id, "problem": problem.text}
+    try:
+        with Run(backend, problem.text, team) as run:
+            for _ in run:
+                pass
+    except (ConfigError, ContextLimitError) as error:
+        return {**about, "error": str(error)}
+    return {**about, **asdict(run.result), "error": None}
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"Problems {str(path)!r} cannot be read: {error}.") from error
+
+
+def _object(line: str) -> Mapping[str, Any] | None:
+    try:
+        fields = json.loads(line)
+    except ValueError:
+        return None
+    return fields if isinstance(fields, dict) else None
+
+
+def _summary(line: Mapping[str, Any]) -> str:
+    if line["error"] is not None:
+        return f"{line['id']}: {line['error']}"
+    tokens = sum(line["num_tokens"].values())
+    return f"{line['id']}: {tokens} tokens in {line['seconds']:.1f} s, {line['end_reason']}"
+
+
+def main() -> None:
+    """Run the job: errors are one sentence on standard error and exit code 2."""
+    try:
+        typer.run(job_command)
+    except HogwildError as error:
+        print(f"hogwild job: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
