@@ -66,7 +66,9 @@ def run_command(
     name: Annotated[
         str | None, typer.Option(help="Keep the shards under this name when the run has ended.")
     ] = None,
-    attach: Annotated[str | None, typer.Option(help="Run on the shards of this name.")] = None,
+    attach: Annotated[
+        str | None, typer.Option(help="Run on the shards of this name, with their model.")
+    ] = None,
     spread: options.SpreadOver = Spread.PACK,
     cpus_per_shard: options.CpusPerShard = 1.0,
     wait_for_nodes: options.WaitForNodes = 0.0,
@@ -99,6 +101,10 @@ def run_command(
         seed=seed,
     )
     team.check()
+    if attach is not None and timeline is not None:
+        raise ConfigError(
+            f"The group {attach!r} keeps no timeline; leave out --attach, or --timeline."
+        )
     text = _problem(problem)
     where = Where(
         model=model,

@@ -12,9 +12,7 @@ def worker_ranks(session: int, num_workers: int, world_size: int) -> tuple[int, 
     The first worker is on the session's home shard, so that small teams spread over the group.
     """
     home = home_rank(session, world_size)
+    used = min(num_workers, world_size)
     return tuple(
-        (home + worker * world_size // max(num_workers, world_size)) % world_size
-        if num_workers >= world_size
-        else (home + worker) % world_size
-        for worker in range(num_workers)
+        (home + worker * used // num_workers) % world_size for worker in range(num_workers)
     )
