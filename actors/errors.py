@@ -20,11 +20,29 @@ def plain(error: Exception) -> Exception:
         if isinstance(cause, HogwildError):
             return cause
         return ClusterError(f"An actor failed: {type(cause).__name__}: {_first_line(cause)}")
-    if isinstance(error, ray.exceptions.ActorDiedError):
-        return ClusterError(f"An actor died: {_first_line(error)}")
+    if isinstance(error, ray.exceptions.RayActorError):
+        return death("The driver of the group", error)
     if isinstance(error, ray.exceptions.RayError):
         return ClusterError(f"Ray failed: {_first_line(error)}")
     return error
+
+
+def death(who: str, error: Exception) -> ClusterError:
+    """That an actor's process has ended, and why as far as Ray knows.
+
+    Args:
+        who: the actor, at the beginning of a sentence.
+        error: what a call of it raised.
+    """
+    if "memory usage threshold" in str(error):
+        return ClusterError(
+            f"{who} was ended by Ray since its node ran out of memory; use fewer shards a node, a "
+            "smaller model or --dtype bfloat16."
+        )
+    return ClusterError(
+        f"{who} died: its process was killed, crashed or ran out of memory; its node's "
+        "/tmp/ray/session_latest/logs may say why."
+    )
 
 
 def _first_line(error: object) -> str:

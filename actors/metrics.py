@@ -1,5 +1,7 @@
 """Metrics, exported by Ray as ``ray_<name>``; counters get ``_total``; see docs/metrics.md."""
 
+from dataclasses import replace
+
 from ray.util.metrics import Counter, Gauge, Histogram
 
 from hogwild_dist.exchange.torch_dist import ExchangeCounts
@@ -8,42 +10,54 @@ from hogwild_dist.outcome import StepOutcome
 STEP_BOUNDARIES = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0]
 """Seconds."""
 
+SHARD_TAGS = ("group", "shard")
+
+UNNAMED = "unnamed"
+"""The tag of groups that have no name."""
+
 
 class ShardMetrics:
-    """Of one shard, told apart by its rank.
+    """Of one shard, told apart by its group and its rank.
 
     Args:
+        group: name of the group, or None.
         rank: of the shard.
         counts: what its exchange has done, which grows.
     """
 
-    def __init__(self, rank: int, counts: ExchangeCounts) -> None:
+    def __init__(self, group: str | None, rank: int, counts: ExchangeCounts) -> None:
         self._counts = counts
         self._seen = ExchangeCounts()
-        tags = {"shard": str(rank)}
+        tags = {"group": group or UNNAMED, "shard": str(rank)}
         self.tokens = Counter(
-            "hogwild_tokens", "Tokens that the shard's workers chose.", tag_keys=("shard",)
+            "hogwild_tokens", "Tokens that the shard's workers chose.", tag_keys=SHARD_TAGS
         )
         self.step_seconds = Histogram(
             "hogwild_step_seconds",
             "Duration of a step.",
             boundaries=STEP_BOUNDARIES,
-            tag_keys=("shard",),
+            tag_keys=SHARD_TAGS,
+        )
+        self.exchange_seconds = Counter(
+            "hogwild_exchange_seconds",
+            "Time from sending to arrival, compute that ran meanwhile included.",
+            tag_keys=SHARD_TAGS,
         )
         self.wait_seconds = Counter(
-            "hogwild_exchange_wait_seconds",
+            "hogwild_exposed_wait_seconds",
             "Time that the host waited for collectives.",
-            tag_keys=("shard",),
+            tag_keys=SHARD_TAGS,
         )
         self.bytes_sent = Counter(
-            "hogwild_exchange_bytes", "Bytes sent to all peers together.", tag_keys=("shard",)
+            "hogwild_exchange_bytes", "Bytes sent to all peers together.", tag_keys=SHARD_TAGS
         )
         self.collectives = Counter(
-            "hogwild_collectives", "Collectives that the shard took part in.", tag_keys=("shard",)
+            "hogwild_collectives", "Collectives that the shard took part in.", tag_keys=SHARD_TAGS
         )
         for metric in (
             self.tokens,
             self.step_seconds,
+            self.exchange_seconds,
             self.wait_seconds,
             self.bytes_sent,
             self.collectives,
@@ -56,6 +70,7 @@ class ShardMetrics:
         now, before = self._counts, self._seen
         for metric, amount in (
             (self.tokens, chosen),
+            (self.exchange_seconds, now.seconds - before.seconds),
             (self.wait_seconds, now.wait_seconds - before.wait_seconds),
             (self.bytes_sent, now.bytes_sent - before.bytes_sent),
             (self.collectives, now.collectives - before.collectives),
@@ -63,12 +78,19 @@ class ShardMetrics:
             if amount > 0:  # Ray refuses to count nothing
                 metric.inc(amount)
         self.step_seconds.observe(outcome.seconds)
-        self._seen = ExchangeCounts(now.collectives, now.bytes_sent, now.wait_seconds)
+        self._seen = replace(now)
 
 
 class DriverMetrics:
-    """Of one driver."""
+    """Of one driver.
 
-    def __init__(self) -> None:
-        self.live_shards = Gauge("hogwild_live_shards", "Shards of the group that answer.")
-        self.sessions = Gauge("hogwild_sessions", "Sessions that go on.")
+    Args:
+        group: name of the group, or None.
+    """
+
+    def __init__(self, group: str | None) -> None:
+        tags = ("group",)
+        self.live_shards = Gauge("hogwild_live_shards", "Shards of the group.", tag_keys=tags)
+        self.sessions = Gauge("hogwild_sessions", "Sessions that go on.", tag_keys=tags)
+        for metric in (self.live_shards, self.sessions):
+            metric.set_default_tags({"group": group or UNNAMED})

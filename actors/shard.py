@@ -2,7 +2,8 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -11,6 +12,7 @@ import ray
 import torch
 import transformers
 
+from actors.logs import write_structured
 from actors.metrics import ShardMetrics
 from actors.settings import ShardSettings
 from hogwild_dist.commands import Command, Inbox
@@ -68,22 +70,32 @@ class ShardStatus:
     bytes_sent: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """What a shard has as a rank of a group."""
+
+    engine: Engine
+    exchange: TorchDistExchange
+    loop: ShardLoop
+
+
 class Shard:
     """Ray actor. Control methods answer while `run` is at work.
 
     Args:
         index: of the shard.
         settings: the same for all.
+        group: name of the group, or None.
     """
 
-    def __init__(self, index: int, settings: ShardSettings) -> None:
-        self._index = index
+    def __init__(self, index: int, settings: ShardSettings, group: str | None) -> None:
+        self._group = group
         self._settings = settings
         self._inbox = Inbox()
         self._model: LoadedModel | None = None
-        self._engine: Engine | None = None
-        self._loop: ShardLoop | None = None
+        self._joined: _Member | None = None
         self._node: str = ray.util.get_node_ip_address()
+        write_structured(group=group, shard=index, node=self._node)
 
     def node(self) -> str:
         """Its node's address."""
@@ -98,15 +110,13 @@ class Shard:
         settings = self._settings
         cores = len(os.sched_getaffinity(0))
         torch.set_num_threads(settings.threads or max(1, cores // shards_on_node))
-        try:
+        with self._naming_the_node():
             path = resolve_model(settings.model)
             self._model = load_model(
                 path, name=settings.model, device=settings.device, dtype=settings.dtype
             )
             self._tokenizer = load_tokenizer(path)
-        except HogwildError as error:
-            kind = ConfigError if isinstance(error, ConfigError) else ModelError
-            raise kind(f"On node {self._node}: {error}") from error
+        log.info("loaded %s on %s", settings.model, self._model.device)
         return ShardInfo(
             node=self._node,
             pid=os.getpid(),
@@ -124,15 +134,19 @@ class Shard:
 
         Raises:
             ExchangeError: the peers did not come, or are not alike.
+            ConfigError: there is no memory for the KV cache; the sentence names the node.
         """
         assert self._model is not None, "the model is loaded before"
+        about = {"shard": place.rank, "epoch": place.epoch, "node": self._node}
+        write_structured(group=self._group, **about)
         check_alike(place, self._about())
         group = form_group(place, self._model.device, self._node)
         config = self._settings.engine
-        cache = self._model.new_cache(config.cache_tokens)
+        with self._naming_the_node():
+            cache = self._model.new_cache(config.cache_tokens)
         timeline = Timeline(enabled=self._settings.timeline)
         exchange = TorchDistExchange(group, cache, config.visibility, place.epoch, timeline)
-        self._engine = Engine(
+        engine = Engine(
             self._model, self._tokenizer, config, exchange, cache=cache, timeline=timeline
         )
 
@@ -140,15 +154,11 @@ class Shard:
             if place.rank == 0 and updates:
                 driver.publish.remote(list(updates))
 
-        metrics = ShardMetrics(place.rank, exchange.counts)
-        self._loop = ShardLoop(
-            self._engine,
-            self._inbox,
-            publish,
-            observe=metrics.observe,
-            audit=self._settings.audit,
-        )
-        log.info("joined as rank %d of %d in epoch %d", place.rank, place.world_size, place.epoch)
+        metrics = ShardMetrics(self._group, place.rank, exchange.counts)
+        audit = self._settings.audit
+        loop = ShardLoop(engine, self._inbox, publish, observe=metrics.observe, audit=audit)
+        self._joined = _Member(engine, exchange, loop)
+        log.info("joined a group of %d", place.world_size)
 
     def run(self) -> int:
         """Step until no session is left; returns the number of the last command carried out.
@@ -156,26 +166,24 @@ class Shard:
         Raises:
             ExchangeError: a peer was lost, or this shard failed.
         """
-        assert self._loop is not None, "the group is formed before"
         try:
-            return self._loop.run()
+            return self._member.loop.run()
         except HogwildError:
             raise
         except Exception as error:
-            log.exception("shard %d failed", self._index)
+            log.exception("failed")
             raise ExchangeError(
-                f"Shard {self._index} on node {self._node} failed: {type(error).__name__}: {error}"
+                f"Shard {self._member.exchange.rank} on node {self._node} failed: "
+                f"{type(error).__name__}: {error}"
             ) from error
 
     def replay_fed(self, trace: Trace) -> list[RowComparison]:
         """Feed a trace's tokens on all shards; the comparisons of this shard's workers."""
-        assert self._engine is not None, "the group is formed before"
-        return list(replay_fed(trace, self._engine))
+        return list(replay_fed(trace, self._member.engine))
 
     def replay_free(self, trace: Trace) -> list[list[str]]:
         """Let the group choose; step by step what came out otherwise than recorded."""
-        assert self._engine is not None, "the group is formed before"
-        return list(replay_free(trace, self._engine))
+        return list(replay_free(trace, self._member.engine))
 
     @ray.method(concurrency_group="control")
     def command(self, number: int, command: Command) -> None:
@@ -185,13 +193,12 @@ class Shard:
     @ray.method(concurrency_group="control")
     def status(self) -> ShardStatus:
         """What the shard holds."""
-        assert self._engine is not None, "the group is formed before"
-        assert self._loop is not None, "the group is formed before"
-        counts = self._engine.exchange.counts  # type: ignore[attr-defined]
+        member = self._member
+        counts, pages = member.exchange.counts, member.engine.cache.pages
         return ShardStatus(
-            sessions=tuple(self._loop.sessions),
-            free_pages=self._engine.cache.pages.num_free,
-            num_pages=self._engine.cache.pages.num_pages,
+            sessions=tuple(member.loop.sessions),
+            free_pages=pages.num_free,
+            num_pages=pages.num_pages,
             collectives=counts.collectives,
             bytes_sent=counts.bytes_sent,
         )
@@ -199,14 +206,25 @@ class Shard:
     @ray.method(concurrency_group="control")
     def timeline(self) -> list[Span]:
         """Where its time went so far, where the group keeps timelines."""
-        assert self._engine is not None, "the group is formed before"
-        return list(self._engine.timeline.spans)
+        return list(self._member.engine.timeline.spans)
 
     @ray.method(concurrency_group="control")
     def checksums(self, session: int) -> dict[str, int]:
         """Of the blocks of a session that has ended, where the group audits."""
-        assert self._loop is not None, "the group is formed before"
-        return self._loop.checksums[session]
+        return self._member.loop.checksums[session]
+
+    @property
+    def _member(self) -> _Member:
+        assert self._joined is not None, "the group is formed before"
+        return self._joined
+
+    @contextmanager
+    def _naming_the_node(self) -> Iterator[None]:
+        try:
+            yield
+        except HogwildError as error:
+            kind = ConfigError if isinstance(error, ConfigError) else ModelError
+            raise kind(f"On node {self._node}: {error}") from error
 
     def _about(self) -> dict[str, str]:
         """What must be the same on every shard."""

@@ -1,4 +1,4 @@
-"""`hogwild run`: one problem, one team, in this process."""
+"""`hogwild run`: one problem, one team."""
 
 import sys
 from pathlib import Path
@@ -67,7 +67,8 @@ def run_command(
         str | None, typer.Option(help="Keep the shards under this name when the run has ended.")
     ] = None,
     attach: Annotated[
-        str | None, typer.Option(help="Run on the shards of this name, with their model.")
+        str | None,
+        typer.Option(help="Run on the shards of this name: their model, their visibility."),
     ] = None,
     spread: options.SpreadOver = Spread.PACK,
     cpus_per_shard: options.CpusPerShard = 1.0,

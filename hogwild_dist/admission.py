@@ -91,5 +91,5 @@ def end_in_time(
 
 def _ended(session: Session, reason: str) -> SessionStep:
     """A session that ends without a forward."""
-    lengths = session.block_lengths(())
+    lengths = session.blocks.lengths()
     return SessionStep(session, session.step, (), (), lengths, tuple(session.end(reason)))

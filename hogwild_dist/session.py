@@ -13,11 +13,12 @@ from zlib import crc32
 from transformers import PreTrainedTokenizerBase
 
 from hogwild_dist.batch import Row
-from hogwild_dist.cache import Block, KVCache
+from hogwild_dist.cache import KVCache
 from hogwild_dist.errors import ModelError
 from hogwild_dist.events import Event, ParagraphEnd, SessionEnd, Text, WorkerStop
 from hogwild_dist.paragraphs import ends_paragraph
 from hogwild_dist.sampling import Sampler
+from hogwild_dist.session_blocks import SessionBlocks
 from hogwild_dist.spec import SessionSpec
 from hogwild_dist.worker import Advance, PendingMove, Worker
 
@@ -87,11 +88,7 @@ class Session:
         self._tokenizer: Any = tokenizer
         self._decoder = self._tokenizer.backend_tokenizer
         own = [worker.view[-1] for worker in spec.workers]
-        self.blocks: dict[str, Block] = {
-            name: cache.new_block(name) for name in (*spec.shared, *own)
-        }
-        self._sealed: dict[str, Block] = {}
-        """Ended paragraphs that wait for the team to hear of them, by the name of their block."""
+        self.blocks = SessionBlocks(cache, (*spec.shared, *own))
         device = cache.keys[0].device
         self.workers = [
             Worker(
@@ -111,15 +108,6 @@ class Session:
         """Workers that take part in the next step."""
         return [] if self.end_reason else [worker for worker in self.workers if worker.active]
 
-    def view(self, worker: Worker) -> tuple[Block, ...]:
-        """The blocks that a worker attends to, its own last; a sealed one before the next."""
-        blocks: list[Block] = []
-        for name in worker.spec.view:
-            if name in self._sealed:
-                blocks.append(self._sealed[name])
-            blocks.append(self.blocks[name])
-        return tuple(blocks)
-
     def feeds(self, max_tokens: int) -> list[Feed]:
         """What each active worker feeds next, at most about `max_tokens` in all.
 
@@ -136,7 +124,11 @@ class Session:
     def feed(self, worker: Worker, max_tokens: int) -> Feed:
         """What one worker feeds next, at most `max_tokens`."""
         ids = tuple(worker.pending[:max_tokens])
-        return Feed(worker, Row(self.view(worker), ids), complete=len(ids) == len(worker.pending))
+        return Feed(
+            worker,
+            Row(self.blocks.view(worker.spec.view), ids),
+            complete=len(ids) == len(worker.pending),
+        )
 
     def opening(self) -> list[Event]:
         """The first texts, as events before step 0."""
@@ -195,9 +187,7 @@ class Session:
 
     def block_lengths(self, feeds: Sequence[Feed]) -> dict[str, int]:
         """Tokens of each block after the agreed forward of `feeds`, before what follows."""
-        lengths = {name: block.committed for name, block in self.blocks.items()}
-        for name, block in self._sealed.items():
-            lengths[name] += block.committed
+        lengths = self.blocks.lengths()
         for feed in feeds:
             lengths[feed.row.view[-1].name] += len(feed.row.token_ids)
         return lengths
@@ -205,7 +195,7 @@ class Session:
     def longest_view_ahead(self) -> int:
         """Most tokens that a view may hold after two more steps."""
         ahead = {worker.block.name: self._most_ahead(worker) for worker in self.active_workers}
-        lengths = self.block_lengths(())
+        lengths = self.blocks.lengths()
         views = [
             sum(lengths[name] + ahead.get(name, 0) for name in worker.spec.view)
             for worker in self.active_workers
@@ -222,23 +212,9 @@ class Session:
         longest_start = len(self._start_tokens(worker, worker.paragraph + 2, question))
         return len(worker.pending) + 1 + longest_start
 
-    def block_ids(self) -> dict[str, list[int]]:
-        """Committed tokens of each block."""
-        parts = {name: [block] for name, block in self.blocks.items()}
-        for name, block in self._sealed.items():
-            parts[name].insert(0, block)
-        return {
-            name: [token for block in own for token in block.token_ids[: block.committed]]
-            for name, own in parts.items()
-        }
-
-    def checksums(self) -> dict[str, int]:
-        """For each block a number that copies on other shards share if they agree bit for bit."""
-        return {name: self._cache.checksum(block) for name, block in self.blocks.items()}
-
     def fingerprint(self) -> int:
         """A number that all shards share as long as they agree about this session."""
-        lengths = tuple(self.block_lengths(()).items())
+        lengths = tuple(self.blocks.lengths().items())
         return crc32(repr((self.id, self.step, self.since_check, lengths)).encode())
 
     def cancel(self) -> None:
@@ -253,10 +229,7 @@ class Session:
 
     def free(self) -> None:
         """Give all blocks back."""
-        for block in (*self.blocks.values(), *self._sealed.values()):
-            self._cache.free(block)
-        self.blocks.clear()
-        self._sealed.clear()
+        self.blocks.free()
 
     def _choose(self, worker: Worker, token: int) -> Advance:
         """One chosen token: text, paragraph, stop, and what comes next."""
@@ -292,9 +265,9 @@ class Session:
         self, worker: Worker, token: int, *, stops: bool
     ) -> tuple[PendingMove, Text | None]:
         """Seal the paragraph and begin the next one in a fresh block."""
-        sealed, name = worker.block, worker.block.name
-        self._sealed[name] = sealed
-        worker.block = self.blocks[name] = self._cache.new_block(name)
+        name = worker.block.name
+        sealed = self.blocks.seal(name)
+        worker.block = self.blocks[name]
         start, asked = ([], False) if stops else self._next_start(worker)
         move = PendingMove(
             block=sealed,
@@ -333,8 +306,7 @@ class Session:
         """Append a sealed paragraph to the history."""
         target = worker.spec.paragraphs_to
         assert target is not None
-        moved = self._cache.append_from(self.blocks[target], move.block)
-        self._cache.free(self._sealed.pop(move.block.name))
+        moved = self.blocks.move(move.block.name, target)
         self.history_ids.setdefault(target, []).extend(move.token_ids)
         self.history_text += move.text
         if move.asked:

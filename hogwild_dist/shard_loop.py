@@ -1,5 +1,6 @@
 """What a shard does from its first session to its last: step, and carry out commands in between."""
 
+import logging
 from collections.abc import Callable, Sequence
 
 from hogwild_dist.commands import Cancel, Command, Inbox, Open
@@ -8,6 +9,8 @@ from hogwild_dist.errors import ConfigError, ContextLimitError
 from hogwild_dist.outcome import StepOutcome
 from hogwild_dist.session import Session
 from hogwild_dist.stream import Update, opening_update, updates
+
+log = logging.getLogger(__name__)
 
 
 class ShardLoop:
@@ -86,16 +89,20 @@ class ShardLoop:
                 command.spec, number=command.session, recorded=command.recorded
             )
         except (ConfigError, ContextLimitError) as error:
+            log.warning("session refused: %s", error, extra={"session": command.session})
             refusal = Update(session=command.session, step=-1, events=(), error=error)
             self._emit([refusal])
             return
         self.sessions[session.id] = session
+        log.info("session opened", extra={"session": session.id})
         self._emit([opening_update(session)])
         if session.end_reason:
             self._retire(session)
 
     def _retire(self, session: Session) -> None:
         self.sessions.pop(session.id, None)
+        about = {"session": session.id, "steps": session.step}
+        log.info("session ended: %s", session.end_reason, extra=about)
         if self._audit:
-            self.checksums[session.id] = session.checksums()
+            self.checksums[session.id] = session.blocks.checksums()
         session.free()

@@ -41,7 +41,7 @@ def final_record(session: Session) -> dict[str, Any]:
     """The end of a trace."""
     return {
         "final": {
-            "block_ids": session.block_ids(),
+            "block_ids": session.blocks.token_ids(),
             "pending": [worker.pending for worker in session.workers],
             "text": [worker.text for worker in session.workers],
             "finish": [worker.finish_reason for worker in session.workers],

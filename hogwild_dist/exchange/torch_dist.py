@@ -42,11 +42,13 @@ class ExchangeCounts:
     Attributes:
         collectives: calls.
         bytes_sent: to all peers together, headers included.
-        wait_seconds: the host waited for a collective to end.
+        seconds: between sending and having waited, compute that ran meanwhile included.
+        wait_seconds: of these the host waited.
     """
 
     collectives: int = 0
     bytes_sent: int = 0
+    seconds: float = 0.0
     wait_seconds: float = 0.0
 
 
@@ -83,11 +85,13 @@ class _Sent:
         work: torch's handle, None in a group of one.
         staging: its buffers, which must live until it has ended.
         number: of the collective.
+        begin: when it was sent, by the performance counter.
     """
 
     work: Any
     staging: _Staging
     number: int
+    begin: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,9 +252,9 @@ class TorchDistExchange:
 
     def _send(self, buffers: _Staging) -> _Sent:
         """Send the message to every peer and receive theirs."""
-        number = self.counts.collectives
+        number, begin = self.counts.collectives, time.perf_counter()
         if self.world_size == 1:
-            return _Sent(None, buffers, number)
+            return _Sent(None, buffers, number, begin)
         if self.world_size > 2:
             own = len(buffers.message)
             if own:
@@ -264,7 +268,7 @@ class TorchDistExchange:
             raise self._lost("a collective", error) from error
         self.counts.collectives += 1
         self.counts.bytes_sent += len(buffers.outgoing)
-        return _Sent(work, buffers, number)
+        return _Sent(work, buffers, number, begin)
 
     def _receive(self, sent: _Sent, what: str) -> None:
         if sent.work is None:
@@ -275,7 +279,9 @@ class TorchDistExchange:
                 sent.work.wait()
         except RuntimeError as error:
             raise self._lost(what, error) from error
-        self.counts.wait_seconds += time.perf_counter() - begin
+        end = time.perf_counter()
+        self.counts.wait_seconds += end - begin
+        self.counts.seconds += end - sent.begin
 
     def _lost(self, what: str, error: RuntimeError) -> ExchangeError:
         reason = _LOCATION.sub("", str(error).strip() or repr(error)).splitlines()[0]

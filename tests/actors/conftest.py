@@ -45,7 +45,9 @@ def settings(cluster: Cluster, tiny_dir: Path) -> Callable[..., GroupSettings]:
         shard = ShardSettings(
             model=str(fields.pop("model", tiny_dir)),
             dtype="float64",
-            engine=EngineConfig(visibility=visibility, cache_tokens=8_192),
+            engine=EngineConfig(
+                visibility=visibility, cache_tokens=fields.pop("cache_tokens", 8_192)
+            ),
             threads=1,
             timeout_seconds=fields.pop("timeout_seconds", 30.0),
             audit=True,

@@ -61,6 +61,13 @@ def test_an_unknown_model_names_the_node(settings: Settings) -> None:
     assert leftovers.settles(before)
 
 
+def test_a_shard_without_memory_for_its_cache_names_the_node(settings: Settings) -> None:
+    before = leftovers.now()
+    with pytest.raises(ConfigError, match=r"On node [\d.]+: .* tokens"):
+        ShardGroup.start(settings(cache_tokens=2**40))
+    assert leftovers.settles(before)
+
+
 @pytest.mark.parametrize(
     "address", ["127.0.0.1:1", "no-such-host.invalid:6379"], ids=["closed port", "unknown host"]
 )
@@ -76,7 +83,7 @@ def test_a_dead_shard_keeps_the_text_and_says_what_died(settings: Settings, tmp_
     before, trace = leftovers.now(), tmp_path / "run.json"
     group = ShardGroup.start(settings())
     run = Run(group, "Count!", team(3, LAYOUTS["combined"], max_tokens=3_000), trace)
-    with pytest.raises(ClusterError, match="Session 1 was lost: An actor died"):
+    with pytest.raises(ClusterError, match=r"Session 1 was lost: Shard 1 on node [\d.]+ died: its"):
         watch_and_kill(run, group.group.shards[1].pid)
     assert sum(run.result.num_tokens.values()) > 10
     assert len(read_trace(trace).steps) >= 5

@@ -97,7 +97,7 @@ class TwoHosts:
             old = ["ip", "netns", "exec", name, "tc", "qdisc", "del", "dev", link, "root"]
             subprocess.run(old, capture_output=True, check=False)
             if rate is not None:
-                words = ("rate", rate, "burst", "64kb", "latency", "400ms")
+                words = ("rate", rate, "burst", "8kb", "latency", "400ms")
                 self.inside(name, "tc", "qdisc", "add", "dev", link, "root", "tbf", *words)
 
     def play(self, visibility: str, num_tokens: int, *options: str) -> Played:
@@ -188,7 +188,7 @@ def call(*words: str, environment: dict[str, str] | None = None) -> str:
 def main() -> None:
     """Print a table of all visibilities over all links."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rates", nargs="*", default=["100mbit", "20mbit"])
+    parser.add_argument("--rates", nargs="*", default=["50mbit", "10mbit"])
     parser.add_argument("--tokens", type=int, default=40)
     options = parser.parse_args()
     why = obstacle()
