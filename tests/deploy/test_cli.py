@@ -180,3 +180,16 @@ def test_ctrl_c_keeps_the_text_and_the_trace(tiny_dir: Path, tmp_path: Path) -> 
     assert raw["final"]["reason"] == "cancelled"
     shown = sum(e["type"] == "text" and e["chosen"] and e["worker"] == 0 for e in events)
     assert abs(len(raw["steps"]) - shown) <= 1
+
+
+def test_ctrl_c_while_the_tool_starts_says_nothing() -> None:
+    command = "from deploy.main import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-c", command], stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    assert any("torch" in line for line in process.stderr), "torch was never imported"
+    process.send_signal(signal.SIGINT)
+    _, rest = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGINT
+    assert "Traceback" not in rest
