@@ -1,4 +1,4 @@
-"""The way into the `hogwild` command: importing the rest takes seconds, in which Ctrl-C may come."""
+"""The way into the `hogwild` command: importing the rest takes seconds; Ctrl-C may come then."""
 
 import signal
 
