@@ -100,9 +100,10 @@ class ShardLoop:
             self._retire(session)
 
     def _retire(self, session: Session) -> None:
-        self.sessions.pop(session.id, None)
+        """Free a session that has ended; it counts as going on until all of that is done."""
         about = {"session": session.id, "steps": session.step}
         log.info("session ended: %s", session.end_reason, extra=about)
         if self._audit:
             self.checksums[session.id] = session.blocks.checksums()
         session.free()
+        self.sessions.pop(session.id, None)

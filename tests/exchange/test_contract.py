@@ -228,7 +228,7 @@ def stay_away(place: Membership, how: str) -> str:
     return "agreed"
 
 
-@pytest.mark.parametrize(("how", "timeout"), [("dies", 20.0), ("waits", 1.0)])
+@pytest.mark.parametrize(("how", "timeout"), [("dies", 20.0), ("waits", 4.0)])
 def test_a_peer_that_does_not_come_is_an_error_in_time(
     how: str, timeout: float, mortal: RankPool
 ) -> None:
