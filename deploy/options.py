@@ -24,3 +24,17 @@ WaitForNodes = Annotated[
     float, typer.Option(help="Seconds to wait for nodes that an autoscaler may bring.")
 ]
 Trace = Annotated[Path | None, typer.Option(help="Record every step to this file.")]
+
+LayoutName = Annotated[
+    str, typer.Option(help="contiguous, interleaved, combined, independent, or a .toml file.")
+]
+Prompts = Annotated[Path | None, typer.Option(help="A folder of templates of your own.")]
+Person = Annotated[
+    str | None, typer.Option(help="The rules speak as `we` (first) or to `you` (second).")
+]
+Examples = Annotated[
+    bool | None, typer.Option("--examples/--no-examples", help="Show examples of good teamwork.")
+]
+PromptAs = Annotated[
+    str | None, typer.Option(help="The message that carries the rules: system or user.")
+]

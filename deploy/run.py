@@ -35,10 +35,7 @@ def run_command(
     problem: Annotated[str, typer.Argument(help="What to work on; - reads standard input.")],
     workers: Annotated[int | None, typer.Option(help="Number of workers, 1 to 16.")] = None,
     worker: Annotated[list[str] | None, typer.Option(help="A worker's name; repeat it.")] = None,
-    layout: Annotated[
-        str,
-        typer.Option(help="contiguous, interleaved, combined, independent, or a .toml file."),
-    ] = "combined",
+    layout: options.LayoutName = "combined",
     visibility: options.Visible = Visibility.SAME_STEP,
     max_tokens: Annotated[int, typer.Option(help="Tokens of each worker.")] = 256,
     max_total_tokens: Annotated[
@@ -73,7 +70,10 @@ def run_command(
     spread: options.SpreadOver = Spread.PACK,
     cpus_per_shard: options.CpusPerShard = 1.0,
     wait_for_nodes: options.WaitForNodes = 0.0,
-    prompts: Annotated[Path | None, typer.Option(help="A prompts file (TOML).")] = None,
+    prompts: options.Prompts = None,
+    person: options.Person = None,
+    examples: options.Examples = None,
+    prompt_as: options.PromptAs = None,
     trace: options.Trace = None,
     timeline: Annotated[
         Path | None, typer.Option(help="Write where the time went, for chrome://tracing.")
@@ -85,7 +85,9 @@ def run_command(
     team = Team(
         names=_names(workers, worker),
         layout=chosen,
-        prompts=load_prompts(chosen.name, prompts),
+        prompts=load_prompts(chosen.name, prompts).with_settings(
+            person=person, examples=examples, message=prompt_as
+        ),
         sampling=SamplingConfig(
             temperature=temperature,
             top_p=top_p,

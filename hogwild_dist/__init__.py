@@ -9,6 +9,7 @@ from hogwild_dist.errors import HogwildError
 from hogwild_dist.events import Event, ParagraphEnd, SessionEnd, Text, WorkerStop
 from hogwild_dist.layout import LAYOUTS, Layout, Rule, load_layout
 from hogwild_dist.load import load
+from hogwild_dist.member import Member
 from hogwild_dist.prompts import Prompts, load_prompts
 from hogwild_dist.run import Result, Run
 from hogwild_dist.team import Limits, Team, default_names
@@ -21,6 +22,7 @@ __all__ = [
     "HogwildError",
     "Layout",
     "Limits",
+    "Member",
     "ParagraphEnd",
     "Prompts",
     "Result",

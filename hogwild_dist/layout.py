@@ -5,11 +5,12 @@ A layout is data. Items of a view are the names of shared blocks (`common`, `hea
 
 - ``others``: the blocks of all other workers that may be seen, in team order;
 - ``worker:NAME``: one worker's block;
+- ``brief``: what this worker alone is told, left out where that is nothing;
 - ``own``: the block that the worker writes, always last.
 """
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ class Rule:
                 f"The view {list(self.view)} must end with 'own', the block that the worker writes."
             )
         target = self.paragraphs_to or "common"
-        if target in {"own", "others"} or target.startswith("worker:"):
+        if target in {"own", "others", "brief"} or target.startswith("worker:"):
             raise ConfigError(
                 f"Paragraphs cannot move to {target!r}, which workers write; name a shared block."
             )
@@ -52,8 +53,12 @@ class Layout:
         """The rule for a worker."""
         return self.workers.get(worker, self.everyone)
 
-    def views(self, names: Sequence[str]) -> list[tuple[str, ...]]:
+    def views(self, names: Sequence[str], briefed: Collection[str] = ()) -> list[tuple[str, ...]]:
         """Block names of each worker's view; worker i writes ``w{i}``.
+
+        Args:
+            names: of the workers.
+            briefed: those who are told something alone.
 
         Raises:
             ConfigError: the layout names a worker that is not in the team, or a block twice.
@@ -64,16 +69,16 @@ class Layout:
                     f"Layout {self.name!r} has a rule for {worker!r}, who is not in the team of "
                     f"{', '.join(names)}; add the worker with --worker {worker}."
                 )
-        return [self._view(index, names) for index in range(len(names))]
+        return [self._view(index, names, briefed) for index in range(len(names))]
 
-    def shared_blocks(self, names: Sequence[str]) -> list[str]:
+    def shared_blocks(self, names: Sequence[str], briefed: Collection[str] = ()) -> list[str]:
         """Names of the shared blocks that a team of these workers uses, in order of use."""
         own = {block_name(index) for index in range(len(names))}
-        used = [name for view in self.views(names) for name in view if name not in own]
+        used = [name for view in self.views(names, briefed) for name in view if name not in own]
         used += [self.rule(name).paragraphs_to or "" for name in names]
         return [name for name in dict.fromkeys(used) if name]
 
-    def _view(self, index: int, names: Sequence[str]) -> tuple[str, ...]:
+    def _view(self, index: int, names: Sequence[str], briefed: Collection[str]) -> tuple[str, ...]:
         view: list[str] = []
         for item in self.rule(names[index]).view:
             if item == "own":
@@ -84,6 +89,8 @@ class Layout:
                     for other, name in enumerate(names)
                     if other != index and self.rule(name).seen
                 ]
+            elif item == "brief":
+                view += [brief_name(index)] if names[index] in briefed else []
             elif item.startswith("worker:"):
                 view.append(self._block_of(item.removeprefix("worker:"), names))
             else:
@@ -106,26 +113,32 @@ def block_name(worker: int) -> str:
     return f"w{worker}"
 
 
+def brief_name(worker: int) -> str:
+    """Name of the block that a worker alone sees."""
+    return f"brief{worker}"
+
+
 LAYOUTS: Mapping[str, Layout] = {
     layout.name: layout
     for layout in (
         Layout(
             name="contiguous",
-            everyone=Rule(view=("common", "others", "separator", "own")),
+            everyone=Rule(view=("common", "others", "brief", "separator", "own")),
         ),
         Layout(
             name="interleaved",
-            everyone=Rule(view=("common", "own"), paragraphs_to="common"),
+            everyone=Rule(view=("common", "brief", "own"), paragraphs_to="common"),
         ),
         Layout(
             name="combined",
             everyone=Rule(
-                view=("common", "header", "others", "separator", "own"), paragraphs_to="common"
+                view=("common", "header", "others", "brief", "separator", "own"),
+                paragraphs_to="common",
             ),
         ),
         Layout(
             name="independent",
-            everyone=Rule(view=("common", "own")),
+            everyone=Rule(view=("common", "brief", "own")),
         ),
     )
 }

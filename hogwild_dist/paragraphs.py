@@ -1,11 +1,15 @@
 """Where a paragraph ends (what the paper calls a reasoning step)."""
 
+import re
+
 BLANK_LINE = "\n\n"
 
 SENTENCE_ENDS = frozenset(".?!。۔؟।॥…‽།᠃։჻¶❧")
 
+_FENCE = re.compile(r"^ {0,3}(```|~~~)", re.MULTILINE)
 
-def ends_paragraph(text: str, newest: str) -> bool:
+
+def ends_paragraph(text: str, newest: str, *, whole_code: bool = False) -> bool:
     """Whether the newest token ends a paragraph.
 
     It does if it completes a blank line and the text before that line, stripped, ends with a
@@ -14,8 +18,17 @@ def ends_paragraph(text: str, newest: str) -> bool:
     Args:
         text: of the paragraph before the newest token.
         newest: what the newest token adds.
+        whole_code: whether a blank line inside an open code block (a fence) ends nothing. The
+            paper's code does not look for code blocks.
     """
     if BLANK_LINE not in text[-1:] + newest:
         return False
     before, _, _ = (text + newest).rpartition(BLANK_LINE)
-    return before.rstrip()[-1:] in SENTENCE_ENDS
+    if before.rstrip()[-1:] not in SENTENCE_ENDS:
+        return False
+    return not (whole_code and in_code_block(before))
+
+
+def in_code_block(text: str) -> bool:
+    """Whether the text ends inside a fenced code block."""
+    return len(_FENCE.findall(text)) % 2 == 1

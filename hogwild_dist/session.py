@@ -241,7 +241,9 @@ class Session:
         worker.take((token,), text)
         cut = worker.cut_at(self.spec.stop_strings, text)
         reason = self._stop_reason(worker, found_stop_string=cut > 0)
-        ended = worker.spec.paragraphs_to is not None and ends_paragraph(before, text)
+        ended = worker.spec.paragraphs_to is not None and ends_paragraph(
+            before, text, whole_code=self.spec.whole_code
+        )
         if ended and worker.paragraph == worker.spec.stop_after_paragraph:
             reason = reason or "paragraph_limit"
         stops = () if ended or reason else self.spec.stop_strings
@@ -295,6 +297,7 @@ class Session:
             if advance.prefix is not None:
                 events.append(advance.prefix)
             self.since_check += advance.num_next
+            worker.since_check += advance.num_next
         reason = advance.stop if advance is not None else None
         last = worker.spec.stop_at_step
         if reason is None and last is not None and self.step + 1 >= last:
@@ -311,6 +314,7 @@ class Session:
         self.history_text += move.text
         if move.asked:
             self.since_check = 0
+            worker.since_check = 0
         return ParagraphEnd(
             step=self.step,
             worker=worker.index,
@@ -328,7 +332,10 @@ class Session:
     def _next_start(self, worker: Worker) -> tuple[list[int], bool]:
         """Tokens that begin the next paragraph, and whether the redundancy question is asked."""
         check = self.spec.redundancy
-        asked = check is not None and self.since_check > check.every
+        since = self.since_check
+        if check is not None and check.counted == "worker":
+            since = worker.since_check
+        asked = check is not None and since > check.every
         question = check.question if check is not None and asked else ""
         return self._start_tokens(worker, worker.paragraph + 1, question), asked
 

@@ -5,6 +5,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from hogwild_dist.config import SamplingConfig
 from hogwild_dist.errors import ConfigError
@@ -43,12 +44,15 @@ class RedundancyCheck:
     """A question that a worker is asked at a paragraph's start, now and then.
 
     Attributes:
-        every: it is asked once more than this many tokens were fed by the team since the last.
+        every: it is asked once more than this many tokens were fed since the last.
         question: its text, which ends where the worker is to go on.
+        counted: whose tokens count: those of the `team`, and a question to anybody starts the
+            count again, as in the paper's code; or the `worker`'s own, as in the paper.
     """
 
     every: int
     question: str
+    counted: Literal["team", "worker"] = "team"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,6 +72,9 @@ class SessionSpec:
     """Begins each paragraph but the first; ``{worker}`` and ``{index}`` are filled in."""
 
     redundancy: RedundancyCheck | None = None
+    whole_code: bool = False
+    """Whether a blank line inside a fenced code block ends no paragraph."""
+
     stop_strings: tuple[str, ...] = ()
     """A worker whose text contains one stops; its text ends before it."""
 

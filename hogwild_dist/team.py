@@ -1,16 +1,19 @@
 """From a problem and a team to a session's spec."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from types import MappingProxyType
 
 from transformers import PreTrainedTokenizerBase
 
 from hogwild_dist.config import SamplingConfig
 from hogwild_dist.errors import ConfigError
 from hogwild_dist.layout import LAYOUTS, Layout
+from hogwild_dist.member import Member
 from hogwild_dist.prompts import Prompts, load_prompts
 from hogwild_dist.spec import MAX_WORKERS, SessionSpec, WorkerSpec
+from hogwild_dist.team_texts import TeamTexts
+from hogwild_dist.tokens import check_text, encode, own_end_ids, single_tokens, special_ids
 
 NAMES = (
     "Alice", "Bob", "Carol", "Dave", "Erin", "Frank", "Grace", "Heidi",
@@ -60,14 +63,16 @@ class Team:
 
     Attributes:
         names: of the workers.
+        members: name -> what is special about that worker.
         layout: who sees what.
-        prompts: None takes the default file's.
-        sampling: of everybody.
+        prompts: None takes those of the package.
+        sampling: of everybody who has none of their own.
         limits: of everybody.
         seed: of the random choices.
     """
 
     names: tuple[str, ...]
+    members: Mapping[str, Member] = field(default_factory=lambda: MappingProxyType({}))
     layout: Layout = LAYOUTS["combined"]
     prompts: Prompts | None = None
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
@@ -105,62 +110,54 @@ class Team:
         if not problem.strip():
             raise ConfigError("The problem is empty; say what the team should work on.")
         self.check()
-        _check_text("The problem", problem)
+        check_text("The problem", problem)
         prompts = self.prompts or load_prompts(self.layout.name)
-        texts = self._shared_texts(problem, prompts, tokenizer)
-        shared = {name: tuple(_encode(tokenizer, text)) for name, text in texts.items()}
+        texts = TeamTexts(self.names, self.members, self.layout, problem, prompts, tokenizer)
+        blocks = texts.shared()
+        views = self.layout.views(self.names, texts.briefed)
+        shared = {name: tuple(encode(tokenizer, text)) for name, text in blocks.items()}
+        forbidden = {*special_ids(tokenizer), *end_ids}
+        forbidden |= single_tokens(tokenizer, (*prompts.settings.forbid, texts.thinking.end))
         workers = []
-        for name, view in zip(self.names, self.layout.views(self.names), strict=True):
-            texts[view[-1]] = prompts.first_text(name, problem, self.names)
+        for name, view in zip(self.names, views, strict=True):
+            member = self.member(name)
+            blocks[view[-1]] = texts.first(name)
             workers.append(
                 WorkerSpec(
                     name=name,
                     view=view,
-                    first_input=tuple(_encode(tokenizer, texts[view[-1]])),
-                    sampling=self._sampling(name, {*_special_ids(tokenizer), *end_ids}),
+                    first_input=tuple(encode(tokenizer, blocks[view[-1]])),
+                    sampling=self._sampling(name, forbidden),
                     paragraphs_to=self.layout.rule(name).paragraphs_to,
-                    max_tokens=self.limits.max_tokens,
+                    max_tokens=member.max_tokens or self.limits.max_tokens,
                 )
             )
-        return texts, SessionSpec(
+        return blocks, SessionSpec(
             workers=tuple(workers),
             shared=shared,
             seed=self.seed,
-            paragraph_prefix=prompts.prefix(),
-            redundancy=prompts.redundancy,
+            paragraph_prefix=texts.prefix(),
+            redundancy=texts.redundancy(),
+            whole_code=True,
             stop_strings=self.limits.stop_strings,
-            end_ids=_end_ids(tokenizer) | end_ids,
+            end_ids=frozenset(own_end_ids(tokenizer)) | end_ids,
             max_total_tokens=self.limits.max_total_tokens,
         )
 
-    def _shared_texts(
-        self, problem: str, prompts: Prompts, tokenizer: PreTrainedTokenizerBase
-    ) -> dict[str, str]:
-        """Texts of the shared blocks; a block without text must be one that paragraphs move to."""
-        filled_later = {self.layout.rule(name).paragraphs_to for name in self.names}
-        texts = {}
-        for name in self.layout.shared_blocks(self.names):
-            text = prompts.block(name, problem, self.names)
-            if name == "common":
-                text = prompts.chat(tokenizer, problem, self.names) + text
-            if name not in prompts.blocks and not text and name not in filled_later:
-                raise ConfigError(
-                    f"Layout {self.layout.name!r} shows the block {name!r}, which is neither in "
-                    "the prompts file's [blocks] nor a place that paragraphs move to."
-                )
-            texts[name] = text
-        return texts
+    def member(self, name: str) -> Member:
+        """What is special about a worker."""
+        return self.members.get(name, Member())
 
-    def _sampling(self, worker: str, special_ids: set[int]) -> SamplingConfig:
+    def _sampling(self, worker: str, forbidden: set[int]) -> SamplingConfig:
         """The worker's sampling: who writes paragraph after paragraph may not end the text.
 
         As in the reference, begin- and end-of-text are forbidden then, so that nobody leaves the
-        team early.
+        team early; and so are headings, which would end the sections of the prompt.
         """
+        sampling = self.member(worker).sampling or self.sampling
         if self.layout.rule(worker).paragraphs_to is None:
-            return self.sampling
-        forbidden = {*self.sampling.forbidden_ids, *special_ids}
-        return replace(self.sampling, forbidden_ids=tuple(sorted(forbidden)))
+            return sampling
+        return replace(sampling, forbidden_ids=tuple(sorted({*sampling.forbidden_ids, *forbidden})))
 
     def check(self) -> None:
         """Check all that can be checked without a model.
@@ -178,35 +175,15 @@ class Team:
                 f"Two workers are called {repeated[0]!r}; give every worker a name of its own."
             )
         self.layout.views(self.names)
+        for name in self.members:
+            if name not in self.names:
+                raise ConfigError(
+                    f"The team says something about {name!r}, who is not in it; it has "
+                    f"{', '.join(self.names)}."
+                )
         for name in self.names:
-            _check_text("A worker's name", name)
+            check_text("A worker's name", name)
             if not name.strip() or any(sign in name for sign in "\n{}"):
                 raise ConfigError(
                     f"A worker is called {name!r}; a name is one line of text without braces."
                 )
-
-
-def _check_text(what: str, text: str) -> None:
-    """Refuse what no tokenizer takes: halves of characters, from bytes that were not UTF-8."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ConfigError(
-            f"{what} holds {text[error.start : error.end]!a}, which is no character; it must be "
-            "UTF-8."
-        ) from error
-
-
-def _encode(tokenizer: Any, text: str) -> list[int]:
-    ids: list[int] = tokenizer.encode(text, add_special_tokens=False)
-    return ids
-
-
-def _end_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    return frozenset(() if tokenizer.eos_token_id is None else (tokenizer.eos_token_id,))
-
-
-def _special_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """Begin- and end-of-text tokens."""
-    ids: Sequence[int | None] = (tokenizer.bos_token_id, tokenizer.eos_token_id)
-    return tuple(token for token in ids if token is not None)

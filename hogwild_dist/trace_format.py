@@ -107,6 +107,8 @@ def header(spec: SessionSpec, config: EngineConfig, about: Mapping[str, Any]) ->
             "first_index": [worker.first_paragraph for worker in spec.workers],
             "s1_every": check.every if check else None,
             "s1_message": check.question if check else None,
+            "s1_counted": check.counted if check else "team",
+            "whole_code": spec.whole_code,
             "paragraphs_to": [worker.paragraphs_to for worker in spec.workers],
             "max_tokens": [worker.max_tokens for worker in spec.workers],
             "stop_at": {
@@ -168,7 +170,12 @@ def _spec(raw: Mapping[str, Any]) -> SessionSpec:
         paragraph_prefix=params.get("step_prefix", ""),
         redundancy=None
         if every is None
-        else RedundancyCheck(every=every, question=params["s1_message"]),
+        else RedundancyCheck(
+            every=every,
+            question=params["s1_message"],
+            counted=params.get("s1_counted", "team"),
+        ),
+        whole_code=params.get("whole_code", False),
         stop_strings=tuple(params.get("stop_strings", ())),
         end_ids=frozenset(params.get("end_ids", ())),
         max_total_tokens=params.get("max_total_tokens"),

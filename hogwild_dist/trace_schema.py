@@ -96,6 +96,8 @@ class Params(_Part):
     first_index: Count | list[Count] = 1
     s1_every: Count | None = None
     s1_message: Text | None = None
+    s1_counted: Literal["team", "worker"] = "team"
+    whole_code: Annotated[bool, Field(strict=True)] = False
     paragraphs_to: list[Text | None] | None = None
     max_tokens: list[Count | None] | None = None
     max_total_tokens: Count | None = None

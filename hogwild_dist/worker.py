@@ -71,6 +71,7 @@ class Worker:
         text: their text, cut before a stop string.
         held: end of the text that is not shown yet, since a stop string may begin there.
         num_chosen: tokens that it chose.
+        since_check: tokens that it fed since it was last asked the redundancy question.
         finish_reason: why it stopped, or None while it goes on.
     """
 
@@ -88,6 +89,7 @@ class Worker:
     text: str = ""
     held: str = ""
     num_chosen: int = 0
+    since_check: int = 0
     finish_reason: str | None = None
 
     @property

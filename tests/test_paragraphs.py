@@ -1,6 +1,6 @@
 import pytest
 
-from hogwild_dist.paragraphs import ends_paragraph
+from hogwild_dist.paragraphs import ends_paragraph, in_code_block
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,28 @@ def test_a_sentence_and_a_blank_line_end_a_paragraph(text: str, newest: str) -> 
 )
 def test_nothing_else_does(text: str, newest: str) -> None:
     assert not ends_paragraph(text, newest)
+
+
+CODE = "See:\n```python\nx = 1  # one."
+
+
+def test_a_code_block_stays_whole_where_that_is_asked_for() -> None:
+    assert ends_paragraph(CODE, "\n\n")
+    assert not ends_paragraph(CODE, "\n\n", whole_code=True)
+    assert ends_paragraph(f"{CODE}\n```\nDone.", "\n\n", whole_code=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "inside"),
+    [
+        ("", False),
+        ("```", True),
+        ("a ``` b", False),
+        ("  ~~~\nx", True),
+        ("    ```\nx", False),
+        ("```\n```", False),
+        ("```\nx\n```\n```py\n", True),
+    ],
+)
+def test_fences_open_and_close(text: str, inside: bool) -> None:
+    assert in_code_block(text) == inside

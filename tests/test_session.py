@@ -115,6 +115,23 @@ def test_the_team_shares_the_redundancy_counter(model: LoadedModel) -> None:
     assert ends[1].next_input == (*ids("\n"), *ids("Ben [2]: New? "))
 
 
+def test_each_worker_can_have_a_redundancy_counter_of_its_own(model: LoadedModel) -> None:
+    engine = tiny_engine(model)
+    asked = {}
+    for counted in ("worker", "team"):
+        check = RedundancyCheck(every=20, question="New? ", counted=counted)
+        session = engine.start(team("Ann", "Ben", redundancy=check))
+        events = play(session, engine, {0: "A.\n\n" * 5, 1: "B" * 9 + ".\n\n" + "x" * 20})
+        ends = [event for event in events if isinstance(event, ParagraphEnd)]
+        asked[counted] = [end.asked for end in ends if end.name == "Ann"][:4]
+        session.free()
+    # A paragraph of Ann's is 3 tokens and the 10 that begin the next one, or 15 with a question.
+    assert asked == {
+        "worker": [False, False, True, False],
+        "team": [False, True, True, True],
+    }
+
+
 def test_end_of_text_and_stop_strings_stop_one_worker_only(model: LoadedModel) -> None:
     engine = tiny_engine(model)
     spec = team("Ann", "Ben", "Cat", stop_strings=("STOP", "halt"), end_ids=frozenset({EOS}))

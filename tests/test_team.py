@@ -1,11 +1,9 @@
-from dataclasses import replace
-from pathlib import Path
-
 import pytest
 
 from hogwild_dist.config import EngineConfig, SamplingConfig
 from hogwild_dist.errors import ConfigError
 from hogwild_dist.layout import LAYOUTS, Layout, Rule
+from hogwild_dist.member import Member
 from hogwild_dist.prompts import load_prompts
 from hogwild_dist.spec import RedundancyCheck
 from hogwild_dist.team import Limits, Team, default_names
@@ -74,58 +72,9 @@ def test_chat_templates_with_without_and_against_a_system_role() -> None:
     assert "[" not in texts(team, template=None)["common"].split("Why?")[0]
 
 
-def test_a_prompts_file_of_one_s_own(tmp_path: Path) -> None:
-    path = tmp_path / "mine.toml"
-    path.write_text(
-        """
-        user = "Q: {{ problem }}"
-        paragraph_prefix = "<{{ worker }}{{ index }}>"
-        [blocks]
-        common = " to {{ names | join('+') }}:"
-        header = "h"
-        separator = "s"
-        [worker]
-        first = "{{ worker }} first, {{ problem }}"
-        [layouts.contiguous.blocks]
-        separator = "other"
-        """
-    )
-    found = texts(Team(names=("A", "B"), prompts=load_prompts("combined", path)))
-    assert found["common"] == "Q: Why?\n\n to A+B:"
-    assert found["w1"] == "B first, Why?"
-    assert load_prompts("combined", path).redundancy is None
-    assert load_prompts("contiguous", path).blocks["separator"] == "other"
-
-
 def test_model_and_user_text_is_never_a_template() -> None:
     found = texts(Team(names=("A", "B")), problem="{{ names }} {% bad")
     assert "{{ names }} {% bad" in found["common"]
-
-
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("user = ''", "has no 'paragraph_prefix'"),
-        ("= 1", "cannot be used"),
-        ("user = ''\nparagraph_prefix = ''\nblocks = 3\nworker = 4", "cannot be used"),
-    ],
-)
-def test_bad_prompts_files_are_named(tmp_path: Path, text: str, sentence: str) -> None:
-    path = tmp_path / "bad.toml"
-    path.write_text(text)
-    with pytest.raises(ConfigError, match=sentence):
-        load_prompts("combined", path)
-    with pytest.raises(ConfigError, match="No such file"):
-        load_prompts("combined", tmp_path / "none.toml")
-
-
-@pytest.mark.parametrize("template", ["{{ wroker }}", "{{ worker", "{% if %}"])
-def test_a_template_with_a_mistake_is_named(tmp_path: Path, template: str) -> None:
-    path = tmp_path / "mine.toml"
-    path.write_text(f"user = 'x'\nparagraph_prefix = 'p'\n[blocks]\n[worker]\nfirst = '{template}'")
-    prompts = load_prompts("independent", path)
-    with pytest.raises(ConfigError, match=r"cannot be filled in: .*it may use names, problem"):
-        prompts.first_text("A", "Why?", ["A"])
 
 
 @pytest.mark.parametrize(
@@ -177,9 +126,9 @@ def test_bad_sizes_are_named(field: str) -> None:
 
 
 def test_the_default_question_is_the_reference_s_interval() -> None:
-    check = load_prompts("combined").redundancy
+    check = Team(names=("A", "B")).spec("Why?", TOKENIZER).redundancy
     assert isinstance(check, RedundancyCheck)
-    assert check.every == 256
+    assert (check.every, check.counted) == (256, "team")
 
 
 def test_halves_of_characters_are_refused() -> None:
@@ -190,22 +139,53 @@ def test_halves_of_characters_are_refused() -> None:
         Team(names=("Ann\udce9",)).check()
 
 
-def test_a_block_may_be_empty_where_the_prompts_say_so() -> None:
-    prompts = load_prompts("combined")
-    header = "{% if names|length > 1 %}Others:{% endif %}"
-    prompts = replace(prompts, blocks={**prompts.blocks, "header": header})
-    assert texts(Team(names=("Ann",), prompts=prompts))["header"] == ""
-
-
-def test_a_template_that_cannot_be_evaluated_is_named() -> None:
-    prompts = replace(load_prompts("combined"), paragraph_prefix="{{ index + 1 }}")
-    with pytest.raises(ConfigError, match=r"'{{ index \+ 1 }}' cannot be filled in"):
-        texts(Team(names=("Ann",), prompts=prompts))
-
-
 def test_the_model_s_own_end_tokens_count() -> None:
     layout = LAYOUTS["contiguous"]
     spec = Team(names=("Ann",), layout=layout).spec("Why?", TOKENIZER, end_ids=frozenset({7}))
     assert spec.end_ids == {7, EOS}
     spec = Team(names=("Ann",)).spec("Why?", TOKENIZER, end_ids=frozenset({7}))
     assert set(spec.workers[0].sampling.forbidden_ids) == {7, BOS, EOS}
+
+
+def test_a_worker_s_own_role_brief_and_sampling() -> None:
+    members = {
+        "B": Member(role="checks the sums", brief="Doubt everything.", max_tokens=7),
+        "C": Member(first="C says", sampling=SamplingConfig(temperature=0.5)),
+    }
+    for name, layout in LAYOUTS.items():
+        team = Team(names=("A", "B", "C"), members=members, layout=layout)
+        found, spec = team.texts_and_spec("Why?", TOKENIZER)
+        assert ("B: checks the sums" in found["common"]) == (name != "independent")
+        assert "Doubt everything." in found["brief1"]
+        assert [("brief1" in worker.view) for worker in spec.workers] == [False, True, False]
+        assert "brief0" not in spec.shared
+        assert [worker.max_tokens for worker in spec.workers] == [256, 7, 256]
+        assert [worker.sampling.temperature for worker in spec.workers] == [0, 0, 0.5]
+        assert found["w2"] == "C says"
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"role": "a\nb"}, "has several lines"),
+        ({"first": ""}, "first text is empty"),
+        ({"max_tokens": 0}, "max_tokens is 0"),
+        ({"brief": "caf\udce9"}, "A brief holds"),
+    ],
+)
+def test_bad_members_are_refused(fields: dict, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        Member(**fields)
+
+
+def test_a_member_who_is_not_in_the_team_is_refused() -> None:
+    with pytest.raises(ConfigError, match="says something about 'Zoe'"):
+        Team(names=("A",), members={"Zoe": Member()}).check()
+
+
+def test_headings_are_forbidden_where_they_are_one_token() -> None:
+    prompts = load_prompts("combined").with_settings(forbid=("a", "ab"))
+    spec = Team(names=("A",), prompts=prompts).spec("Why?", TOKENIZER)
+    assert set(spec.workers[0].sampling.forbidden_ids) == {
+        BOS, EOS, *TOKENIZER.encode("a", add_special_tokens=False)
+    }  # fmt: skip

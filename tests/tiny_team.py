@@ -2,17 +2,20 @@
 
 from hogwild_dist.config import SamplingConfig
 from hogwild_dist.layout import LAYOUTS, Layout, Rule
-from hogwild_dist.prompts import Prompts
-from hogwild_dist.spec import RedundancyCheck
+from hogwild_dist.prompts import Prompts, PromptSettings, Redundancy
 from tests.tiny_tokenizer import byte_tokenizer
 
 PROMPTS = Prompts(
-    system="",
-    user="{{ problem }}",
-    paragraph_prefix="{{ worker }} [{{ index }}]: ",
-    blocks={"common": "Now: ", "header": "Others: ", "separator": "Me: "},
-    first="{{ worker }} [1]: A sentence.\n",
-    redundancy=RedundancyCheck(every=10, question="New? "),
+    templates={
+        "user": "{{ problem }}",
+        "prefix": "{{ worker }} [{{ index }}]: ",
+        "blocks/common": "Now: ",
+        "blocks/header": "Others: ",
+        "blocks/separator": "Me: ",
+        "first": "{{ worker }} [1]: A sentence.\n\n",
+        "redundancy": "New? ",
+    },
+    settings=PromptSettings(redundancy=Redundancy(every=10)),
 )
 NEWLINE = byte_tokenizer().encode("\n", add_special_tokens=False)[0]
 STOP = byte_tokenizer().encode(".", add_special_tokens=False)[0]

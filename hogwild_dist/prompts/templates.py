@@ -1,121 +1,220 @@
-"""Prompt files: TOML whose texts are Jinja2 templates, the language of chat templates."""
+"""A team's texts: a folder of Jinja2 templates, the language of chat templates.
+
+A folder holds `prompts.toml` and templates; `layouts/NAME/` holds those that one layout has in
+place of the general ones. What a user's folder leaves out is taken from the package's.
+"""
 
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
 import jinja2
+from jinja2 import meta
 from jinja2.sandbox import SandboxedEnvironment
-from transformers import PreTrainedTokenizerBase
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hogwild_dist.errors import ConfigError
-from hogwild_dist.spec import RedundancyCheck
+
+SUFFIX = ".jinja"
+SETTINGS = "prompts.toml"
+
+
+class Redundancy(BaseModel):
+    """When the redundancy question is asked.
+
+    Attributes:
+        every: tokens between two questions; 0 never asks.
+        counted: over the team, or for each worker.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    every: int = Field(default=256, ge=0)
+    counted: Literal["team", "worker"] = "team"
+
+
+class PromptSettings(BaseModel):
+    """What `prompts.toml` says; the default file explains each key."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    person: Literal["first", "second"] = "second"
+    examples: bool = False
+    message: Literal["system", "user"] = "system"
+    thinking: Literal["auto", "on", "off"] = "auto"
+    forbid: tuple[str, ...] = ()
+    redundancy: Redundancy = Redundancy()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prompts:
-    """The templates of one file, for one layout.
+    """The templates of one folder, for one layout.
 
     Attributes:
-        system: first message.
-        user: second message.
-        paragraph_prefix: begins each paragraph.
-        blocks: texts of the shared blocks, by name.
-        first: begins each worker's text.
-        redundancy: the question, or None.
+        templates: name without suffix (`first`, `blocks/separator`) -> source.
+        settings: how they are used.
+        label: where they come from, for error messages.
     """
 
-    system: str
-    user: str
-    paragraph_prefix: str
-    blocks: Mapping[str, str]
-    first: str
-    redundancy: RedundancyCheck | None
+    templates: Mapping[str, str]
+    settings: PromptSettings = field(default_factory=PromptSettings)
+    label: str = "default"
 
-    def prefix(self) -> str:
-        """The paragraph prefix with ``{worker}`` and ``{index}`` left open."""
-        return render(self.paragraph_prefix, worker="{worker}", index="{index}")
+    def render(self, name: str, **values: Any) -> str:
+        """Fill in one template; empty where there is none of that name.
 
-    def block(self, name: str, problem: str, names: Sequence[str]) -> str:
-        """Text of a shared block; empty where the file has none of that name."""
-        return render(self.blocks.get(name, ""), problem=problem, names=list(names))
-
-    def first_text(self, worker: str, problem: str, names: Sequence[str]) -> str:
-        """What a worker's own text begins with."""
-        return render(self.first, worker=worker, problem=problem, names=list(names))
-
-    def chat(self, tokenizer: PreTrainedTokenizerBase, problem: str, names: Sequence[str]) -> str:
-        """The chat template up to the beginning of the answer.
-
-        Models without a chat template get the two messages as plain text.
+        Raises:
+            ConfigError: it is malformed or uses a variable that is not there.
         """
-        system = render(self.system, problem=problem, names=list(names)).strip()
-        user = render(self.user, problem=problem, names=list(names))
-        if tokenizer.chat_template is None:
-            return "\n\n".join(filter(None, (system, user))) + "\n\n"
-        messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
-        merged = [{"role": "user", "content": f"{system}\n\n{user}"}]
+        if name not in self.templates:
+            return ""
+        values |= {"person": self.settings.person, "examples": self.settings.examples}
         try:
-            return _apply(tokenizer, messages if system else messages[1:])
-        except jinja2.TemplateError:  # how templates refuse a system role
-            return _apply(tokenizer, merged)
+            return _environment(self.templates).get_template(name + SUFFIX).render(**values)
+        except jinja2.TemplateNotFound as error:
+            raise ConfigError(
+                f"The prompt template '{name}{SUFFIX}' of {self.label!r} includes {str(error)!r}, "
+                "which is not in the folder; add it or name one that is."
+            ) from error
+        except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError) as error:
+            raise ConfigError(
+                f"The prompt template '{name}{SUFFIX}' of {self.label!r} cannot be filled in: "
+                f"{error}; it may use {', '.join(sorted(values))}."
+            ) from error
+
+    def with_settings(self, **changes: Any) -> Self:
+        """The same templates with some settings changed; None leaves one as it is."""
+        wanted = {name: value for name, value in changes.items() if value is not None}
+        return replace(self, settings=_settings({**self.settings.model_dump(), **wanted}, "these"))
 
 
-def load_prompts(layout: str, path: str | Path | None = None) -> Prompts:
-    """Read a prompts file; None reads the one that comes with the package.
+def load_prompts(layout: str, folder: str | Path | None = None) -> Prompts:
+    """Read a folder of templates; None reads the one that comes with the package.
 
     Args:
-        layout: name of the layout, whose own texts replace the general ones.
-        path: a TOML file.
+        layout: name of the layout, whose own templates replace the general ones.
+        folder: of the templates.
 
     Raises:
-        ConfigError: the file cannot be read or lacks a text.
+        ConfigError: the folder cannot be read, or holds a file that nothing uses.
     """
-    label = str(path or "default.toml")
+    own = _Folder(default_folder(), "default")
+    templates = own.templates(layout)
+    settings = own.settings()
+    label = "default"
+    if folder is not None:
+        label = str(folder)
+        if not Path(folder).is_dir():
+            raise ConfigError(
+                f"Prompts {label!r} is not a folder; make one with `hogwild prompts export DIR`."
+            )
+        user = _Folder(Path(folder), label)
+        changed = user.templates(layout)
+        _check_used(changed, templates, label)
+        templates |= changed
+        settings |= user.settings()
+    return Prompts(templates=templates, settings=_settings(settings, label), label=label)
+
+
+def default_folder() -> Traversable:
+    """The templates that come with the package."""
+    return resources.files(__package__) / "default"
+
+
+def files(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Path inside the folder and text of every template and of the settings, sorted."""
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if entry.is_dir():
+            yield from files(entry, f"{prefix}{entry.name}/")
+        elif entry.name.endswith(SUFFIX) or entry.name == SETTINGS:
+            yield prefix + entry.name, entry.read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """One folder of templates, read with one-sentence errors."""
+
+    root: Traversable
+    label: str
+
+    def templates(self, layout: str) -> dict[str, str]:
+        """Template name -> source; those of the layout in place of the general ones."""
+        general, own = {}, {}
+        place = f"layouts/{layout}/"
+        for path, text in self._files():
+            if not path.endswith(SUFFIX):
+                continue
+            name = path.removesuffix(SUFFIX)
+            if name.startswith(place):
+                own[name.removeprefix(place)] = text
+            elif not name.startswith("layouts/"):
+                general[name] = text
+        return general | own
+
+    def settings(self) -> dict[str, Any]:
+        """What `prompts.toml` says."""
+        try:
+            return tomllib.loads(dict(self._files()).get(SETTINGS, ""))
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(
+                f"{SETTINGS} of prompts {self.label!r} is not TOML: {error}."
+            ) from error
+
+    def _files(self) -> list[tuple[str, str]]:
+        try:
+            return list(files(self.root))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"Prompts {self.label!r} cannot be read: {error}.") from error
+
+
+def _settings(values: Mapping[str, Any], label: str) -> PromptSettings:
     try:
-        if path is None:
-            text = (resources.files(__package__) / "default.toml").read_text(encoding="utf-8")
-        else:
-            text = Path(path).read_text(encoding="utf-8")
-        data = tomllib.loads(text)
-        own = data.get("layouts", {}).get(layout, {})
-        check = own.get("redundancy", data.get("redundancy"))
-        return Prompts(
-            system=data.get("system", ""),
-            user=data["user"],
-            paragraph_prefix=data["paragraph_prefix"],
-            blocks={**data["blocks"], **own.get("blocks", {})},
-            first=own.get("worker", {}).get("first", data["worker"]["first"]),
-            redundancy=RedundancyCheck(**check) if check else None,
-        )
-    except KeyError as error:
+        return PromptSettings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
         raise ConfigError(
-            f"Prompts file {label!r} has no {error}; copy the default file and change that."
-        ) from error
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError, AttributeError) as e:
-        raise ConfigError(f"Prompts file {label!r} cannot be used: {e}.") from e
-
-
-def render(template: str, **values: Any) -> str:
-    """Fill in one template.
-
-    Raises:
-        ConfigError: it is malformed or uses a variable that is not there.
-    """
-    environment = SandboxedEnvironment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
-    try:
-        return environment.from_string(template).render(**values)
-    except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError) as error:
-        start = template.strip()[:40]
-        raise ConfigError(
-            f"The prompt template {start!r} cannot be filled in: {error}; it may use "
-            f"{', '.join(sorted(values))}."
+            f"{SETTINGS} of prompts {label!r} has a bad {place!r}: {first['msg']}; "
+            f"known are {', '.join(PromptSettings.model_fields)}."
         ) from error
 
 
-def _apply(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]]) -> str:
-    text: Any = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    return str(text)
+def _environment(templates: Mapping[str, str]) -> SandboxedEnvironment:
+    return SandboxedEnvironment(
+        loader=jinja2.DictLoader({name + SUFFIX: text for name, text in templates.items()}),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _check_used(changed: Mapping[str, str], known: Mapping[str, str], label: str) -> None:
+    """Refuse a template that nothing refers to: a misspelt name would be passed over in silence."""
+    for name in changed:
+        blocks = name.startswith("blocks/")
+        if name not in known and not blocks and name + SUFFIX not in _included(changed, label):
+            raise ConfigError(
+                f"Prompts {label!r} holds '{name}{SUFFIX}', which nothing uses; known are "
+                f"{', '.join(sorted(known))}, and blocks/NAME for a layout's own blocks."
+            )
+
+
+def _included(templates: Mapping[str, str], label: str) -> set[str]:
+    """Names that templates include; all of them where a name is put together."""
+    environment = _environment(templates)
+    found: set[str] = set()
+    for name, text in templates.items():
+        try:
+            names: Sequence[str | None] = list(
+                meta.find_referenced_templates(environment.parse(text))
+            )
+        except jinja2.TemplateError as error:
+            raise ConfigError(
+                f"The prompt template '{name}{SUFFIX}' of {label!r} is malformed: {error}."
+            ) from error
+        found |= {other for other in names if other is not None}
+        if None in names:
+            found |= {other + SUFFIX for other in templates}
+    return found

@@ -127,7 +127,7 @@ BAD = [
     (["run", "x", "--threads", "0"], "threads is 0"),
     (["run", "x", "--model", "{tiny}", "--dtype", "int4"], "Unknown dtype 'int4'"),
     (["run", "x", "--model", "{tiny}", "--device", "toaster"], "Unknown device 'toaster'"),
-    (["run", "x", "--prompts", "none.toml"], "Prompts file 'none.toml' cannot be used"),
+    (["run", "x", "--prompts", "none.toml"], "Prompts 'none.toml' is not a folder"),
     (["run", "x", "--model", "{tiny}", "--trace", "no/dir/t.json"], "cannot be written"),
     (["run", "x", "--visibility", "later"], "later"),
     (["replay", "none.json"], "Trace 'none.json' cannot be read"),
@@ -193,3 +193,15 @@ def test_ctrl_c_while_the_tool_starts_says_nothing() -> None:
     _, rest = process.communicate(timeout=60)
     assert process.returncode == -signal.SIGINT
     assert "Traceback" not in rest
+
+
+def test_prompts_are_shown_and_exported(hogwild, tiny_dir: Path, tmp_path: Path) -> None:
+    assert "rules_second.jinja" in hogwild("prompts", "show").out
+    folder = tmp_path / "mine"
+    assert hogwild("prompts", "export", folder).code == 0
+    (folder / "blocks" / "separator.jinja").write_text("mine alone")
+    shown = hogwild("prompts", "show", "Why?", "--prompts", folder, "--model", tiny_dir)
+    assert "mine alone" in shown.out
+    again = hogwild("prompts", "export", folder)
+    assert again.code == 2
+    assert "is there already" in again.err

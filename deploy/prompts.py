@@ -1,0 +1,81 @@
+"""`hogwild prompts`: look at the templates that a team starts from, and copy them."""
+
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.syntax import Syntax
+
+from deploy import options
+from hogwild_dist import Team, default_names, load_layout
+from hogwild_dist.errors import ConfigError
+from hogwild_dist.hub import DEMO_MODEL, resolve_model
+from hogwild_dist.model import load_tokenizer
+from hogwild_dist.prompts import load_prompts
+from hogwild_dist.prompts.templates import default_folder, files
+
+app = typer.Typer(help="Templates of the team's texts.", no_args_is_help=True)
+
+
+@app.command("show")
+def show(
+    problem: Annotated[
+        str | None, typer.Argument(help="Fill the templates in for this problem.")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Number of workers, 1 to 16.")] = 2,
+    layout: options.LayoutName = "combined",
+    prompts: options.Prompts = None,
+    person: options.Person = None,
+    examples: options.Examples = None,
+    prompt_as: options.PromptAs = None,
+    model: options.Model = DEMO_MODEL,
+) -> None:
+    """Print the templates; with a PROBLEM, the texts of every block as the model reads them."""
+    console = Console()
+    if problem is None:
+        for path, text in files(_folder(prompts)):
+            console.rule(path, align="left")
+            language = "toml" if path.endswith(".toml") else "jinja"
+            console.print(Syntax(text.rstrip("\n"), language, word_wrap=True))
+        return
+    chosen = load_layout(layout)
+    texts = load_prompts(chosen.name, prompts)
+    texts = texts.with_settings(person=person, examples=examples, message=prompt_as)
+    team = Team(names=default_names(workers), layout=chosen, prompts=texts)
+    blocks, spec = team.texts_and_spec(problem, load_tokenizer(resolve_model(model)))
+    for worker in spec.workers:
+        console.print(f"{worker.name} sees: {', '.join(worker.view)}", highlight=False)
+    for name, text in blocks.items():
+        console.rule(name, align="left")
+        console.print(text, markup=False, highlight=False)
+
+
+@app.command("export")
+def export(
+    folder: Annotated[Path, typer.Argument(help="A folder that is not there yet.")],
+) -> None:
+    """Copy all templates to FOLDER, to be changed and used with --prompts FOLDER."""
+    if folder.exists():
+        raise ConfigError(
+            f"{str(folder)!r} is there already; name a new folder, so that nothing is overwritten."
+        )
+    try:
+        for path, text in files(default_folder()):
+            place = folder / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"{str(folder)!r} cannot be written: {error.strerror}; choose another folder."
+        ) from error
+    print(f"{folder}: change what you like, leave out what you keep, and use --prompts {folder}")
+
+
+def _folder(prompts: Path | None) -> Traversable:
+    """A user's folder, or the package's."""
+    if prompts is None:
+        return default_folder()
+    load_prompts("combined", prompts)  # says what is wrong with it
+    return prompts

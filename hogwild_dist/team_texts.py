@@ -1,0 +1,113 @@
+"""The texts that a team's session starts from: templates filled in for one problem."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from hogwild_dist.errors import ConfigError
+from hogwild_dist.layout import Layout, brief_name
+from hogwild_dist.member import Member
+from hogwild_dist.prompts import Prompts
+from hogwild_dist.prompts.chat import Thinking, chat_text, thinking_tags
+from hogwild_dist.spec import RedundancyCheck
+
+
+@dataclass(slots=True)
+class TeamTexts:
+    """Texts of one team on one problem.
+
+    Attributes:
+        names: of the workers.
+        members: what is special about them.
+        layout: who sees what.
+        problem: on what.
+        prompts: the templates.
+        tokenizer: of the model.
+        chat: the chat template, up to where the team's text begins.
+        thinking: reasoning tags that follow it.
+    """
+
+    names: Sequence[str]
+    members: Mapping[str, Member]
+    layout: Layout
+    problem: str
+    prompts: Prompts
+    tokenizer: PreTrainedTokenizerBase
+    chat: str = field(init=False)
+    thinking: Thinking = field(init=False)
+
+    def __post_init__(self) -> None:
+        settings = self.prompts.settings
+        instructions = self._render("instructions").strip()
+        user = self._render("user")
+        self.chat = chat_text(self.tokenizer, instructions, user, settings.message)
+        self.thinking = thinking_tags(self.tokenizer, self.chat, settings.thinking)
+
+    @property
+    def briefed(self) -> set[str]:
+        """Workers who are told something alone."""
+        return {name for name in self.names if self._member(name).brief}
+
+    def shared(self) -> dict[str, str]:
+        """Texts of the shared blocks by name.
+
+        Raises:
+            ConfigError: a block has no text and is no place that paragraphs move to.
+        """
+        names, layout = self.names, self.layout
+        filled_later = {layout.rule(name).paragraphs_to for name in names}
+        briefs = {brief_name(index): name for index, name in enumerate(names)}
+        texts = {}
+        for block in layout.shared_blocks(names, self.briefed):
+            if block in briefs:
+                texts[block] = self._of_worker("brief", briefs[block])
+                continue
+            template = f"blocks/{block}"
+            if template not in self.prompts.templates and block not in {*filled_later, "common"}:
+                raise ConfigError(
+                    f"Layout {layout.name!r} shows the block {block!r}, which is neither in "
+                    f"the prompts (blocks/{block}.jinja) nor a place that paragraphs move to."
+                )
+            thinking = {"think_open": self.thinking.open, "think_close": self.thinking.close}
+            texts[block] = self._render(template, **thinking)
+            if block == "common":
+                texts[block] = self.chat + texts[block]
+        return texts
+
+    def first(self, worker: str) -> str:
+        """What a worker's own text begins with."""
+        own = self._member(worker).first
+        return self._of_worker("first", worker) if own is None else own
+
+    def prefix(self) -> str:
+        """The paragraph prefix with ``{worker}`` and ``{index}`` left open."""
+        return self.prompts.render("prefix", worker="{worker}", index="{index}")
+
+    def redundancy(self) -> RedundancyCheck | None:
+        """The redundancy question, unless the settings or the prompts leave it out."""
+        settings = self.prompts.settings.redundancy
+        question = self._render("redundancy")
+        if not settings.every or not question:
+            return None
+        return RedundancyCheck(every=settings.every, question=question, counted=settings.counted)
+
+    def _of_worker(self, template: str, worker: str) -> str:
+        member = self._member(worker)
+        return self._render(template, worker=worker, role=member.role, brief=member.brief)
+
+    def _render(self, template: str, **values: Any) -> str:
+        roles = {name: self._member(name).role for name in self.names}
+        return self.prompts.render(
+            template,
+            problem=self.problem,
+            names=list(self.names),
+            roles={name: role for name, role in roles.items() if role},
+            layout=self.layout.name,
+            form=None,
+            **values,
+        )
+
+    def _member(self, worker: str) -> Member:
+        return self.members.get(worker, Member())

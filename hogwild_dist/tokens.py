@@ -1,0 +1,51 @@
+"""Small questions to a tokenizer."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from hogwild_dist.errors import ConfigError
+
+
+def encode(tokenizer: Any, text: str) -> list[int]:
+    """Tokens of a text, nothing added."""
+    ids: list[int] = tokenizer.encode(text, add_special_tokens=False)
+    return ids
+
+
+def own_end_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """End-of-text tokens that the tokenizer names."""
+    return () if tokenizer.eos_token_id is None else (tokenizer.eos_token_id,)
+
+
+def special_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """Begin- and end-of-text tokens."""
+    begin = () if tokenizer.bos_token_id is None else (tokenizer.bos_token_id,)
+    return (*begin, *own_end_ids(tokenizer))
+
+
+def single_tokens(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> set[int]:
+    """Ids of the texts that are one token, alone, after a space or at the beginning of a line."""
+    found = set()
+    for text in filter(None, texts):
+        for form in (text, f" {text}", f"\n{text}"):
+            ids = encode(tokenizer, form)
+            if len(ids) == 1:
+                found.add(ids[0])
+    return found
+
+
+def check_text(what: str, text: str) -> None:
+    """Refuse what no tokenizer takes: halves of characters, from bytes that were not UTF-8.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(
+            f"{what} holds {text[error.start : error.end]!a}, which is no character; it must be "
+            "UTF-8."
+        ) from error
