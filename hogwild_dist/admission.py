@@ -17,8 +17,10 @@ from hogwild_dist.spec import SessionSpec
 def check_fits(spec: SessionSpec, model: LoadedModel, cache: KVCache, cache_tokens: int) -> None:
     """Refuse a session whose first texts leave no room to write."""
     lengths = {name: len(ids) for name, ids in spec.shared.items()}
+    writers = (*spec.workers, *spec.finishers)
     lengths |= {worker.view[-1]: len(worker.first_input) for worker in spec.workers}
-    longest = max(sum(lengths[name] for name in worker.view) for worker in spec.workers)
+    lengths |= {w.view[-1]: len(w.first_input) + (w.max_tokens or 0) for w in spec.finishers}
+    longest = max(sum(lengths[name] for name in worker.view) for worker in writers)
     pages = sum(-(-length // PAGE_TOKENS) for length in lengths.values())
     for needed, limit, what in (
         (longest, model.max_positions, f"the context of {model.name!r}"),
@@ -36,7 +38,7 @@ def check_ids(spec: SessionSpec, model: LoadedModel) -> None:
     """Refuse token ids that are not the model's."""
     known = model.network.config.get_text_config().vocab_size
     named = {token for ids in spec.shared.values() for token in ids}
-    for worker in spec.workers:
+    for worker in (*spec.workers, *spec.finishers):
         named.update(worker.first_input, worker.sampling.forbidden_ids)
         named.update(worker.sampling.logit_bias)
     unknown = [token for token in named if not 0 <= token < known]
@@ -59,7 +61,12 @@ def admit(
         added = {feed.worker.block: len(feed.row.token_ids) for feed in own}
         pages = sum(cache.pages_wanted(block, count) for block, count in added.items())
         views = [[(b.length, added.get(b, 0)) for b in feed.row.view] for feed in own]
-        longest = max((sum(map(sum, view)) for view in views), default=0)
+        pages += session.finishing.pages(PAGE_TOKENS)
+        room = session.finishing.longest_views(session.blocks.lengths())
+        longest = max(
+            (*(sum(map(sum, view)) for view in views), *(n + sum(added.values()) for n in room)),
+            default=0,
+        )
         if longest > max_positions:
             flight.ended.append(_ended(session, "context_limit"))
         elif pages > free:
@@ -80,16 +87,16 @@ def end_in_time(
     text that may be fed; all shards evaluate it on what they agree on.
     """
     if session.longest_view_ahead() > max_positions:
-        return session.end("context_limit")
+        return session.run_out("context_limit")
     others = [s for s in flight.feeds if not s.end_reason and s is not session]
     used = sum(-(-block.committed // PAGE_TOKENS) for block in cache.blocks)
     wanted = sum(s.pages_ahead(PAGE_TOKENS) for s in (session, *others))
     if used + wanted > cache.pages.num_pages:
-        return session.end("cache_limit")
+        return session.run_out("cache_limit")
     return []
 
 
 def _ended(session: Session, reason: str) -> SessionStep:
-    """A session that ends without a forward."""
+    """A session whose team ends without a forward."""
     lengths = session.blocks.lengths()
-    return SessionStep(session, session.step, (), (), lengths, tuple(session.end(reason)))
+    return SessionStep(session, session.step, (), (), lengths, tuple(session.run_out(reason)))

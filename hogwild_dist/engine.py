@@ -95,7 +95,9 @@ class Engine:
         check_ids(spec, self.model)
         check_fits(spec, self.model, self.cache, self.config.cache_tokens)
         number = self._num_started if number is None else number
-        ranks = worker_ranks(number, len(spec.workers), self.exchange.world_size)
+        world = self.exchange.world_size
+        ranks = worker_ranks(number, len(spec.workers), world)
+        ranks += (home_rank(number, world),) * len(spec.finishers)
         session = Session(
             number, spec, self.cache, self.tokenizer, ranks, recorded=recorded, forced=forced
         )
@@ -235,6 +237,8 @@ class Engine:
             if session.end_reason:
                 undo_batch(self.cache, [feed.row for feed in feeds])
                 continue
+            if not feeds:
+                continue
             reports = tuple(r for r in agreement.reports if r.session == session.id)
             chosen = {r.worker: r.token_id for r in reports if r.token_id is not None}
             index, lengths = session.step, session.block_lengths(feeds)
@@ -271,12 +275,14 @@ class Engine:
                 for session in sessions
             },
             share=share,
+            asking=frozenset(session for session in sessions if session.finishing.asking),
         )
 
     def _look_ahead(self, flight: Flight) -> None:
         """Under `overlapped` visibility: own workers go on; what the peers fed is now known."""
         for session, own in list(flight.feeds.items()):
-            if session.end_reason:
+            changed = session.finishing.asking != (session in flight.asking)
+            if session.end_reason or changed:  # who writes now is not who has just been computed
                 undo_batch(self.cache, [feed.row for feed in own])
                 del flight.feeds[session]
                 continue

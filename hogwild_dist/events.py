@@ -77,8 +77,8 @@ class WorkerStop(Event):
     Attributes:
         worker: index of the worker.
         name: of the worker.
-        reason: `end_of_text`, `stop_string`, `max_tokens`, `paragraph_limit`, `step_limit`, or the
-            session's reason.
+        reason: `end_of_text`, `stop_string`, `max_tokens`, `paragraph_limit`, `step_limit`,
+            `answered`, or the session's reason.
     """
 
     kind: ClassVar[str] = "worker_stop"
@@ -88,11 +88,34 @@ class WorkerStop(Event):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Answer(Event):
+    """An answer was announced, or stated when it was asked for.
+
+    Attributes:
+        worker: index of who wrote it.
+        name: of who wrote it.
+        of: index of the worker whose answer it is, or None for the team's.
+        answer: its text, or None where who was asked wrote none in the form.
+        after: steps of the team before it.
+        budget: the budget at which it was asked for, or None.
+    """
+
+    kind: ClassVar[str] = "answer"
+    worker: int
+    name: str
+    of: int | None
+    answer: str | None
+    after: int
+    budget: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SessionEnd(Event):
     """The session is over.
 
     Attributes:
-        reason: `all_stopped`, `max_total_tokens`, `context_limit`, `cache_limit`, `cancelled`.
+        reason: `answered`, `all_stopped`, `max_total_tokens`, `context_limit`, `cache_limit`,
+            `cancelled`.
     """
 
     kind: ClassVar[str] = "session_end"

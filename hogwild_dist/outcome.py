@@ -85,7 +85,8 @@ class Flight:
         slots: slab slots of what is fed, by the block that is written.
         rows: of this shard.
         early: what choices did to their own workers, where those do not wait for the team.
-        ended: sessions that ended before the forward.
+        ended: sessions whose team ended before the forward.
+        asking: under `overlapped`, sessions whose finishers wrote when the forward began.
     """
 
     feeds: dict[Session, list[Feed]]
@@ -94,3 +95,4 @@ class Flight:
     rows: tuple[RowOutcome, ...] = ()
     early: dict[Session, dict[int, Advance | None]] = field(default_factory=dict)
     ended: list[SessionStep] = field(default_factory=list)
+    asking: frozenset[Session] = frozenset()

@@ -16,6 +16,7 @@ from hogwild_dist.batch import Row
 from hogwild_dist.cache import KVCache
 from hogwild_dist.errors import ModelError
 from hogwild_dist.events import Event, ParagraphEnd, SessionEnd, Text, WorkerStop
+from hogwild_dist.finishing import Finishing
 from hogwild_dist.paragraphs import ends_paragraph
 from hogwild_dist.sampling import Sampler
 from hogwild_dist.session_blocks import SessionBlocks
@@ -87,7 +88,8 @@ class Session:
         self._cache = cache
         self._tokenizer: Any = tokenizer
         self._decoder = self._tokenizer.backend_tokenizer
-        own = [worker.view[-1] for worker in spec.workers]
+        writers = (*spec.workers, *spec.finishers)
+        own = [worker.view[-1] for worker in writers]
         self.blocks = SessionBlocks(cache, (*spec.shared, *own))
         device = cache.keys[0].device
         self.workers = [
@@ -100,13 +102,22 @@ class Session:
                 pending=list(worker.first_input),
                 paragraph=worker.first_paragraph,
             )
-            for index, worker in enumerate(spec.workers)
+            for index, worker in enumerate(writers)
         ]
+        self.finishing = Finishing(spec.finish, self.workers[len(spec.workers) :])
 
     @property
     def active_workers(self) -> list[Worker]:
         """Workers that take part in the next step."""
-        return [] if self.end_reason else [worker for worker in self.workers if worker.active]
+        if self.end_reason:
+            return []
+        side = self.finishing.finishers if self.finishing.asking else self.team
+        return [worker for worker in side if worker.active]
+
+    @property
+    def team(self) -> list[Worker]:
+        """All but the finishers."""
+        return [worker for worker in self.workers if not worker.finisher]
 
     def feeds(self, max_tokens: int) -> list[Feed]:
         """What each active worker feeds next, at most about `max_tokens` in all.
@@ -133,12 +144,9 @@ class Session:
     def opening(self) -> list[Event]:
         """The first texts, as events before step 0."""
         events: list[Event] = []
-        for worker in self.workers:
-            ids = worker.spec.first_input
-            text = worker.decode(self._decoder, ids)
-            worker.take(ids, text)
-            events.append(self._text(worker, ids, text, chosen=False))
-        for worker in self.workers:
+        for worker in self.team:
+            events.append(self._begin(worker))
+        for worker in self.team:
             if worker.spec.stop_at_step == 0:
                 events += self._stop(worker, "step_limit")
         return events + self._ending()
@@ -172,6 +180,7 @@ class Session:
             early: worker index -> what `advance` gave, where it has been called already.
         """
         early = early or {}
+        self.finishing.count_step()
         for feed in feeds:
             self._cache.commit(feed.row.view[-1], len(feed.row.token_ids))
         events: list[Event] = []
@@ -200,11 +209,13 @@ class Session:
             sum(lengths[name] + ahead.get(name, 0) for name in worker.spec.view)
             for worker in self.active_workers
         ]
-        return max(views, default=0)
+        room = self.finishing.longest_views(lengths)
+        return max((*views, *(length + sum(ahead.values()) for length in room)), default=0)
 
     def pages_ahead(self, page_tokens: int) -> int:
         """Most pages that two more steps may take."""
-        return sum(self._most_ahead(worker) // page_tokens + 2 for worker in self.active_workers)
+        ahead = sum(self._most_ahead(worker) // page_tokens + 2 for worker in self.active_workers)
+        return ahead + self.finishing.pages(page_tokens)
 
     def _most_ahead(self, worker: Worker) -> int:
         """Most tokens that a worker feeds in the coming step and the next."""
@@ -215,7 +226,8 @@ class Session:
     def fingerprint(self) -> int:
         """A number that all shards share as long as they agree about this session."""
         lengths = tuple(self.blocks.lengths().items())
-        return crc32(repr((self.id, self.step, self.since_check, lengths)).encode())
+        asking = self.finishing.asking
+        return crc32(repr((self.id, self.step, self.since_check, asking, lengths)).encode())
 
     def cancel(self) -> None:
         """Let the session end with the next step that is applied."""
@@ -223,9 +235,17 @@ class Session:
 
     def end(self, reason: str) -> list[Event]:
         """Stop everybody; all text is kept."""
-        events = [event for worker in self.active_workers for event in self._stop(worker, reason)]
+        events = self._stop_all(reason)
         self.end_reason = reason
         return [*events, SessionEnd(step=self.step, reason=reason)]
+
+    def run_out(self, reason: str) -> list[Event]:
+        """Stop the team for good; the finishers, if there are any, state the answer first."""
+        if self.finishing.asking:
+            return self.end(reason)
+        events = self._stop_all(reason)
+        self.finishing.closing = reason
+        return events + (self._ask(None) or self.end(reason))
 
     def free(self) -> None:
         """Give all blocks back."""
@@ -240,7 +260,8 @@ class Session:
         text = worker.decode(self._decoder, (token,))
         worker.take((token,), text)
         cut = worker.cut_at(self.spec.stop_strings, text)
-        reason = self._stop_reason(worker, found_stop_string=cut > 0)
+        answer = self.finishing.answer_of(worker, len(text))
+        reason = self._stop_reason(worker, found_stop_string=cut > 0, answered=answer is not None)
         ended = worker.spec.paragraphs_to is not None and ends_paragraph(
             before, text, whole_code=self.spec.whole_code
         )
@@ -255,7 +276,7 @@ class Session:
         if reason is not None:
             worker.pending.clear()
             worker.finish_reason = reason
-        return Advance(shown, move, prefix, reason, len(worker.pending))
+        return Advance(shown, move, prefix, reason, len(worker.pending), answer)
 
     def _stopped(self, worker: Worker, token: int) -> Advance:
         """The end-of-text token, which is not part of the text."""
@@ -304,6 +325,8 @@ class Session:
             reason = "step_limit"
         if reason is not None:
             events += self._stop(worker, reason)
+        if advance is not None:
+            events += self.finishing.take_in(worker, advance, self.step)
 
     def _move(self, worker: Worker, move: PendingMove) -> ParagraphEnd:
         """Append a sealed paragraph to the history."""
@@ -345,20 +368,59 @@ class Session:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
         return ids
 
-    def _stop_reason(self, worker: Worker, *, found_stop_string: bool) -> str | None:
+    def _stop_reason(
+        self, worker: Worker, *, found_stop_string: bool, answered: bool
+    ) -> str | None:
         if found_stop_string:
             return "stop_string"
-        return "max_tokens" if worker.num_chosen == worker.spec.max_tokens else None
+        if answered and self.finishing.stops_alone(worker):
+            return "answered"
+        return "max_tokens" if worker.out_of_tokens else None
 
     def _ending(self) -> list[Event]:
         if self.end_reason:
             return []
         if self._cancelled:
             return self.end("cancelled")
-        total = sum(worker.num_chosen for worker in self.workers)
+        if self.finishing.asking:
+            return [] if self.active_workers else self._answered()
+        if self.finishing.announced:
+            return self.end("answered")
+        return self._running_out()
+
+    def _running_out(self) -> list[Event]:
+        """The end of the team's steps or tokens, or a budget."""
+        total = sum(worker.num_chosen for worker in self.team)
         if self.spec.max_total_tokens is not None and total >= self.spec.max_total_tokens:
-            return self.end("max_total_tokens")
-        return [] if self.active_workers else self.end("all_stopped")
+            return self.run_out("max_total_tokens")
+        if not self.active_workers:
+            return self.run_out("all_stopped")
+        budget = self.finishing.due_budget()
+        return [] if budget is None else self._ask(budget)
+
+    def _ask(self, budget: int | None) -> list[Event]:
+        """Let the finishers write; the team waits. Empty where nobody needs to be asked."""
+        events: list[Event] = []
+        for worker in self.finishing.ask(budget):
+            worker.begin_again(self.blocks.renew(worker.block.name))
+            events.append(self._begin(worker))
+        return events
+
+    def _answered(self) -> list[Event]:
+        """The finishers are done: the team goes on, or the session ends."""
+        closing = self.finishing.stop_asking()
+        return [] if closing is None else self.end(closing)
+
+    def _begin(self, worker: Worker) -> Text:
+        """A worker's first text."""
+        ids = worker.spec.first_input
+        text = worker.decode(self._decoder, ids)
+        worker.take(ids, text)
+        return self._text(worker, ids, text, chosen=False)
+
+    def _stop_all(self, reason: str) -> list[Event]:
+        going_on = [worker for worker in self.workers if worker.active]
+        return [event for worker in going_on for event in self._stop(worker, reason)]
 
     def _stop(self, worker: Worker, reason: str) -> list[Event]:
         """The worker's stop, after what of its text was not shown yet."""

@@ -58,6 +58,12 @@ class SessionBlocks(Mapping[str, Block]):
         self._blocks[name] = self._cache.new_block(name)
         return sealed
 
+    def renew(self, name: str) -> Block:
+        """Put an empty block in the place of one that is no longer needed."""
+        self._cache.free(self._blocks[name])
+        self._blocks[name] = self._cache.new_block(name)
+        return self._blocks[name]
+
     def move(self, name: str, target: str) -> int:
         """Append what was sealed under `name` to `target`.
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from hogwild_dist.answers import AnswerForm
 from hogwild_dist.config import SamplingConfig
 from hogwild_dist.errors import ConfigError
 
@@ -56,6 +57,52 @@ class RedundancyCheck:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FinisherSpec:
+    """A worker that writes only when it is asked to state an answer.
+
+    Attributes:
+        spec: of the worker; the last block of its view is its own, and emptied after each answer.
+        of: index of the worker whose answer it states, or None for the team's.
+    """
+
+    spec: WorkerSpec
+    of: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FinishRule:
+    """How a session comes to an answer.
+
+    Attributes:
+        form: what announces one.
+        by: indices of the workers whose announcement counts; empty: everybody's.
+        each: whether an answer stops its own worker only (a vote), or the team.
+        finishers: state an answer at a budget, and at the end where none was announced.
+        budgets: ascending; after so many steps of the team the finishers state an answer, and
+            the team goes on as if nobody had asked.
+    """
+
+    form: AnswerForm
+    by: tuple[int, ...] = ()
+    each: bool = False
+    finishers: tuple[FinisherSpec, ...] = ()
+    budgets: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if any(budget < 1 for budget in self.budgets) or list(self.budgets) != sorted(
+            set(self.budgets)
+        ):
+            raise ConfigError(
+                f"The budgets are {', '.join(map(str, self.budgets))}; give rising numbers of "
+                "steps, from 1 on."
+            )
+        if self.budgets and not self.finishers:
+            raise ConfigError(
+                "There are budgets and nobody to state an answer at them; give the finisher tokens."
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SessionSpec:
     """One problem and the team that works on it.
 
@@ -84,19 +131,36 @@ class SessionSpec:
     max_total_tokens: int | None = None
     """Chosen tokens, over all workers, after which the session ends."""
 
+    finish: FinishRule | None = None
+    """How it comes to an answer; None: nobody asks for one."""
+
+    @property
+    def finishers(self) -> tuple[WorkerSpec, ...]:
+        """Workers that write only when they are asked; their indices follow the team's."""
+        return () if self.finish is None else tuple(one.spec for one in self.finish.finishers)
+
     def __post_init__(self) -> None:
         self._check_names()
-        for worker in self.workers:
+        for worker in (*self.workers, *self.finishers):
             self._check_worker(worker)
+        for index in self.finish.by if self.finish else ():
+            if index not in range(len(self.workers)):
+                raise ConfigError(f"Worker {index} is to answer and is not in the team.")
 
     def _check_names(self) -> None:
         names = [worker.name for worker in self.workers]
+        finishers = [worker.name for worker in self.finishers]
+        if set(names) & set(finishers):
+            raise ConfigError(
+                f"A worker is called {min(set(names) & set(finishers))!r}, as who states the "
+                "answer is; choose another name."
+            )
         if not 1 <= len(names) <= MAX_WORKERS or len(set(names)) < len(names):
             raise ConfigError(
                 f"The workers are {', '.join(names) or 'none'}; a team has 1 to {MAX_WORKERS} "
                 "workers, each with a name of its own."
             )
-        written = [worker.view[-1] for worker in self.workers if worker.view]
+        written = [w.view[-1] for w in (*self.workers, *self.finishers) if w.view]
         for block in written:
             if written.count(block) > 1 or block in self.shared:
                 raise ConfigError(
@@ -105,7 +169,7 @@ class SessionSpec:
                 )
 
     def _check_worker(self, worker: WorkerSpec) -> None:
-        known = {w.view[-1] for w in self.workers if w.view} | set(self.shared)
+        known = {w.view[-1] for w in (*self.workers, *self.finishers) if w.view} | set(self.shared)
         if not worker.view or len(set(worker.view)) != len(worker.view):
             raise ConfigError(
                 f"The view of {worker.name!r} is {list(worker.view)}; it must name each block once "

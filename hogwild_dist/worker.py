@@ -43,6 +43,7 @@ class Advance:
         prefix: what begins the next one.
         stop: why the worker stopped.
         num_next: tokens that it feeds next.
+        answer: that the token completes.
     """
 
     text: Text
@@ -50,6 +51,7 @@ class Advance:
     prefix: Text | None
     stop: str | None
     num_next: int
+    answer: str | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -73,6 +75,8 @@ class Worker:
         num_chosen: tokens that it chose.
         since_check: tokens that it fed since it was last asked the redundancy question.
         finish_reason: why it stopped, or None while it goes on.
+        finisher: whether it writes only when it is asked to state an answer.
+        begun_at: tokens that it had chosen when its text began; a finisher begins again.
     """
 
     index: int
@@ -91,11 +95,27 @@ class Worker:
     num_chosen: int = 0
     since_check: int = 0
     finish_reason: str | None = None
+    finisher: bool = False
+    begun_at: int = 0
 
     @property
     def active(self) -> bool:
         """Whether it takes part in the next step."""
         return self.finish_reason is None
+
+    @property
+    def out_of_tokens(self) -> bool:
+        """Whether it has chosen as many tokens as it may."""
+        limit = self.spec.max_tokens
+        return limit is not None and self.num_chosen - self.begun_at >= limit
+
+    def begin_again(self, block: Block) -> None:
+        """Forget its text and write from the beginning, into an empty block."""
+        self.block, self.pending = block, list(self.spec.first_input)
+        self.decoder = DecodeStream(skip_special_tokens=False)
+        self.paragraph_ids, self.paragraph_text = [], ""
+        self.token_ids, self.text, self.held = [], "", ""
+        self.finish_reason, self.begun_at = None, self.num_chosen
 
     def decode(self, tokenizer: Any, token_ids: list[int] | tuple[int, ...]) -> str:
         """Text that these next tokens add; a character may wait for its last token.

@@ -1,0 +1,115 @@
+"""Announced answers: finding one in what a worker writes, in the form that was asked for."""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from hogwild_dist.errors import ConfigError
+
+_BOX = "\\boxed{"
+_FENCE = re.compile(r"^ {0,3}(?:```|~~~)[^\n`]*$", re.MULTILINE)
+
+
+class FormKind(StrEnum):
+    """How an answer looks."""
+
+    BOXED = "boxed"
+    CODE = "code"
+    PATTERN = "pattern"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnswerForm:
+    """What announces an answer.
+
+    Attributes:
+        kind: a LaTeX box, a fenced code block, or `pattern`.
+        pattern: a regular expression; the answer is its first group, or all of it.
+
+    Raises:
+        ConfigError: the pattern is not one, or matches the empty text.
+    """
+
+    kind: FormKind
+    pattern: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind is not FormKind.PATTERN:
+            return
+        try:
+            empty = re.compile(self.pattern).search("") is not None
+        except (re.error, RecursionError, OverflowError) as error:
+            raise ConfigError(
+                f"The answer pattern {self.pattern!r} is no regular expression: {error}."
+            ) from error
+        if empty:
+            raise ConfigError(
+                f"The answer pattern {self.pattern!r} matches an empty text; ask for something."
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> "AnswerForm":
+        """`boxed`, `code`, or else a regular expression."""
+        if text in (FormKind.BOXED, FormKind.CODE):
+            return cls(kind=FormKind(text))
+        return cls(kind=FormKind.PATTERN, pattern=text)
+
+
+def completed_answer(text: str, newest: int, form: AnswerForm) -> str | None:
+    """The answer that the newest characters of a text complete, or None.
+
+    Args:
+        text: of a worker.
+        newest: how many characters at its end are new.
+        form: of the answer.
+    """
+    since = len(text) - newest
+    match form.kind:
+        case FormKind.BOXED:
+            return _boxed(text, since)
+        case FormKind.CODE:
+            return _code(text, since)
+        case FormKind.PATTERN:
+            return _matched(text, since, form.pattern)
+
+
+def _boxed(text: str, since: int) -> str | None:
+    """Content of the last box that closes at or behind `since`; braces inside are balanced."""
+    if "}" not in text[since:]:
+        return None
+    start = text.rfind(_BOX)
+    while start >= 0:
+        depth, begin = 1, start + len(_BOX)
+        for end in range(begin, len(text)):
+            depth += {"{": 1, "}": -1}.get(text[end], 0)
+            if depth == 0:
+                content = text[begin:end].strip()
+                if end >= since and content:
+                    return content
+                break
+        start = text.rfind(_BOX, 0, start)
+    return None
+
+
+def _code(text: str, since: int) -> str | None:
+    """Content of the code block whose closing fence the newest characters complete."""
+    line = text.rfind("\n", 0, len(text.rstrip("\n"))) + 1
+    fences = list(_FENCE.finditer(text))
+    if len(fences) < 2 or len(fences) % 2 or fences[-1].start() != line:
+        return None
+    last, opening = fences[-1], fences[-2]
+    if last.end() <= since or last.group().strip() not in ("```", "~~~"):
+        return None
+    content = text[opening.end() + 1 : last.start()]
+    return content if content.strip() else None
+
+
+def _matched(text: str, since: int, pattern: str) -> str | None:
+    found = None
+    for match in re.finditer(pattern, text):
+        if match.end() > since:
+            found = match
+    if found is None:
+        return None
+    answer = found.group(1) if found.re.groups else found.group()
+    return (answer or "").strip() or None
