@@ -7,6 +7,7 @@ import typer
 
 from actors.settings import Spread
 from hogwild_dist.config import Visibility
+from hogwild_dist.errors import ConfigError
 
 Model = Annotated[str, typer.Option(help="A cached name, a hub id, a directory or a .gguf file.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...")]
@@ -38,3 +39,17 @@ Examples = Annotated[
 PromptAs = Annotated[
     str | None, typer.Option(help="The message that carries the rules: system or user.")
 ]
+
+
+def numbers(option: str, text: str) -> tuple[int, ...]:
+    """Whole numbers between commas.
+
+    Raises:
+        ConfigError: something else is there.
+    """
+    try:
+        return tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise ConfigError(
+            f"--{option} is {text!r}; give whole numbers between commas: 64,128."
+        ) from error

@@ -80,7 +80,7 @@ def _show_fed(
     rows = []
     for row in compared:
         rows.append(row)
-        name = trace.spec.workers[row.worker].name
+        name = (*trace.spec.workers, *trace.spec.finishers)[row.worker].name
         token = "same token" if row.argmax == row.expected else f"token {row.argmax}, recorded "
         token += "" if row.argmax == row.expected else f"{row.expected} (margin {row.margin:g})"
         verdict = "ok" if row.agrees(tolerance) else "DIFFERS"

@@ -12,8 +12,10 @@ from deploy import options
 from deploy.view import ViewInfo, ViewKind, make_view
 from deploy.where import Where, backend
 from hogwild_dist import (
+    AnswerForm,
     Engine,
     EngineConfig,
+    Finish,
     Limits,
     Run,
     SamplingConfig,
@@ -53,6 +55,22 @@ def run_command(
         list[int] | None, typer.Option(help="Id of a token never to choose; repeat it.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same text.")] = 0,
+    answer: Annotated[
+        str | None,
+        typer.Option(help="What announces the answer: boxed, code, or a regular expression."),
+    ] = None,
+    answer_by: Annotated[
+        list[str] | None, typer.Option(help="A worker whose answer counts; repeat it.")
+    ] = None,
+    vote: Annotated[
+        bool, typer.Option("--vote", help="Everybody answers alone; the majority counts.")
+    ] = False,
+    finisher_tokens: Annotated[
+        int, typer.Option(help="Length of the answer that is asked for when time is short.")
+    ] = 64,
+    budgets: Annotated[
+        str | None, typer.Option(help="Also state an answer after so many steps: 64,128,256.")
+    ] = None,
     model: options.Model = DEMO_MODEL,
     device: options.Device = None,
     dtype: options.Dtype = None,
@@ -102,6 +120,7 @@ def run_command(
             stop_strings=tuple(stop or ()),
         ),
         seed=seed,
+        finish=_finish(answer, answer_by, vote, finisher_tokens, budgets),
     )
     team.check()
     if attach is not None and timeline is not None:
@@ -155,6 +174,30 @@ def _watch(
 
 def _timelines(place: Engine | ShardGroup) -> list[list[Span]]:
     return place.timelines() if isinstance(place, ShardGroup) else [place.timeline.spans]
+
+
+def _finish(
+    answer: str | None,
+    by: list[str] | None,
+    vote: bool,
+    finisher_tokens: int,
+    budgets: str | None,
+) -> Finish | None:
+    """How the team comes to an answer, where one is asked for."""
+    if answer is None:
+        if by or vote or budgets:
+            raise ConfigError(
+                "--answer-by, --vote and --budgets ask for an answer; say with --answer what "
+                "announces it: boxed, code, or a regular expression."
+            )
+        return None
+    return Finish(
+        form=AnswerForm.parse(answer),
+        by=tuple(by or ()),
+        vote=vote,
+        finisher_tokens=finisher_tokens,
+        budgets=options.numbers("budgets", budgets or ""),
+    )
 
 
 def _problem(argument: str) -> str:

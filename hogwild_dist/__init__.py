@@ -3,10 +3,12 @@
 The method is Hogwild! Inference (Rodionov et al., arXiv 2504.06261).
 """
 
+from hogwild_dist.answers import AnswerForm
 from hogwild_dist.config import EngineConfig, SamplingConfig, Visibility
 from hogwild_dist.engine import Engine
 from hogwild_dist.errors import HogwildError
-from hogwild_dist.events import Event, ParagraphEnd, SessionEnd, Text, WorkerStop
+from hogwild_dist.events import Answer, Event, ParagraphEnd, SessionEnd, Text, WorkerStop
+from hogwild_dist.finish import Finish, team_answer
 from hogwild_dist.layout import LAYOUTS, Layout, Rule, load_layout
 from hogwild_dist.load import load
 from hogwild_dist.member import Member
@@ -16,9 +18,12 @@ from hogwild_dist.team import Limits, Team, default_names
 
 __all__ = [
     "LAYOUTS",
+    "Answer",
+    "AnswerForm",
     "Engine",
     "EngineConfig",
     "Event",
+    "Finish",
     "HogwildError",
     "Layout",
     "Limits",
@@ -38,4 +43,5 @@ __all__ = [
     "load",
     "load_layout",
     "load_prompts",
+    "team_answer",
 ]

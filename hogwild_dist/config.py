@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from types import MappingProxyType
 
 from hogwild_dist.errors import ConfigError
 
@@ -39,7 +38,7 @@ class SamplingConfig:
     forbidden_ids: tuple[int, ...] = ()
     """Tokens that are never chosen."""
 
-    logit_bias: Mapping[int, float] = field(default_factory=lambda: MappingProxyType({}))
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
     """Added to the logits of single tokens."""
 
     def __post_init__(self) -> None:

@@ -81,7 +81,7 @@ def _encodes(tokenizer: PreTrainedTokenizerBase, block: Mapping[str, Any]) -> bo
 def _all_ids(trace: Trace) -> Iterator[int]:
     """Every token id that a trace feeds, bans or looks up."""
     yield from (token for ids in trace.spec.shared.values() for token in ids)
-    for worker in trace.spec.workers:
+    for worker in (*trace.spec.workers, *trace.spec.finishers):
         yield from (*worker.first_input, *worker.sampling.forbidden_ids)
         yield from worker.sampling.logit_bias
     for step in trace.steps:
@@ -130,9 +130,13 @@ def _fed_choices(trace: Trace) -> dict[int, list[int]]:
     """Each worker's choices: what it fed first in its next step, or what the last step says."""
     chosen: dict[int, list[int]] = {}
     waiting: dict[int, int] = {}
+    finishers = range(len(trace.spec.workers), len(trace.spec.workers) + len(trace.spec.finishers))
     for step in trace.steps:
         rows = zip(trace.active(step), step["input_ids"], step["new"], strict=True)
         for worker, fed, new in rows:
+            if worker in finishers:  # begin again with their first text each time
+                chosen.setdefault(worker, []).extend([] if new is None else [new])
+                continue
             if worker in waiting:
                 chosen.setdefault(worker, []).append(fed[0])
                 del waiting[worker]

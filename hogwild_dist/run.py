@@ -1,14 +1,15 @@
 """One problem from start to end: stream its events, then read the result."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from hogwild_dist.engine import Engine
-from hogwild_dist.events import Event
+from hogwild_dist.events import Answer, Event
+from hogwild_dist.finish import team_answer
 from hogwild_dist.network import ModelInfo
 from hogwild_dist.stream import Backend, LocalBackend, Update
 from hogwild_dist.team import Team
@@ -30,6 +31,8 @@ class Result:
         num_steps: forwards after the prompt.
         prompt_seconds: encoding the shared blocks.
         seconds: all steps together.
+        answers: announced or stated, in order.
+        answer: the team's, or None.
     """
 
     texts: Mapping[str, str]
@@ -40,6 +43,8 @@ class Result:
     num_steps: int
     prompt_seconds: float
     seconds: float
+    answers: Sequence[Answer] = ()
+    answer: str | None = None
 
     @property
     def tokens_per_second(self) -> float:
@@ -76,6 +81,7 @@ class Run:
         ends = source.info.end_ids
         texts, spec = team.texts_and_spec(problem, source.tokenizer, end_ids=ends)
         self._transcript = Transcript(team.names)
+        self._vote = team.finish is not None and team.finish.vote
         self._num_steps = 0
         self._seconds = 0.0
         self._closed = False
@@ -145,6 +151,8 @@ class Run:
             num_steps=self._num_steps,
             prompt_seconds=self._prompt_seconds,
             seconds=self._seconds,
+            answers=tuple(so_far.answers),
+            answer=team_answer(so_far.answers, vote=self._vote),
         )
 
     def _take_in(self, update: Update) -> tuple[Event, ...]:

@@ -1,17 +1,17 @@
 """From a problem and a team to a session's spec."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 
 from transformers import PreTrainedTokenizerBase
 
 from hogwild_dist.config import SamplingConfig
 from hogwild_dist.errors import ConfigError
+from hogwild_dist.finish import FINISHER, Finish, finisher_view
 from hogwild_dist.layout import LAYOUTS, Layout
 from hogwild_dist.member import Member
 from hogwild_dist.prompts import Prompts, load_prompts
-from hogwild_dist.spec import MAX_WORKERS, SessionSpec, WorkerSpec
+from hogwild_dist.spec import MAX_WORKERS, FinisherSpec, FinishRule, SessionSpec, WorkerSpec
 from hogwild_dist.team_texts import TeamTexts
 from hogwild_dist.tokens import check_text, encode, own_end_ids, single_tokens, special_ids
 
@@ -69,15 +69,17 @@ class Team:
         sampling: of everybody who has none of their own.
         limits: of everybody.
         seed: of the random choices.
+        finish: how it comes to an answer; None asks for none.
     """
 
     names: tuple[str, ...]
-    members: Mapping[str, Member] = field(default_factory=lambda: MappingProxyType({}))
+    members: Mapping[str, Member] = field(default_factory=dict)
     layout: Layout = LAYOUTS["combined"]
     prompts: Prompts | None = None
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     limits: Limits = field(default_factory=Limits)
     seed: int = 0
+    finish: Finish | None = None
 
     def spec(
         self,
@@ -112,7 +114,8 @@ class Team:
         self.check()
         check_text("The problem", problem)
         prompts = self.prompts or load_prompts(self.layout.name)
-        texts = TeamTexts(self.names, self.members, self.layout, problem, prompts, tokenizer)
+        form = None if self.finish is None else self.finish.form.kind.value
+        texts = TeamTexts(self.names, self.members, self.layout, problem, prompts, tokenizer, form)
         blocks = texts.shared()
         views = self.layout.views(self.names, texts.briefed)
         shared = {name: tuple(encode(tokenizer, text)) for name, text in blocks.items()}
@@ -132,6 +135,7 @@ class Team:
                     max_tokens=member.max_tokens or self.limits.max_tokens,
                 )
             )
+        text = tuple(encode(tokenizer, texts.finisher()))
         return blocks, SessionSpec(
             workers=tuple(workers),
             shared=shared,
@@ -142,11 +146,40 @@ class Team:
             stop_strings=self.limits.stop_strings,
             end_ids=frozenset(own_end_ids(tokenizer)) | end_ids,
             max_total_tokens=self.limits.max_total_tokens,
+            finish=None if self.finish is None else self._finish_rule(self.finish, workers, text),
         )
 
     def member(self, name: str) -> Member:
         """What is special about a worker."""
         return self.members.get(name, Member())
+
+    def _finish_rule(
+        self, finish: Finish, workers: Sequence[WorkerSpec], text: tuple[int, ...]
+    ) -> FinishRule:
+        """What the session is told about the answer."""
+
+        def finisher(name: str, view: tuple[str, ...], of: int | None) -> FinisherSpec:
+            own = f"finisher{of or 0}"
+            limit = finish.finisher_tokens
+            spec = WorkerSpec(name=name, view=(*view, own), first_input=text, max_tokens=limit)
+            return FinisherSpec(spec=spec, of=of)
+
+        if not finish.finisher_tokens:
+            finishers = []
+        elif finish.vote:
+            finishers = [
+                finisher(f"{FINISHER} of {worker.name}", worker.view, index)
+                for index, worker in enumerate(workers)
+            ]
+        else:
+            finishers = [finisher(FINISHER, finisher_view(self.layout, self.names), None)]
+        return FinishRule(
+            form=finish.form,
+            by=tuple(self.names.index(name) for name in finish.by),
+            each=finish.vote,
+            finishers=tuple(finishers),
+            budgets=finish.budgets,
+        )
 
     def _sampling(self, worker: str, forbidden: set[int]) -> SamplingConfig:
         """The worker's sampling: who writes paragraph after paragraph may not end the text.
@@ -181,6 +214,8 @@ class Team:
                     f"The team says something about {name!r}, who is not in it; it has "
                     f"{', '.join(self.names)}."
                 )
+        if self.finish is not None:
+            self.finish.check(self.names, self.limits.max_tokens)
         for name in self.names:
             check_text("A worker's name", name)
             if not name.strip() or any(sign in name for sign in "\n{}"):

@@ -25,6 +25,7 @@ class TeamTexts:
         problem: on what.
         prompts: the templates.
         tokenizer: of the model.
+        form: kind of the answer that is asked for, or None.
         chat: the chat template, up to where the team's text begins.
         thinking: reasoning tags that follow it.
     """
@@ -35,6 +36,7 @@ class TeamTexts:
     problem: str
     prompts: Prompts
     tokenizer: PreTrainedTokenizerBase
+    form: str | None = None
     chat: str = field(init=False)
     thinking: Thinking = field(init=False)
 
@@ -70,8 +72,7 @@ class TeamTexts:
                     f"Layout {layout.name!r} shows the block {block!r}, which is neither in "
                     f"the prompts (blocks/{block}.jinja) nor a place that paragraphs move to."
                 )
-            thinking = {"think_open": self.thinking.open, "think_close": self.thinking.close}
-            texts[block] = self._render(template, **thinking)
+            texts[block] = self._render(template, **self._tags)
             if block == "common":
                 texts[block] = self.chat + texts[block]
         return texts
@@ -93,6 +94,14 @@ class TeamTexts:
             return None
         return RedundancyCheck(every=settings.every, question=question, counted=settings.counted)
 
+    def finisher(self) -> str:
+        """What the text begins with that states the answer when time is short."""
+        return self._render("finisher", **self._tags)
+
+    @property
+    def _tags(self) -> dict[str, str]:
+        return {"think_open": self.thinking.open, "think_close": self.thinking.close}
+
     def _of_worker(self, template: str, worker: str) -> str:
         member = self._member(worker)
         return self._render(template, worker=worker, role=member.role, brief=member.brief)
@@ -105,7 +114,7 @@ class TeamTexts:
             names=list(self.names),
             roles={name: role for name, role in roles.items() if role},
             layout=self.layout.name,
-            form=None,
+            form=self.form,
             **values,
         )
 

@@ -14,6 +14,7 @@ from typing import Any
 from hogwild_dist.config import EngineConfig, SamplingConfig, Visibility
 from hogwild_dist.errors import ConfigError, TraceError
 from hogwild_dist.spec import RedundancyCheck, SessionSpec, WorkerSpec
+from hogwild_dist.trace_finish import finish_from_json, finish_to_json
 from hogwild_dist.trace_schema import fault
 
 
@@ -125,6 +126,7 @@ def header(spec: SessionSpec, config: EngineConfig, about: Mapping[str, Any]) ->
             "stop_strings": list(spec.stop_strings),
             "end_ids": sorted(spec.end_ids),
             "max_total_tokens": spec.max_total_tokens,
+            "finish": None if spec.finish is None else finish_to_json(spec.finish),
         },
     }
 
@@ -179,6 +181,7 @@ def _spec(raw: Mapping[str, Any]) -> SessionSpec:
         stop_strings=tuple(params.get("stop_strings", ())),
         end_ids=frozenset(params.get("end_ids", ())),
         max_total_tokens=params.get("max_total_tokens"),
+        finish=finish_from_json(params["finish"]) if params.get("finish") else None,
     )
 
 
@@ -214,12 +217,13 @@ def _sampling(raw: Mapping[str, Any], worker: int) -> SamplingConfig:
 
 def _check_step(index: int, step: Mapping[str, Any], spec: SessionSpec) -> None:
     active = step.get("active", range(len(spec.workers)))
+    known = range(len(spec.workers) + len(spec.finishers))
     for field in ("input_ids", "top_ids", "top_logits", "new", "margin"):
         if len(step[field]) != len(active):
             raise ValueError(f"step {index} has {len(step[field])} {field} for {len(active)} rows")
     if len(set(active)) < len(active):
         raise ValueError(f"step {index} names a worker twice: {list(active)}")
-    if any(worker not in range(len(spec.workers)) for worker in active):
+    if any(worker not in known for worker in active):
         raise ValueError(f"step {index} names a worker that is not in the team: {list(active)}")
     if not all(step["input_ids"]):
         raise ValueError(f"step {index} has a row without tokens")
@@ -228,5 +232,5 @@ def _check_step(index: int, step: Mapping[str, Any], spec: SessionSpec) -> None:
         source, target = event.get("from_block"), event.get("to_block")
         if source not in {*own, None} or target not in {*spec.shared, None}:
             raise ValueError(f"step {index} moves {source!r} to {target!r}, which cannot be")
-        if event.get("worker") not in {*range(len(spec.workers)), None}:
+        if event.get("worker") not in {*known, None}:
             raise ValueError(f"step {index} has an event of worker {event['worker']}")

@@ -29,7 +29,7 @@ def step_record(step: SessionStep, seconds: float) -> dict[str, Any]:
         "since_s1": step.session.since_check,
         "seconds": round(seconds, 6),
     }
-    if len(workers) < len(step.session.workers):
+    if workers != list(range(len(step.session.spec.workers))):
         record["active"] = workers
     events = [_event(event) for event in step.events if not isinstance(event, Text)]
     if events:

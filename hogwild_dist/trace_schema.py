@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from hogwild_dist.answers import FormKind
 from hogwild_dist.config import Visibility
 
 TokenId = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
@@ -87,6 +88,27 @@ class Step(_Part):
         return self
 
 
+class Finisher(_Part):
+    """Who states an answer when it is asked for."""
+
+    of: Count | None
+    name: Text
+    view: list[Text]
+    first_input: list[TokenId]
+    max_tokens: Count | None
+
+
+class Finish(_Part):
+    """How the session comes to an answer."""
+
+    form: FormKind
+    pattern: Text
+    by: list[Count]
+    each: Annotated[bool, Field(strict=True)]
+    budgets: list[Count]
+    finishers: list[Finisher]
+
+
 class Params(_Part):
     """How the session is driven."""
 
@@ -106,6 +128,7 @@ class Params(_Part):
     stop_strings: list[Text] = Field(default_factory=list)
     end_ids: list[TokenId] = Field(default_factory=list)
     seed: Annotated[int, Field(strict=True)] = 0
+    finish: Finish | None = None
 
     @model_validator(mode="after")
     def _question(self) -> Self:

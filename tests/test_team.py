@@ -1,7 +1,10 @@
 import pytest
 
+from hogwild_dist.answers import AnswerForm
 from hogwild_dist.config import EngineConfig, SamplingConfig
 from hogwild_dist.errors import ConfigError
+from hogwild_dist.events import Answer
+from hogwild_dist.finish import Finish, team_answer
 from hogwild_dist.layout import LAYOUTS, Layout, Rule
 from hogwild_dist.member import Member
 from hogwild_dist.prompts import load_prompts
@@ -189,3 +192,62 @@ def test_headings_are_forbidden_where_they_are_one_token() -> None:
     assert set(spec.workers[0].sampling.forbidden_ids) == {
         BOS, EOS, *TOKENIZER.encode("a", add_special_tokens=False)
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("form", "end"),
+    [("boxed", "**Final answer:** \\boxed{"), ("code", "```python\n"), ("x", "**Final answer:**")],
+)
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=lambda layout: layout.name)
+def test_the_finisher_sees_all_and_begins_the_answer(form: str, end: str, layout: Layout) -> None:
+    finish = Finish(form=AnswerForm.parse(form))
+    spec = Team(names=("A", "B"), layout=layout, finish=finish).spec("Why?", TOKENIZER)
+    (finisher,) = spec.finishers
+    header = ("header",) if layout.name == "combined" else ()
+    assert finisher.view == ("common", *header, "w0", "w1", "finisher0")
+    assert TOKENIZER.decode(finisher.first_input).endswith(end)
+    told = TOKENIZER.decode(spec.shared["common"])
+    assert ("\\boxed{}" in told) == (form == "boxed")
+
+
+def test_in_a_vote_everybody_is_asked() -> None:
+    finish = Finish(form=AnswerForm.parse("boxed"), vote=True)
+    layout = LAYOUTS["independent"]
+    spec = Team(names=("A", "B"), layout=layout, finish=finish).spec("Why?", TOKENIZER)
+    assert [worker.view for worker in spec.finishers] == [
+        ("common", "w0", "finisher0"), ("common", "w1", "finisher1")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"by": ("Zoe",)}, "'Zoe' is to answer and is not in the team"),
+        ({"budgets": (64, 512)}, "budget of 512 steps cannot be reached with 256"),
+        ({"budgets": (3, 2)}, "rising numbers"),
+        ({"budgets": (3,), "finisher_tokens": 0}, "Budgets need a finisher"),
+        ({"finisher_tokens": -1}, "The finisher has -1 tokens"),
+    ],
+)
+def test_bad_finishes_are_refused(fields: dict, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        Team(names=("A",), finish=Finish(form=AnswerForm.parse("boxed"), **fields)).check()
+
+
+def said(
+    answer: str | None, after: int, budget: int | None = None, of: int | None = None
+) -> Answer:
+    return Answer(step=0, worker=of or 0, name="", of=of, answer=answer, after=after, budget=budget)
+
+
+def test_the_answer_of_a_team() -> None:
+    stated = [said("1", 8, 8), said(None, 16, 16), said("3", 20)]
+    assert [team_answer(stated, budget=b) for b in (8, 16, 32, None)] == ["1", None, "3", "3"]
+    assert team_answer([]) is None
+
+
+def test_the_answer_of_a_vote() -> None:
+    votes = [said("1", 5, of=0), said("2", 9, of=1), said("2", 12, 12, of=2), said("3", 30, of=2)]
+    assert team_answer(votes, vote=True, budget=6) == "1"
+    assert team_answer(votes, vote=True, budget=12) == "2"
+    assert team_answer(votes, vote=True) == "1"

@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 from tokenizers import normalizers
 
+from hogwild_dist.answers import AnswerForm
 from hogwild_dist.config import EngineConfig, SamplingConfig, Visibility
 from hogwild_dist.engine import Engine
 from hogwild_dist.errors import TraceError
+from hogwild_dist.events import Answer
+from hogwild_dist.finish import Finish
 from hogwild_dist.layout import LAYOUTS, Layout
 from hogwild_dist.model import LoadedModel
 from hogwild_dist.replay import check_fits, engine_config, replay_fed, replay_free
@@ -71,6 +74,24 @@ def test_a_run_replays(
     assert any(None in step["new"] for step in raw["steps"]), "a first text spans steps"
     assert raw["final"]["text"] == list(run.result.texts.values())
     replays(tiny_engine(model, max_step_tokens=24), path)
+
+
+@pytest.mark.parametrize("vote", [False, True])
+@pytest.mark.parametrize("visibility", Visibility)
+def test_a_run_that_asks_for_answers_replays(
+    model: LoadedModel, tmp_path: Path, visibility: Visibility, vote: bool
+) -> None:
+    engine = tiny_engine(model, visibility=visibility)
+    path = tmp_path / "run.json"
+    form = AnswerForm.parse("zzz")
+    finish = Finish(form=form, vote=vote, finisher_tokens=7, budgets=(9, 30))
+    run = Run(engine, "Count!", new_team(LAYOUTS["combined"], finish=finish), path)
+    answers = [event for event in run if isinstance(event, Answer)]
+    assert [event.budget for event in answers] == sorted(
+        [9, 30, None] * (3 if vote else 1), key=lambda budget: budget or 99
+    )
+    assert run.result.answer is None
+    replays(engine, path)
 
 
 def test_every_prefix_of_a_run_is_a_trace(model: LoadedModel, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ PROMPTS = Prompts(
         "blocks/separator": "Me: ",
         "first": "{{ worker }} [1]: A sentence.\n\n",
         "redundancy": "New? ",
+        "finisher": "So: ",
     },
     settings=PromptSettings(redundancy=Redundancy(every=10)),
 )

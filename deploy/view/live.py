@@ -53,6 +53,8 @@ class LiveView:
         self._live.stop()
         self._console.line()
         print_whole_text(self._console, self._state)
+        if self._state.answer is not None:
+            _print_labelled(self._console, "answer", Text(self._state.answer))
         self._console.print("", summary(self._state), sep="\n")
 
     def handle(self, event: Event) -> None:

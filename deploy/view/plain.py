@@ -30,10 +30,8 @@ class PlainView:
         self._console = console
         self._clock = clock
         self._state = TeamState.before(about)
-        names = [worker.name for worker in self._state.workers]
-        longest = max(map(cell_len, names))
-        self._labels = [name + " " * (longest - cell_len(name)) for name in names]
-        self._unfinished = [""] * len(names)
+        self._longest = max(cell_len(worker.name) for worker in self._state.workers)
+        self._unfinished: dict[int, str] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -44,8 +42,10 @@ class PlainView:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for worker in range(len(self._labels)):
+        for worker in sorted(self._unfinished):
             self._finish_line(worker)
+        if self._state.answer is not None:
+            self._print(f"answer: {self._state.answer}")
         self._print(self._summary())
 
     def handle(self, event: Event) -> None:
@@ -53,7 +53,7 @@ class PlainView:
         self._state = self._state.after(event, self._clock())
         match event:
             case Text():
-                text = self._unfinished[event.worker] + harmless(event.text)
+                text = self._unfinished.get(event.worker, "") + harmless(event.text)
                 *lines, self._unfinished[event.worker] = text.split("\n")
                 for line in lines:
                     self._print_line(event.worker, line)
@@ -61,12 +61,12 @@ class PlainView:
                 self._finish_line(event.worker)
 
     def _finish_line(self, worker: int) -> None:
-        line, self._unfinished[worker] = self._unfinished[worker], ""
-        self._print_line(worker, line)
+        self._print_line(worker, self._unfinished.pop(worker, ""))
 
     def _print_line(self, worker: int, line: str) -> None:
         if line.strip():
-            self._print(f"{self._labels[worker]} | {line.rstrip()}")
+            name = self._state.workers[worker].name
+            self._print(f"{name}{' ' * (self._longest - cell_len(name))} | {line.rstrip()}")
 
     def _print(self, line: str) -> None:
         self._console.out(line, highlight=False)

@@ -6,7 +6,7 @@ from typing import Self
 
 from deploy.view.base import ViewInfo
 from deploy.view.text import Piece, harmless
-from hogwild_dist.events import Event, ParagraphEnd, SessionEnd, Text, WorkerStop
+from hogwild_dist.events import Answer, Event, ParagraphEnd, SessionEnd, Text, WorkerStop
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,7 @@ class TeamState:
         began: when the first event came.
         now: when the newest came.
         ended: why the session ended, or None while it goes on.
+        answer: the newest, or None.
     """
 
     workers: tuple[WorkerState, ...]
@@ -56,6 +57,7 @@ class TeamState:
     began: float | None = None
     now: float = 0.0
     ended: str | None = None
+    answer: str | None = None
 
     @classmethod
     def before(cls, about: ViewInfo) -> Self:
@@ -77,9 +79,13 @@ class TeamState:
         """The state after one more event."""
         began = now if self.began is None else self.began
         state = replace(self, step=event.step, began=began, now=now)
+        if isinstance(event, Text):
+            state = state._with_room(event.worker, event.name)
         match event:
             case Text():
-                return state._with_worker(event.worker, _written(self.workers[event.worker], event))
+                return state._with_worker(
+                    event.worker, _written(state.workers[event.worker], event)
+                )
             case ParagraphEnd():
                 worker = self.workers[event.worker]
                 done = Paragraph(event.worker, event.index, worker.pieces)
@@ -89,9 +95,17 @@ class TeamState:
                 worker = self.workers[event.worker]
                 stopped = replace(worker, stopped=in_words(event.reason), stopped_at=now)
                 return state._with_worker(event.worker, stopped)
+            case Answer():
+                return replace(state, answer=harmless(event.answer or "") or state.answer)
             case SessionEnd():
                 return replace(state, ended=in_words(event.reason))
         return state
+
+    def _with_room(self, index: int, name: str) -> Self:
+        """With a worker of this index, who may write for the first time."""
+        missing = index + 1 - len(self.workers)
+        more = (WorkerState(""),) * (missing - 1) + (WorkerState(harmless(name)),)
+        return replace(self, workers=(*self.workers, *more)) if missing > 0 else self
 
     def _with_worker(self, index: int, worker: WorkerState) -> Self:
         workers = (*self.workers[:index], worker, *self.workers[index + 1 :])

@@ -4,11 +4,13 @@ from dataclasses import dataclass, replace
 from functools import cache
 from itertools import combinations, product
 
+from hogwild_dist.answers import AnswerForm
 from hogwild_dist.commands import Inbox, Open
 from hogwild_dist.config import EngineConfig, Visibility
 from hogwild_dist.engine import Engine
 from hogwild_dist.exchange.group import Membership, form_group
 from hogwild_dist.exchange.torch_dist import ExchangeCounts, TorchDistExchange
+from hogwild_dist.finish import Finish
 from hogwild_dist.layout import LAYOUTS
 from hogwild_dist.model import LoadedModel
 from hogwild_dist.shard_loop import ShardLoop
@@ -39,6 +41,7 @@ class Case:
     def spec(self) -> SessionSpec:
         sampling = replace(BREAKS, temperature=0.0) if self.greedy else BREAKS
         names = NAMES[: self.workers]
+        form = AnswerForm.parse("zzz")  # nobody announces it, so that the finisher is asked
         layout = replace(CRITIC, workers={names[-1]: CRITIC.workers["Cat"]})
         team = Team(
             names=names,
@@ -47,6 +50,7 @@ class Case:
             sampling=sampling,
             limits=Limits(max_tokens=25),
             seed=self.workers,
+            finish=Finish(form=form, vote=self.greedy, finisher_tokens=9, budgets=(6, 14)),
         )
         return team.spec("Count!", byte_tokenizer())
 
