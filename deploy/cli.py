@@ -6,7 +6,7 @@ import typer
 from huggingface_hub.utils import logging as hub_logging
 from transformers.utils import logging as transformers_logging
 
-from deploy import group, models, prompts
+from deploy import group, models, prompts, teams
 from deploy.check import check_command
 from deploy.replay import replay_command
 from deploy.run import run_command
@@ -34,6 +34,10 @@ one shared key-value cache.
       can this model share its cache?
   hogwild run "..." --workers 4 --shards 2
       the workers on two Ray actors
+  hogwild run "..." --team solver-critic --answer boxed
+      a team with roles; an announced answer ends it
+  hogwild teams
+      which teams there are
   hogwild prompts show "..."
       what the workers read before they write
   hogwild models
@@ -51,6 +55,7 @@ app.command("run")(run_command)
 app.command("replay")(replay_command)
 app.command("check")(check_command)
 app.add_typer(models.app, name="models")
+app.add_typer(teams.app, name="teams")
 app.add_typer(prompts.app, name="prompts")
 app.add_typer(group.app, name="group")
 

@@ -26,8 +26,10 @@ WaitForNodes = Annotated[
 ]
 Trace = Annotated[Path | None, typer.Option(help="Record every step to this file.")]
 
+TeamName = Annotated[str, typer.Option(help="A team of `hogwild teams`, or a .toml file.")]
 LayoutName = Annotated[
-    str, typer.Option(help="contiguous, interleaved, combined, independent, or a .toml file.")
+    str | None,
+    typer.Option(help="contiguous, interleaved, combined, independent, or a .toml file."),
 ]
 Prompts = Annotated[Path | None, typer.Option(help="A folder of templates of your own.")]
 Person = Annotated[

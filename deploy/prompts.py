@@ -1,5 +1,6 @@
 """`hogwild prompts`: look at the templates that a team starts from, and copy them."""
 
+from dataclasses import replace
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,7 @@ from rich.console import Console
 from rich.syntax import Syntax
 
 from deploy import options
-from hogwild_dist import Team, default_names, load_layout
+from hogwild_dist import load_layout, load_team
 from hogwild_dist.errors import ConfigError
 from hogwild_dist.hub import DEMO_MODEL, resolve_model
 from hogwild_dist.model import load_tokenizer
@@ -24,8 +25,9 @@ def show(
     problem: Annotated[
         str | None, typer.Argument(help="Fill the templates in for this problem.")
     ] = None,
-    workers: Annotated[int, typer.Option(help="Number of workers, 1 to 16.")] = 2,
-    layout: options.LayoutName = "combined",
+    workers: Annotated[int | None, typer.Option(help="Number of workers, 1 to 16.")] = None,
+    team: options.TeamName = "peers",
+    layout: options.LayoutName = None,
     prompts: options.Prompts = None,
     person: options.Person = None,
     examples: options.Examples = None,
@@ -40,11 +42,12 @@ def show(
             language = "toml" if path.endswith(".toml") else "jinja"
             console.print(Syntax(text.rstrip("\n"), language, word_wrap=True))
         return
-    chosen = load_layout(layout)
+    plan = load_team(team)
+    chosen = plan.layout if layout is None else load_layout(layout)
     texts = load_prompts(chosen.name, prompts)
     texts = texts.with_settings(person=person, examples=examples, message=prompt_as)
-    team = Team(names=default_names(workers), layout=chosen, prompts=texts)
-    blocks, spec = team.texts_and_spec(problem, load_tokenizer(resolve_model(model)))
+    filled = replace(plan.team(workers), layout=chosen, prompts=texts)
+    blocks, spec = filled.texts_and_spec(problem, load_tokenizer(resolve_model(model)))
     for worker in spec.workers:
         console.print(f"{worker.name} sees: {', '.join(worker.view)}", highlight=False)
     for name, text in blocks.items():

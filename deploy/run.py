@@ -1,6 +1,7 @@
 """`hogwild run`: one problem, one team."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -21,12 +22,13 @@ from hogwild_dist import (
     SamplingConfig,
     Team,
     Visibility,
-    default_names,
     load_layout,
     load_prompts,
+    load_team,
 )
 from hogwild_dist.errors import ConfigError
 from hogwild_dist.hub import DEMO_MODEL
+from hogwild_dist.teams.files import TeamPlan
 from hogwild_dist.timeline import Span, write_chrome_trace
 
 CANCELLED = 130
@@ -37,7 +39,8 @@ def run_command(
     problem: Annotated[str, typer.Argument(help="What to work on; - reads standard input.")],
     workers: Annotated[int | None, typer.Option(help="Number of workers, 1 to 16.")] = None,
     worker: Annotated[list[str] | None, typer.Option(help="A worker's name; repeat it.")] = None,
-    layout: options.LayoutName = "combined",
+    team: options.TeamName = "peers",
+    layout: options.LayoutName = None,
     visibility: options.Visible = Visibility.SAME_STEP,
     max_tokens: Annotated[int, typer.Option(help="Tokens of each worker.")] = 256,
     max_total_tokens: Annotated[
@@ -99,9 +102,10 @@ def run_command(
     json: Annotated[bool, typer.Option("--json", help="Print one event a line.")] = False,
 ) -> None:
     """Let a team work on PROBLEM and watch it think."""
-    chosen = load_layout(layout)
-    team = Team(
-        names=_names(workers, worker),
+    plan = load_team(team)
+    chosen = plan.layout if layout is None else load_layout(layout)
+    workers_of_team = replace(
+        plan.team(workers, _names(workers, worker)),
         layout=chosen,
         prompts=load_prompts(chosen.name, prompts).with_settings(
             person=person, examples=examples, message=prompt_as
@@ -120,9 +124,9 @@ def run_command(
             stop_strings=tuple(stop or ()),
         ),
         seed=seed,
-        finish=_finish(answer, answer_by, vote, finisher_tokens, budgets),
+        finish=_finish(plan, answer, answer_by, vote, finisher_tokens, budgets),
     )
-    team.check()
+    workers_of_team.check()
     if attach is not None and timeline is not None:
         raise ConfigError(
             f"The group {attach!r} keeps no timeline; leave out --attach, or --timeline."
@@ -145,7 +149,7 @@ def run_command(
     )
     with backend(where) as place:
         try:
-            _watch(place, text, team, trace, ViewKind.JSON if json else None)
+            _watch(place, text, workers_of_team, trace, ViewKind.JSON if json else None)
         finally:
             if timeline is not None:
                 write_chrome_trace(timeline, _timelines(place))
@@ -177,6 +181,7 @@ def _timelines(place: Engine | ShardGroup) -> list[list[Span]]:
 
 
 def _finish(
+    plan: TeamPlan,
     answer: str | None,
     by: list[str] | None,
     vote: bool,
@@ -193,8 +198,8 @@ def _finish(
         return None
     return Finish(
         form=AnswerForm.parse(answer),
-        by=tuple(by or ()),
-        vote=vote,
+        by=tuple(by or plan.file.finish.by),
+        vote=vote or plan.file.finish.vote,
         finisher_tokens=finisher_tokens,
         budgets=options.numbers("budgets", budgets or ""),
     )
@@ -214,11 +219,9 @@ def _problem(argument: str) -> str:
 
 
 def _names(workers: int | None, named: list[str] | None) -> tuple[str, ...]:
-    """Names given one by one, or the default ones for a count."""
-    if not named:
-        return default_names(2 if workers is None else workers)
-    if workers is not None and workers != len(named):
+    """Names given one by one; none where a count is given or nothing."""
+    if named and workers is not None and workers != len(named):
         raise ConfigError(
             f"--workers says {workers} and --worker names {len(named)}; leave one of them out."
         )
-    return tuple(named)
+    return tuple(named or ())

@@ -15,9 +15,11 @@ from hogwild_dist.member import Member
 from hogwild_dist.prompts import Prompts, load_prompts
 from hogwild_dist.run import Result, Run
 from hogwild_dist.team import Limits, Team, default_names
+from hogwild_dist.teams import TEAMS, load_team
 
 __all__ = [
     "LAYOUTS",
+    "TEAMS",
     "Answer",
     "AnswerForm",
     "Engine",
@@ -43,5 +45,6 @@ __all__ = [
     "load",
     "load_layout",
     "load_prompts",
+    "load_team",
     "team_answer",
 ]

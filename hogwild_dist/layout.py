@@ -160,26 +160,34 @@ def load_layout(name_or_file: str) -> Layout:
         )
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
-        return Layout(
-            name=data.get("name", path.stem),
-            everyone=_rule(data["everyone"]),
-            workers={name: _rule(rule) for name, rule in data.get("workers", {}).items()},
-        )
-    except (
-        OSError,
-        tomllib.TOMLDecodeError,
-        UnicodeDecodeError,
-        TypeError,
-        AttributeError,
-        ValueError,
-    ) as error:
-        if isinstance(error, ConfigError):
-            raise
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"Layout file {name_or_file!r} cannot be used: {error}.") from error
+    return layout_from(data, path.stem, f"Layout file {name_or_file!r}")
+
+
+def layout_from(data: Mapping[str, Any], name: str, label: str = "The layout") -> Layout:
+    """A layout from the keys of a layout file.
+
+    Args:
+        data: with `everyone`, and perhaps `name` and `workers`.
+        name: where the data has none.
+        label: what it is called in error messages.
+
+    Raises:
+        ConfigError: it lacks something or holds something else.
+    """
+    try:
+        return Layout(
+            name=data.get("name", name),
+            everyone=_rule(data["everyone"]),
+            workers={worker: _rule(rule) for worker, rule in data.get("workers", {}).items()},
+        )
+    except ConfigError:
+        raise
+    except (TypeError, AttributeError, ValueError) as error:
+        raise ConfigError(f"{label} cannot be used: {error}.") from error
     except KeyError as error:
-        raise ConfigError(
-            f"Layout file {name_or_file!r} has no {error}; it needs [everyone] with a view."
-        ) from error
+        raise ConfigError(f"{label} has no {error}; it needs [everyone] with a view.") from error
 
 
 def _rule(data: Mapping[str, Any]) -> Rule:

@@ -393,7 +393,8 @@ class Session:
         total = sum(worker.num_chosen for worker in self.team)
         if self.spec.max_total_tokens is not None and total >= self.spec.max_total_tokens:
             return self.run_out("max_total_tokens")
-        if not self.active_workers:
+        awaited = [self.workers[index] for index in self.spec.until] or self.team
+        if not any(worker.active for worker in awaited):
             return self.run_out("all_stopped")
         budget = self.finishing.due_budget()
         return [] if budget is None else self._ask(budget)

@@ -131,6 +131,9 @@ class SessionSpec:
     max_total_tokens: int | None = None
     """Chosen tokens, over all workers, after which the session ends."""
 
+    until: tuple[int, ...] = ()
+    """Indices of the workers whose stop ends the team; empty: all."""
+
     finish: FinishRule | None = None
     """How it comes to an answer; None: nobody asks for one."""
 
@@ -143,9 +146,9 @@ class SessionSpec:
         self._check_names()
         for worker in (*self.workers, *self.finishers):
             self._check_worker(worker)
-        for index in self.finish.by if self.finish else ():
+        for index in (*self.until, *(self.finish.by if self.finish else ())):
             if index not in range(len(self.workers)):
-                raise ConfigError(f"Worker {index} is to answer and is not in the team.")
+                raise ConfigError(f"Worker {index} is to end the team and is not in it.")
 
     def _check_names(self) -> None:
         names = [worker.name for worker in self.workers]

@@ -70,6 +70,7 @@ class Team:
         limits: of everybody.
         seed: of the random choices.
         finish: how it comes to an answer; None asks for none.
+        until: the session goes on until these have stopped; empty: until all have.
     """
 
     names: tuple[str, ...]
@@ -80,6 +81,7 @@ class Team:
     limits: Limits = field(default_factory=Limits)
     seed: int = 0
     finish: Finish | None = None
+    until: tuple[str, ...] = ()
 
     def spec(
         self,
@@ -146,6 +148,7 @@ class Team:
             stop_strings=self.limits.stop_strings,
             end_ids=frozenset(own_end_ids(tokenizer)) | end_ids,
             max_total_tokens=self.limits.max_total_tokens,
+            until=tuple(self.names.index(name) for name in self.until),
             finish=None if self.finish is None else self._finish_rule(self.finish, workers, text),
         )
 
@@ -212,6 +215,12 @@ class Team:
             if name not in self.names:
                 raise ConfigError(
                     f"The team says something about {name!r}, who is not in it; it has "
+                    f"{', '.join(self.names)}."
+                )
+        for name in self.until:
+            if name not in self.names:
+                raise ConfigError(
+                    f"The team is to go on until {name!r} has stopped, who is not in it; it has "
                     f"{', '.join(self.names)}."
                 )
         if self.finish is not None:

@@ -126,6 +126,7 @@ def header(spec: SessionSpec, config: EngineConfig, about: Mapping[str, Any]) ->
             "stop_strings": list(spec.stop_strings),
             "end_ids": sorted(spec.end_ids),
             "max_total_tokens": spec.max_total_tokens,
+            "until": list(spec.until),
             "finish": None if spec.finish is None else finish_to_json(spec.finish),
         },
     }
@@ -181,6 +182,7 @@ def _spec(raw: Mapping[str, Any]) -> SessionSpec:
         stop_strings=tuple(params.get("stop_strings", ())),
         end_ids=frozenset(params.get("end_ids", ())),
         max_total_tokens=params.get("max_total_tokens"),
+        until=tuple(params.get("until", ())),
         finish=finish_from_json(params["finish"]) if params.get("finish") else None,
     )
 

@@ -128,6 +128,7 @@ class Params(_Part):
     stop_strings: list[Text] = Field(default_factory=list)
     end_ids: list[TokenId] = Field(default_factory=list)
     seed: Annotated[int, Field(strict=True)] = 0
+    until: list[Count] = Field(default_factory=list)
     finish: Finish | None = None
 
     @model_validator(mode="after")

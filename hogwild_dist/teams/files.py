@@ -1,0 +1,174 @@
+"""Team files: TOML, read with checks and made into a `Team`."""
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from hogwild_dist.config import SamplingConfig
+from hogwild_dist.errors import ConfigError
+from hogwild_dist.layout import Layout, layout_from, load_layout
+from hogwild_dist.member import Member
+from hogwild_dist.spec import MAX_WORKERS
+from hogwild_dist.team import Team, default_names
+
+TEAMS = ("peers", "coordinator", "solver-critic", "thinker-writer", "debate", "independent")
+"""The teams that come with the package."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Sampling(_Part):
+    """The fields of `SamplingConfig` that a file may set."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+
+
+class _Others(_Part):
+    """What is said about workers whom the file does not name."""
+
+    role: str = ""
+    brief: str = ""
+    sampling: _Sampling | None = None
+    max_tokens: int | None = None
+
+
+class _Worker(_Others):
+    name: str
+    first: str | None = None
+
+
+class _Finish(_Part):
+    by: tuple[str, ...] = ()
+    vote: bool = False
+
+
+class TeamFile(_Part):
+    """What a team file may say.
+
+    Attributes:
+        about: the team in a sentence.
+        layout: name of a built-in layout, or a table with the keys of a layout file.
+        size: workers where the user names no number.
+        workers: those in special roles, first in the team.
+        others: said about the rest.
+        until: the session goes on until these have stopped; empty: until all have.
+        finish: who may announce the answer, and whether it is a vote.
+    """
+
+    about: str = ""
+    layout: str | dict[str, Any] = "combined"
+    size: int = Field(default=2, ge=1, le=MAX_WORKERS)
+    workers: tuple[_Worker, ...] = ()
+    others: _Others = _Others()
+    until: tuple[str, ...] = ()
+    finish: _Finish = _Finish()
+
+
+@dataclass(frozen=True, slots=True)
+class TeamPlan:
+    """A team file that has been read.
+
+    Attributes:
+        name: of the team.
+        file: what it says.
+        layout: of the team.
+    """
+
+    name: str
+    file: TeamFile
+    layout: Layout
+
+    def team(self, count: int | None = None, names: Sequence[str] = ()) -> Team:
+        """The team with so many workers; those in special roles come first.
+
+        Args:
+            count: None takes the file's size.
+            names: of the workers without a special role; empty takes default ones.
+
+        Raises:
+            ConfigError: fewer workers than special roles, or too many.
+        """
+        special = [worker.name for worker in self.file.workers]
+        if names:
+            count = min(MAX_WORKERS, len(special) + len(names))
+        count = self.file.size if count is None else count
+        default_names(count)  # refuses what no team can be
+        if count < len(special):
+            raise ConfigError(
+                f"The team {self.name!r} has {len(special)} roles ({', '.join(special)}) and "
+                f"{count} workers were asked for; ask for {len(special)} or more."
+            )
+        free = [name for name in default_names(MAX_WORKERS) if name not in special]
+        rest = list(names) or free[: count - len(special)]
+        members = {worker.name: _member(worker) for worker in self.file.workers}
+        members |= {name: _member(self.file.others) for name in rest}
+        team = Team(
+            names=(*special, *rest),
+            members={name: member for name, member in members.items() if member != Member()},
+            layout=self.layout,
+            until=self.file.until,
+        )
+        team.check()
+        return team
+
+
+def load_team(name_or_file: str) -> TeamPlan:
+    """A team of the package by name, or one from a TOML file.
+
+    Raises:
+        ConfigError: no such name or file, or the file cannot be used.
+    """
+    try:
+        if name_or_file in TEAMS:
+            text = team_text(name_or_file)
+        else:
+            path = Path(name_or_file)
+            if len(name_or_file) > 255 or not path.is_file():
+                raise ConfigError(
+                    f"Unknown team {name_or_file[:80]!r}; use {', '.join(TEAMS)} or a .toml file."
+                )
+            text = path.read_text(encoding="utf-8")
+        file = TeamFile.model_validate(tomllib.loads(text))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(
+            f"Team {name_or_file!r} has a bad {place!r}: {first['msg']}; `hogwild teams show "
+            "coordinator` prints one that works."
+        ) from error
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"Team {name_or_file!r} cannot be used: {error}.") from error
+    name = name_or_file if name_or_file in TEAMS else Path(name_or_file).stem
+    layout = file.layout
+    made = load_layout(layout) if isinstance(layout, str) else layout_from(layout, name)
+    return TeamPlan(name, file, made)
+
+
+def team_text(name: str) -> str:
+    """The file of a team that comes with the package."""
+    return (resources.files(__package__) / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def _member(entry: _Others) -> Member:
+    sampling = None
+    if entry.sampling is not None:
+        sampling = replace(SamplingConfig(), **entry.sampling.model_dump())
+    first = entry.first if isinstance(entry, _Worker) else None
+    return Member(
+        role=entry.role,
+        brief=entry.brief,
+        first=first,
+        sampling=sampling,
+        max_tokens=entry.max_tokens,
+    )

@@ -1,0 +1,109 @@
+"""Teams as data: those of the package, and files of one's own."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hogwild_dist.answers import AnswerForm
+from hogwild_dist.errors import ConfigError
+from hogwild_dist.finish import Finish
+from hogwild_dist.model import prepare_model
+from hogwild_dist.run import Run
+from hogwild_dist.team import Limits
+from hogwild_dist.teams import TEAMS, load_team
+from tests.tiny_engine import tiny_engine, tiny_network
+from tests.tiny_tokenizer import byte_tokenizer
+
+TOKENIZER = byte_tokenizer()
+
+
+@pytest.mark.parametrize("name", TEAMS)
+def test_every_team_runs(name: str) -> None:
+    plan = load_team(name)
+    finish = Finish(
+        form=AnswerForm.parse("zzz"),
+        by=plan.file.finish.by,
+        vote=plan.file.finish.vote,
+        finisher_tokens=4,
+    )
+    team = replace(plan.team(), limits=Limits(max_tokens=6), finish=finish)
+    model = prepare_model(tiny_network(16_384).double(), name="tiny")
+    engine = tiny_engine(model, cache_tokens=16_384)
+    run = Run(engine, "Why is the sky blue?", team)
+    assert list(run)
+    assert run.result.end_reason == "all_stopped"
+    assert len(run.result.answers) == (2 if name == "independent" else 1)
+
+
+def test_who_sees_whom_in_the_roles() -> None:
+    writer = load_team("thinker-writer").team().spec("Why?", TOKENIZER)
+    assert writer.workers[1].view == ("common", "header", "w0", "brief1", "separator", "w1")
+    assert writer.workers[0].view == ("common", "brief0", "w0")
+    assert writer.until == (1,)
+    coordinator = load_team("coordinator").team(4)
+    assert coordinator.names == ("Coordinator", "Alice", "Bob", "Carol")
+    briefs = coordinator.texts_and_spec("Why?", TOKENIZER)[0]
+    assert "alone states the final answer" in briefs["common"]
+    assert "Give every colleague a part" in briefs["brief0"]
+    assert "Take the part" in briefs["brief3"]
+
+
+def test_names_of_one_s_own() -> None:
+    assert load_team("coordinator").team(names=("Zoe",)).names == ("Coordinator", "Zoe")
+    assert load_team("peers").team(3).names == ("Alice", "Bob", "Carol")
+
+
+def test_a_file_of_one_s_own(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        """
+        layout = "interleaved"
+        size = 3
+        [[workers]]
+        name = "Lea"
+        sampling = { temperature = 0.5 }
+        max_tokens = 9
+        """
+    )
+    plan = load_team(str(path))
+    team = plan.team()
+    assert plan.name == "mine"
+    assert team.names == ("Lea", "Alice", "Bob")
+    assert team.layout.name == "interleaved"
+    assert team.member("Lea").sampling.temperature == 0.5
+    assert team.member("Lea").max_tokens == 9
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("= 1", "cannot be used"),
+        ("colour = 'red'", "has a bad 'colour'"),
+        ("[[workers]]\nrole = 'x'", "has a bad 'workers.0.name'"),
+        ("size = 17", "has a bad 'size'"),
+        ("layout = 'zoo'", "Unknown layout 'zoo'"),
+        ("[layout]\nname = 'x'", "has no 'everyone'"),
+    ],
+)
+def test_bad_files_are_named(tmp_path: Path, text: str, sentence: str) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=sentence):
+        load_team(str(path))
+
+
+def test_bad_names_and_counts() -> None:
+    with pytest.raises(ConfigError, match="Unknown team 'zoo'; use peers"):
+        load_team("zoo")
+    with pytest.raises(ConfigError, match=r"has 2 roles \(Solver, Critic\) and 1 workers"):
+        load_team("solver-critic").team(1)
+    with pytest.raises(ConfigError, match="17 workers were asked for"):
+        load_team("peers").team(17)
+
+
+def test_a_team_that_waits_for_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text("until = ['Zoe']")
+    with pytest.raises(ConfigError, match="until 'Zoe' has stopped"):
+        load_team(str(path)).team()
