@@ -13,6 +13,7 @@ from actors.errors import ClusterError, plain
 from actors.journal import SessionSummary
 from actors.settings import NAMESPACE, GroupSettings
 from actors.shard import ShardStatus
+from hogwild_dist.changes import Change
 from hogwild_dist.hub import resolve_model
 from hogwild_dist.model import load_tokenizer
 from hogwild_dist.replay import RowComparison
@@ -184,6 +185,14 @@ class RemoteStream:
     def __iter__(self) -> Iterator[Update]:
         while not self._ended:
             yield from self._next(POLL_SECONDS)
+
+    def alter(self, change: Change) -> None:
+        """Change the session, at the same step on all shards.
+
+        Raises:
+            ConfigError: it has ended.
+        """
+        _get(self._driver.alter.remote(self.session, change))
 
     def stop(self) -> list[Update]:
         """End the session if it goes on; returns the updates that were not read."""

@@ -19,7 +19,8 @@ from actors.metrics import DriverMetrics
 from actors.settings import GroupSettings
 from actors.shard import ShardInfo, ShardStatus
 from actors.shard_set import ShardSet
-from hogwild_dist.commands import Cancel, Command, Open
+from hogwild_dist.changes import Change
+from hogwild_dist.commands import Alter, Cancel, Command, Open
 from hogwild_dist.errors import ConfigError
 from hogwild_dist.replay import RowComparison
 from hogwild_dist.spec import SessionSpec
@@ -132,6 +133,17 @@ class Driver:
         self._check_known(session)
         if not self._journal.records[session].ended:
             self._send(Cancel(session=session))
+
+    async def alter(self, session: int, change: Change) -> None:
+        """Change a session at the same step on all shards; what comes of it is in its updates.
+
+        Raises:
+            ConfigError: there is none of that number, or it has ended.
+        """
+        self._check_known(session)
+        if self._journal.records[session].ended:
+            raise ConfigError(f"Session {session} has ended; nothing can be changed in it.")
+        self._send(Alter(session=session, change=change))
 
     async def read(
         self, session: int, cursor: int, seconds: float

@@ -78,9 +78,10 @@ def _show_fed(
     trace: Trace, compared: Iterable[RowComparison], tolerance: float, out: Path | None
 ) -> bool:
     rows = []
+    names = {i: w.name for i, w in enumerate((*trace.spec.workers, *trace.spec.finishers))}
     for row in compared:
         rows.append(row)
-        name = (*trace.spec.workers, *trace.spec.finishers)[row.worker].name
+        name = names.get(row.worker, f"worker {row.worker}")
         token = "same token" if row.argmax == row.expected else f"token {row.argmax}, recorded "
         token += "" if row.argmax == row.expected else f"{row.expected} (margin {row.margin:g})"
         verdict = "ok" if row.agrees(tolerance) else "DIFFERS"

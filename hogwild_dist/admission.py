@@ -5,7 +5,7 @@ Every shard decides on what all agree on, so that all decide alike.
 
 from collections.abc import Sequence
 
-from hogwild_dist.cache import PAGE_TOKENS, KVCache
+from hogwild_dist.cache import PAGE_TOKENS, Block, KVCache
 from hogwild_dist.errors import ConfigError, ContextLimitError
 from hogwild_dist.events import Event
 from hogwild_dist.network import LoadedModel
@@ -46,6 +46,23 @@ def check_ids(spec: SessionSpec, model: LoadedModel) -> None:
         raise ConfigError(
             f"Token {unknown[0]} is not one of {model.name!r}, which knows 0 to "
             f"{known - 1}; use ids of this model's tokenizer."
+        )
+
+
+def check_room(cache: KVCache, view: Sequence[Block], count: int, max_positions: int) -> None:
+    """Refuse a text in a running session that leaves no room to go on.
+
+    Only what all shards agree on is counted, so that they refuse alike.
+
+    Raises:
+        ContextLimitError: it does not fit.
+    """
+    used = sum(-(-block.committed // PAGE_TOKENS) for block in cache.blocks)
+    pages = 2 * (count // PAGE_TOKENS + 2)  # encoded apart, then appended
+    tokens = sum(block.committed for block in view) + count
+    if tokens >= max_positions or used + pages > cache.pages.num_pages:
+        raise ContextLimitError(
+            f"A text of {count} tokens no longer fits into the session; say it in fewer words."
         )
 
 

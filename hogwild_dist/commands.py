@@ -7,6 +7,7 @@ is what every shard may carry out before its next step.
 import threading
 from dataclasses import dataclass, field
 
+from hogwild_dist.changes import Change
 from hogwild_dist.spec import SessionSpec
 
 
@@ -36,7 +37,20 @@ class Cancel:
     session: int
 
 
-Command = Open | Cancel
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Alter:
+    """Change a running session; nothing happens if it has ended.
+
+    Attributes:
+        session: its id.
+        change: what to do.
+    """
+
+    session: int
+    change: Change
+
+
+Command = Open | Cancel | Alter
 
 
 @dataclass(slots=True)

@@ -13,10 +13,13 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from hogwild_dist.admission import admit, check_fits, check_ids, end_in_time
+from hogwild_dist.admission import admit, check_fits, check_ids, check_room, end_in_time
+from hogwild_dist.altering import alter
 from hogwild_dist.batch import Row, make_room, undo_batch
-from hogwild_dist.cache import KVCache
+from hogwild_dist.cache import Block, KVCache
+from hogwild_dist.changes import Change
 from hogwild_dist.config import EngineConfig, Visibility
+from hogwild_dist.events import Event
 from hogwild_dist.exchange.base import Agreement, Exchange, News, RowReport, StepPlan
 from hogwild_dist.exchange.local import LocalExchange
 from hogwild_dist.model import LoadedModel
@@ -104,11 +107,22 @@ class Engine:
         self._num_started = number + 1
         try:
             for name, ids in spec.shared.items():
-                self._encode_shared(session, name, ids)
+                self._encode_shared(session, (session.blocks[name],), ids)
         except BaseException:
             session.free()
             raise
         return session
+
+    def alter(self, session: Session, change: Change) -> list[Event]:
+        """Change a session that goes on; see `altering.alter`. Every shard calls it alike."""
+        world = self.exchange.world_size
+        rank = (home_rank(session.id, world) + len(session.workers)) % world
+
+        def encode(view: tuple[Block, ...], token_ids: tuple[int, ...]) -> None:
+            check_room(self.cache, view, len(token_ids), self.model.max_positions)
+            self._encode_shared(session, view, token_ids)
+
+        return alter(session, change, rank, encode)
 
     def agree(self, command: int) -> int:
         """Exchange headers alone.
@@ -155,12 +169,14 @@ class Engine:
             return StepOutcome((), (), 0, 0.0)
         return self._settle(flight, self.exchange.collect(), time.perf_counter())
 
-    def _encode_shared(self, session: Session, name: str, token_ids: Sequence[int]) -> None:
-        """Encode a shared block on the session's home shard; the others receive it."""
-        block, chunk = session.blocks[name], self.config.prefill_chunk
+    def _encode_shared(
+        self, session: Session, view: tuple[Block, ...], token_ids: Sequence[int]
+    ) -> None:
+        """Append to the last block of a view on the session's home shard; the others receive it."""
+        block, chunk = view[-1], self.config.prefill_chunk
         home = home_rank(session.id, self.exchange.world_size)
         for begin in range(0, len(token_ids), chunk):
-            row = Row((block,), tuple(token_ids[begin : begin + chunk]))
+            row = Row(view, tuple(token_ids[begin : begin + chunk]))
             slots = make_room(self.cache, [row])
             if home == self.exchange.rank:
                 self.runner.compute([row], slots, arriving=None)

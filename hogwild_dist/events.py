@@ -78,12 +78,54 @@ class WorkerStop(Event):
         worker: index of the worker.
         name: of the worker.
         reason: `end_of_text`, `stop_string`, `max_tokens`, `paragraph_limit`, `step_limit`,
-            `answered`, or the session's reason.
+            `answered`, `left`, or the session's reason.
     """
 
     kind: ClassVar[str] = "worker_stop"
     worker: int
     name: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Interjected(Event):
+    """Somebody from outside spoke to the team.
+
+    Attributes:
+        name: of who spoke.
+        text: that the workers read, heading included.
+        token_ids: of it.
+    """
+
+    kind: ClassVar[str] = "interjection"
+    name: str
+    text: str
+    token_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Joined(Event):
+    """A worker joined the team.
+
+    Attributes:
+        worker: its index.
+        name: of the worker.
+    """
+
+    kind: ClassVar[str] = "joined"
+    worker: int
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Refused(Event):
+    """A change to the session could not be made; nothing is different.
+
+    Attributes:
+        reason: in one sentence.
+    """
+
+    kind: ClassVar[str] = "refused"
     reason: str
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from hogwild_dist.changes import change_from_json
 from hogwild_dist.config import EngineConfig
 from hogwild_dist.engine import Engine
 from hogwild_dist.errors import TraceError
@@ -153,9 +154,15 @@ def _steps(
     """As many steps as were recorded, or fewer where the session ends before."""
     session = engine.start(trace.spec, forced=forced)
     session.opening()
+    lag = int(engine.overlaps)  # a step is on its way when a change is made
+    calls = 0
     try:
         while not session.end_reason and session.step < len(trace.steps):
+            if calls == session.step + lag:
+                for fields in trace.steps[session.step].get("before", []):
+                    engine.alter(session, change_from_json(fields))
             yield session, engine.step([session])
+            calls += 1
         engine.drain()
     finally:
         session.free()

@@ -7,9 +7,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from hogwild_dist.change_texts import ChangeTexts
+from hogwild_dist.changes import Departure
 from hogwild_dist.engine import Engine
 from hogwild_dist.events import Answer, Event
 from hogwild_dist.finish import team_answer
+from hogwild_dist.member import Member
 from hogwild_dist.network import ModelInfo
 from hogwild_dist.stream import Backend, LocalBackend, Update
 from hogwild_dist.team import Team
@@ -80,6 +83,7 @@ class Run:
         source = LocalBackend(backend) if isinstance(backend, Engine) else backend
         ends = source.info.end_ids
         texts, spec = team.texts_and_spec(problem, source.tokenizer, end_ids=ends)
+        self._changes = ChangeTexts(team, problem, source.tokenizer, spec)
         self._transcript = Transcript(team.names)
         self._vote = team.finish is not None and team.finish.vote
         self._num_steps = 0
@@ -137,6 +141,34 @@ class Run:
             if self._trace is not None:
                 self._trace.close()
         return self._rest
+
+    def interject(self, text: str, name: str = "You") -> None:
+        """Say something to the team; everybody sees it from the next step on.
+
+        Args:
+            text: what to say.
+            name: of who says it.
+
+        Raises:
+            ConfigError: there is no text, or no block that everybody sees.
+        """
+        self._stream.alter(self._changes.interjection(text, name))
+
+    def join(self, name: str, member: Member | None = None) -> None:
+        """Let a worker join the team, with the layout's general rule.
+
+        Args:
+            name: of the worker.
+            member: its role, brief and sampling.
+
+        Raises:
+            ConfigError: the name cannot be used.
+        """
+        self._stream.alter(self._changes.arrival(name, member or Member()))
+
+    def leave(self, name: str) -> None:
+        """Let a worker leave when its paragraph ends, or at once where there are none."""
+        self._stream.alter(Departure(name=name))
 
     @property
     def result(self) -> Result:

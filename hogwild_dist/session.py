@@ -14,13 +14,14 @@ from transformers import PreTrainedTokenizerBase
 
 from hogwild_dist.batch import Row
 from hogwild_dist.cache import KVCache
+from hogwild_dist.changes import Change
 from hogwild_dist.errors import ModelError
 from hogwild_dist.events import Event, ParagraphEnd, SessionEnd, Text, WorkerStop
 from hogwild_dist.finishing import Finishing
 from hogwild_dist.paragraphs import ends_paragraph
 from hogwild_dist.sampling import Sampler
 from hogwild_dist.session_blocks import SessionBlocks
-from hogwild_dist.spec import SessionSpec
+from hogwild_dist.spec import SessionSpec, WorkerSpec
 from hogwild_dist.worker import Advance, PendingMove, Worker
 
 
@@ -84,6 +85,8 @@ class Session:
         self.history_text = ""
         """Text of the finished paragraphs, in the order in which they ended."""
         self.end_reason: str | None = None
+        self.changes: list[Change] = []
+        """Made since the last step that a trace has recorded."""
         self._cancelled = False
         self._cache = cache
         self._tokenizer: Any = tokenizer
@@ -91,19 +94,9 @@ class Session:
         writers = (*spec.workers, *spec.finishers)
         own = [worker.view[-1] for worker in writers]
         self.blocks = SessionBlocks(cache, (*spec.shared, *own))
-        device = cache.keys[0].device
-        self.workers = [
-            Worker(
-                index=index,
-                spec=worker,
-                rank=ranks[index] if ranks else 0,
-                block=self.blocks[worker.view[-1]],
-                sampler=Sampler(worker.sampling, device),
-                pending=list(worker.first_input),
-                paragraph=worker.first_paragraph,
-            )
-            for index, worker in enumerate(writers)
-        ]
+        self.workers: list[Worker] = []
+        for index, worker in enumerate(writers):
+            self._add_worker(worker, ranks[index] if ranks else 0)
         self.finishing = Finishing(spec.finish, self.workers[len(spec.workers) :])
 
     @property
@@ -247,6 +240,11 @@ class Session:
         self.finishing.closing = reason
         return events + (self._ask(None) or self.end(reason))
 
+    def join(self, spec: WorkerSpec, rank: int) -> Text:
+        """Take a worker in, with a block of its own; returns its first text."""
+        self.blocks.add(spec.view[-1])
+        return self._begin(self._add_worker(spec, rank))
+
     def free(self) -> None:
         """Give all blocks back."""
         self.blocks.free()
@@ -267,6 +265,8 @@ class Session:
         )
         if ended and worker.paragraph == worker.spec.stop_after_paragraph:
             reason = reason or "paragraph_limit"
+        if self._leaves(worker, ended=ended):
+            reason = reason or "left"
         stops = () if ended or reason else self.spec.stop_strings
         shown = self._text(worker, (token,), worker.show(text, cut, stops), chosen=True)
         worker.pending = [token]
@@ -368,6 +368,12 @@ class Session:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
         return ids
 
+    def _leaves(self, worker: Worker, *, ended: bool) -> bool:
+        """Whether a worker that was asked to leave does so now."""
+        if worker.leaves_from is None or self.step < worker.leaves_from:
+            return False
+        return ended or worker.spec.paragraphs_to is None
+
     def _stop_reason(
         self, worker: Worker, *, found_stop_string: bool, answered: bool
     ) -> str | None:
@@ -411,6 +417,19 @@ class Session:
         """The finishers are done: the team goes on, or the session ends."""
         closing = self.finishing.stop_asking()
         return [] if closing is None else self.end(closing)
+
+    def _add_worker(self, spec: WorkerSpec, rank: int) -> Worker:
+        worker = Worker(
+            index=len(self.workers),
+            spec=spec,
+            rank=rank,
+            block=self.blocks[spec.view[-1]],
+            sampler=Sampler(spec.sampling, self._cache.keys[0].device),
+            pending=list(spec.first_input),
+            paragraph=spec.first_paragraph,
+        )
+        self.workers.append(worker)
+        return worker
 
     def _begin(self, worker: Worker) -> Text:
         """A worker's first text."""

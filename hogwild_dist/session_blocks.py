@@ -1,6 +1,7 @@
 """The blocks of one session, by name, and the paragraphs that wait to move to the history."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 from hogwild_dist.cache import Block, KVCache
 
@@ -57,6 +58,24 @@ class SessionBlocks(Mapping[str, Block]):
         sealed = self._sealed[name] = self._blocks[name]
         self._blocks[name] = self._cache.new_block(name)
         return sealed
+
+    def add(self, name: str) -> Block:
+        """A new block of this name."""
+        self._blocks[name] = self._cache.new_block(name)
+        return self._blocks[name]
+
+    @contextmanager
+    def passing(self, name: str) -> Iterator[Block]:
+        """A block that is freed in the end."""
+        block = self._cache.new_block(name)
+        try:
+            yield block
+        finally:
+            self._cache.free(block)
+
+    def append(self, target: str, block: Block) -> None:
+        """Append all of a block to the shared block `target`."""
+        self._cache.append_from(self._blocks[target], block)
 
     def renew(self, name: str) -> Block:
         """Put an empty block in the place of one that is no longer needed."""

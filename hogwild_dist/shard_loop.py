@@ -3,12 +3,12 @@
 import logging
 from collections.abc import Callable, Sequence
 
-from hogwild_dist.commands import Cancel, Command, Inbox, Open
+from hogwild_dist.commands import Alter, Cancel, Command, Inbox, Open
 from hogwild_dist.engine import Engine
 from hogwild_dist.errors import ConfigError, ContextLimitError
 from hogwild_dist.outcome import StepOutcome
 from hogwild_dist.session import Session
-from hogwild_dist.stream import Update, opening_update, updates
+from hogwild_dist.stream import Update, change_update, opening_update, updates
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +81,11 @@ class ShardLoop:
             case Cancel():
                 if command.session in self.sessions:
                     self.sessions[command.session].cancel()
+            case Alter():
+                if command.session in self.sessions:
+                    session = self.sessions[command.session]
+                    events = self._engine.alter(session, command.change)
+                    self._emit([change_update(session, events)])
 
     def _open(self, command: Open) -> None:
         """Start a session; one that does not fit is refused by all shards alike."""

@@ -39,6 +39,12 @@ class WorkerSpec:
     stop_after_paragraph: int | None = None
     """The worker stops when its paragraph of this number ends."""
 
+    seen: bool = True
+    """Whether a worker who joins later may see it."""
+
+    newcomers_at: int | None = None
+    """Place in `view` where the block of a worker who joins is put; None: it is not seen."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RedundancyCheck:
@@ -136,6 +142,13 @@ class SessionSpec:
 
     finish: FinishRule | None = None
     """How it comes to an answer; None: nobody asks for one."""
+
+    @property
+    def common_block(self) -> str | None:
+        """The shared block that all workers see and that grows, where there is one."""
+        seen = [name for name in self.shared if all(name in w.view for w in self.workers)]
+        targets = {worker.paragraphs_to for worker in self.workers}
+        return next((name for name in seen if name in targets), seen[0] if seen else None)
 
     @property
     def finishers(self) -> tuple[WorkerSpec, ...]:

@@ -1,11 +1,13 @@
 """A session as a stream of updates: what `run.Run` reads, whoever computes it."""
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from transformers import PreTrainedTokenizerBase
 
+from hogwild_dist.changes import Change
 from hogwild_dist.config import EngineConfig
 from hogwild_dist.engine import Engine
 from hogwild_dist.errors import HogwildError
@@ -45,6 +47,9 @@ class Stream(Protocol):
 
     def __iter__(self) -> Iterator[Update]:
         """Its updates, up to its end."""
+
+    def alter(self, change: Change) -> None:
+        """Change the session, if it goes on; what comes of it is among the next updates."""
 
     def stop(self) -> list[Update]:
         """End the session if it goes on, and free it; returns the updates that were not read."""
@@ -97,11 +102,19 @@ class LocalStream:
         self._engine = engine
         self._session = engine.start(spec, recorded=recorded)
         self._stopped = False
+        self._waiting: deque[Change] = deque()
 
     def __iter__(self) -> Iterator[Update]:
         yield opening_update(self._session)
         while not self._session.end_reason:
+            while self._waiting:
+                events = self._engine.alter(self._session, self._waiting.popleft())
+                yield change_update(self._session, events)
             yield from updates(self._engine.step([self._session]))
+
+    def alter(self, change: Change) -> None:
+        """Change the session before its next step."""
+        self._waiting.append(change)
 
     def stop(self) -> list[Update]:
         """End the session if it goes on, and free its cache."""
@@ -121,6 +134,11 @@ class LocalStream:
 def opening_update(session: Session) -> Update:
     """The first texts of a session that has just started."""
     return _update(session, -1, tuple(session.opening()))
+
+
+def change_update(session: Session, events: Sequence[Event]) -> Update:
+    """What a change brought to a running session."""
+    return _update(session, session.step, tuple(events))
 
 
 def updates(outcome: StepOutcome) -> Iterator[Update]:

@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerBase
 from hogwild_dist.config import SamplingConfig
 from hogwild_dist.errors import ConfigError
 from hogwild_dist.finish import FINISHER, Finish, finisher_view
-from hogwild_dist.layout import LAYOUTS, Layout
+from hogwild_dist.layout import LAYOUTS, Layout, block_name
 from hogwild_dist.member import Member
 from hogwild_dist.prompts import Prompts, load_prompts
 from hogwild_dist.spec import MAX_WORKERS, FinisherSpec, FinishRule, SessionSpec, WorkerSpec
@@ -20,6 +20,10 @@ NAMES = (
     "Ivan", "Judy", "Kevin", "Laura", "Mallory", "Niaj", "Olivia", "Peggy",
 )  # fmt: skip
 """Default names of workers."""
+
+
+NEWCOMER = "{newcomer}"
+"""No worker's name: stands for whoever joins later."""
 
 
 def default_names(count: int) -> tuple[str, ...]:
@@ -124,7 +128,9 @@ class Team:
         forbidden = {*special_ids(tokenizer), *end_ids}
         forbidden |= single_tokens(tokenizer, (*prompts.settings.forbid, texts.thinking.end))
         workers = []
-        for name, view in zip(self.names, views, strict=True):
+        joined = self.layout.views((*self.names, NEWCOMER), texts.briefed)
+        newcomer = block_name(len(self.names))
+        for name, view, wider in zip(self.names, views, joined, strict=False):
             member = self.member(name)
             blocks[view[-1]] = texts.first(name)
             workers.append(
@@ -134,6 +140,8 @@ class Team:
                     first_input=tuple(encode(tokenizer, blocks[view[-1]])),
                     sampling=self._sampling(name, forbidden),
                     paragraphs_to=self.layout.rule(name).paragraphs_to,
+                    seen=self.layout.rule(name).seen,
+                    newcomers_at=wider.index(newcomer) if newcomer in wider else None,
                     max_tokens=member.max_tokens or self.limits.max_tokens,
                 )
             )
@@ -164,7 +172,13 @@ class Team:
         def finisher(name: str, view: tuple[str, ...], of: int | None) -> FinisherSpec:
             own = f"finisher{of or 0}"
             limit = finish.finisher_tokens
-            spec = WorkerSpec(name=name, view=(*view, own), first_input=text, max_tokens=limit)
+            spec = WorkerSpec(
+                name=name,
+                view=(*view, own),
+                first_input=text,
+                max_tokens=limit,
+                newcomers_at=None if finish.vote else len(view),
+            )
             return FinisherSpec(spec=spec, of=of)
 
         if not finish.finisher_tokens:

@@ -64,7 +64,7 @@ class TeamTexts:
         texts = {}
         for block in layout.shared_blocks(names, self.briefed):
             if block in briefs:
-                texts[block] = self._of_worker("brief", briefs[block])
+                texts[block] = self.brief(briefs[block])
                 continue
             template = f"blocks/{block}"
             if template not in self.prompts.templates and block not in {*filled_later, "common"}:
@@ -81,6 +81,14 @@ class TeamTexts:
         """What a worker's own text begins with."""
         own = self._member(worker).first
         return self._of_worker("first", worker) if own is None else own
+
+    def brief(self, worker: str) -> str:
+        """What a worker alone is told."""
+        return self._of_worker("brief", worker)
+
+    def interjection(self, speaker: str, text: str) -> str:
+        """What a person says, as the workers read it."""
+        return self._render("interjection", speaker=speaker, text=text)
 
     def prefix(self) -> str:
         """The paragraph prefix with ``{worker}`` and ``{index}`` left open."""

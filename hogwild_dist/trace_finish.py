@@ -22,6 +22,7 @@ def finish_to_json(rule: FinishRule) -> dict[str, Any]:
                 "view": list(one.spec.view),
                 "first_input": list(one.spec.first_input),
                 "max_tokens": one.spec.max_tokens,
+                "newcomers_at": one.spec.newcomers_at,
             }
             for one in rule.finishers
         ],
@@ -43,6 +44,7 @@ def finish_from_json(fields: Mapping[str, Any]) -> FinishRule:
                     view=tuple(one["view"]),
                     first_input=tuple(one["first_input"]),
                     max_tokens=one["max_tokens"],
+                    newcomers_at=one.get("newcomers_at"),
                 ),
             )
             for one in fields["finishers"]

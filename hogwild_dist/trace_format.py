@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hogwild_dist.changes import Arrival, change_from_json
 from hogwild_dist.config import EngineConfig, SamplingConfig, Visibility
 from hogwild_dist.errors import ConfigError, TraceError
+from hogwild_dist.layout import block_name
 from hogwild_dist.spec import RedundancyCheck, SessionSpec, WorkerSpec
 from hogwild_dist.trace_finish import finish_from_json, finish_to_json
 from hogwild_dist.trace_schema import fault
@@ -65,8 +67,10 @@ def read_trace(path: str | Path) -> Trace:
     try:
         spec = _spec(raw)
         visibility = Visibility(raw.get("visibility", Visibility.SAME_STEP.value))
+        joined = 0
         for index, step in enumerate(raw["steps"]):
-            _check_step(index, step, spec)
+            joined += _joins(index, step)
+            _check_step(index, step, spec, joined)
     except ConfigError as error:
         raise TraceError(f"Trace {str(path)!r} does not fit together: {error}") from error
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
@@ -112,6 +116,8 @@ def header(spec: SessionSpec, config: EngineConfig, about: Mapping[str, Any]) ->
             "whole_code": spec.whole_code,
             "paragraphs_to": [worker.paragraphs_to for worker in spec.workers],
             "max_tokens": [worker.max_tokens for worker in spec.workers],
+            "seen": [worker.seen for worker in spec.workers],
+            "newcomers_at": [worker.newcomers_at for worker in spec.workers],
             "stop_at": {
                 str(i): w.stop_at_step
                 for i, w in enumerate(spec.workers)
@@ -145,6 +151,8 @@ def _spec(raw: Mapping[str, Any]) -> SessionSpec:
     first_index = params.get("first_index", 1)
     stop_at, stop_after = params.get("stop_at") or {}, params.get("stop_after_step") or {}
     max_tokens = params.get("max_tokens") or [None] * len(names)
+    seen = params.get("seen") or [True] * len(names)
+    newcomers_at = params.get("newcomers_at") or [None] * len(names)
     workers = []
     for index, name in enumerate(names):
         view = tuple(raw["layout"][index])
@@ -161,6 +169,8 @@ def _spec(raw: Mapping[str, Any]) -> SessionSpec:
                 paragraphs_to=_paragraphs_to(raw, index),
                 first_paragraph=first_index[index] if raw["format"] == 2 else first_index,
                 max_tokens=max_tokens[index],
+                seen=seen[index],
+                newcomers_at=newcomers_at[index],
                 stop_at_step=stop_at.get(str(index)),
                 stop_after_paragraph=stop_after.get(str(index)),
             )
@@ -217,9 +227,18 @@ def _sampling(raw: Mapping[str, Any], worker: int) -> SamplingConfig:
     return SamplingConfig(forbidden_ids=tuple(raw["forbidden"]))
 
 
-def _check_step(index: int, step: Mapping[str, Any], spec: SessionSpec) -> None:
+def _joins(index: int, step: Mapping[str, Any]) -> int:
+    """How many workers join before a step."""
+    try:
+        changes = [change_from_json(fields) for fields in step.get("before", [])]
+    except ValueError as error:
+        raise ValueError(f"step {index} has a change before it that is none") from error
+    return sum(isinstance(change, Arrival) for change in changes)
+
+
+def _check_step(index: int, step: Mapping[str, Any], spec: SessionSpec, joined: int) -> None:
     active = step.get("active", range(len(spec.workers)))
-    known = range(len(spec.workers) + len(spec.finishers))
+    known = range(len(spec.workers) + len(spec.finishers) + joined)
     for field in ("input_ids", "top_ids", "top_logits", "new", "margin"):
         if len(step[field]) != len(active):
             raise ValueError(f"step {index} has {len(step[field])} {field} for {len(active)} rows")
@@ -230,6 +249,7 @@ def _check_step(index: int, step: Mapping[str, Any], spec: SessionSpec) -> None:
     if not all(step["input_ids"]):
         raise ValueError(f"step {index} has a row without tokens")
     own = {worker.view[-1] for worker in spec.workers}
+    own |= {block_name(index) for index in known[len(known) - joined :]}
     for event in step.get("events", []):
         source, target = event.get("from_block"), event.get("to_block")
         if source not in {*own, None} or target not in {*spec.shared, None}:

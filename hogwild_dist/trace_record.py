@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from hogwild_dist.changes import change_to_json
 from hogwild_dist.events import Event, Text
 from hogwild_dist.exchange.base import LogitsSummary
 from hogwild_dist.outcome import SessionStep
@@ -31,6 +32,9 @@ def step_record(step: SessionStep, seconds: float) -> dict[str, Any]:
     }
     if workers != list(range(len(step.session.spec.workers))):
         record["active"] = workers
+    if step.session.changes:
+        record["before"] = [change_to_json(change) for change in step.session.changes]
+        step.session.changes.clear()
     events = [_event(event) for event in step.events if not isinstance(event, Text)]
     if events:
         record["events"] = events

@@ -75,6 +75,7 @@ class Step(_Part):
     greedy: list[TokenId] | None = None
     block_len: dict[str, Count] = Field(default_factory=dict)
     since_s1: Count | None = None
+    before: list[dict[str, Any]] = Field(default_factory=list)
     events: list[Event] = Field(default_factory=list)
 
     @model_validator(mode="after")
@@ -96,6 +97,7 @@ class Finisher(_Part):
     view: list[Text]
     first_input: list[TokenId]
     max_tokens: Count | None
+    newcomers_at: Count | None = None
 
 
 class Finish(_Part):
@@ -123,6 +125,8 @@ class Params(_Part):
     paragraphs_to: list[Text | None] | None = None
     max_tokens: list[Count | None] | None = None
     max_total_tokens: Count | None = None
+    seen: list[Annotated[bool, Field(strict=True)]] | None = None
+    newcomers_at: list[Count | None] | None = None
     stop_at: dict[str, Count] | None = None
     stop_after_step: dict[str, Count] | None = None
     stop_strings: list[Text] = Field(default_factory=list)

@@ -3,7 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from hogwild_dist.events import Answer, Event, ParagraphEnd, SessionEnd, Text, WorkerStop
+from hogwild_dist.events import (
+    Answer,
+    Event,
+    Interjected,
+    ParagraphEnd,
+    SessionEnd,
+    Text,
+    WorkerStop,
+)
 
 
 @dataclass(slots=True)
@@ -42,6 +50,8 @@ class Transcript:
             self.history += event.text
         elif isinstance(event, WorkerStop):
             self.finish_reasons[event.name] = event.reason
+        elif isinstance(event, Interjected):
+            self.history += event.text
         elif isinstance(event, Answer):
             self.answers.append(event)
         elif isinstance(event, SessionEnd):

@@ -76,6 +76,7 @@ class Worker:
         since_check: tokens that it fed since it was last asked the redundancy question.
         finish_reason: why it stopped, or None while it goes on.
         finisher: whether it writes only when it is asked to state an answer.
+        leaves_from: step from which it leaves at its paragraph's end, or None.
         begun_at: tokens that it had chosen when its text began; a finisher begins again.
     """
 
@@ -97,6 +98,7 @@ class Worker:
     finish_reason: str | None = None
     finisher: bool = False
     begun_at: int = 0
+    leaves_from: int | None = None
 
     @property
     def active(self) -> bool:

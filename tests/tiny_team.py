@@ -15,6 +15,8 @@ PROMPTS = Prompts(
         "first": "{{ worker }} [1]: A sentence.\n\n",
         "redundancy": "New? ",
         "finisher": "So: ",
+        "interjection": "{{ speaker }}: {{ text }}\n\n",
+        "brief": "Psst: {{ brief }} ",
     },
     settings=PromptSettings(redundancy=Redundancy(every=10)),
 )

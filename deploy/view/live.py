@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy.view.base import ViewInfo
-from deploy.view.screen import Screen, colour, per_second
+from deploy.view.screen import OUTSIDE, Screen, colour, per_second
 from deploy.view.state import TeamState
 from deploy.view.text import joined
 from hogwild_dist.events import Event
@@ -68,6 +68,9 @@ class LiveView:
 def print_whole_text(console: Console, state: TeamState) -> None:
     """Print the history, then what each worker has not finished."""
     for paragraph in state.history:
+        if paragraph.worker is None:
+            _print_labelled(console, "from outside", joined(paragraph.pieces, OUTSIDE))
+            continue
         label = f"{state.workers[paragraph.worker].name} [{paragraph.index}]"
         _print_labelled(console, label, joined(paragraph.pieces, colour(paragraph.worker)))
     for index, worker in enumerate(state.workers):

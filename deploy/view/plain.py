@@ -12,7 +12,7 @@ from deploy.view.base import ViewInfo
 from deploy.view.screen import per_second
 from deploy.view.state import TeamState
 from deploy.view.text import harmless
-from hogwild_dist.events import Event, ParagraphEnd, Text, WorkerStop
+from hogwild_dist.events import Event, Interjected, ParagraphEnd, Refused, Text, WorkerStop
 
 
 class PlainView:
@@ -57,6 +57,10 @@ class PlainView:
                 *lines, self._unfinished[event.worker] = text.split("\n")
                 for line in lines:
                     self._print_line(event.worker, line)
+            case Interjected():
+                self._print(f"* {' '.join(harmless(event.text).split())}")
+            case Refused():
+                self._print(f"* {harmless(event.reason)}")
             case ParagraphEnd() | WorkerStop():
                 self._finish_line(event.worker)
 

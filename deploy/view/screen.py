@@ -38,6 +38,9 @@ QUIET_LINES = 6
 ROOMY = 20
 """Lines from which a screen spends more than one each on problem and status."""
 
+OUTSIDE = "bold"
+"""Style of what is said from outside the team."""
+
 
 def colour(worker: int) -> str:
     """Colour of a worker."""
@@ -95,7 +98,8 @@ class Screen:
         for paragraph in reversed(self.state.history):
             if len(lines) >= count:
                 break
-            text = joined(paragraph.pieces, colour(paragraph.worker))
+            of = OUTSIDE if paragraph.worker is None else colour(paragraph.worker)
+            text = joined(paragraph.pieces, of)
             lines = last_lines(console, text, width, count) + lines
         return lines[-count:]
 

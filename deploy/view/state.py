@@ -6,7 +6,16 @@ from typing import Self
 
 from deploy.view.base import ViewInfo
 from deploy.view.text import Piece, harmless
-from hogwild_dist.events import Answer, Event, ParagraphEnd, SessionEnd, Text, WorkerStop
+from hogwild_dist.events import (
+    Answer,
+    Event,
+    Interjected,
+    ParagraphEnd,
+    Refused,
+    SessionEnd,
+    Text,
+    WorkerStop,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +39,9 @@ class WorkerState:
 
 @dataclass(frozen=True, slots=True)
 class Paragraph:
-    """A finished paragraph of a worker."""
+    """A finished paragraph of a worker, or what was said from outside (None)."""
 
-    worker: int
+    worker: int | None
     index: int
     pieces: tuple[Piece, ...]
 
@@ -79,33 +88,39 @@ class TeamState:
         """The state after one more event."""
         began = now if self.began is None else self.began
         state = replace(self, step=event.step, began=began, now=now)
-        if isinstance(event, Text):
-            state = state._with_room(event.worker, event.name)
         match event:
             case Text():
-                return state._with_worker(
-                    event.worker, _written(state.workers[event.worker], event)
-                )
+                state = state._with_room(event.worker, event.name)
+                worker = _written(state.workers[event.worker], event)
+                state = state._with_worker(event.worker, worker)
             case ParagraphEnd():
                 worker = self.workers[event.worker]
-                done = Paragraph(event.worker, event.index, worker.pieces)
-                state = replace(state, history=(*self.history, done))
-                return state._with_worker(event.worker, replace(worker, pieces=()))
+                state = state._with_history(event.worker, event.index, worker.pieces)
+                state = state._with_worker(event.worker, replace(worker, pieces=()))
             case WorkerStop():
                 worker = self.workers[event.worker]
                 stopped = replace(worker, stopped=in_words(event.reason), stopped_at=now)
-                return state._with_worker(event.worker, stopped)
+                state = state._with_worker(event.worker, stopped)
+            case Interjected():
+                state = state._with_history(None, 0, (Piece(harmless(event.text), False),))
+            case Refused():
+                said = Piece(harmless(f"{event.reason}\n"), False)
+                state = state._with_history(None, 0, (said,))
             case Answer():
-                return replace(state, answer=harmless(event.answer or "") or state.answer)
+                state = replace(state, answer=harmless(event.answer or "") or state.answer)
             case SessionEnd():
-                return replace(state, ended=in_words(event.reason))
+                state = replace(state, ended=in_words(event.reason))
         return state
+
+    def _with_history(self, worker: int | None, index: int, pieces: tuple[Piece, ...]) -> Self:
+        return replace(self, history=(*self.history, Paragraph(worker, index, pieces)))
 
     def _with_room(self, index: int, name: str) -> Self:
         """With a worker of this index, who may write for the first time."""
         missing = index + 1 - len(self.workers)
-        more = (WorkerState(""),) * (missing - 1) + (WorkerState(harmless(name)),)
-        return replace(self, workers=(*self.workers, *more)) if missing > 0 else self
+        state = replace(self, workers=(*self.workers, *(WorkerState(""),) * missing))
+        known = state.workers[index]
+        return state._with_worker(index, replace(known, name=known.name or harmless(name)))
 
     def _with_worker(self, index: int, worker: WorkerState) -> Self:
         workers = (*self.workers[:index], worker, *self.workers[index + 1 :])

@@ -1,0 +1,89 @@
+"""What a client says about a change to its session: texts filled in and made into tokens."""
+
+from dataclasses import replace
+
+from transformers import PreTrainedTokenizerBase
+
+from hogwild_dist.changes import Arrival, Interjection
+from hogwild_dist.errors import ConfigError
+from hogwild_dist.member import Member
+from hogwild_dist.prompts import load_prompts
+from hogwild_dist.spec import SessionSpec, WorkerSpec
+from hogwild_dist.team import Team
+from hogwild_dist.team_texts import TeamTexts
+from hogwild_dist.tokens import check_text, encode
+
+
+class ChangeTexts:
+    """Writes changes for one session.
+
+    Args:
+        team: that works.
+        problem: on what.
+        tokenizer: of the model.
+        spec: that the session started from.
+    """
+
+    def __init__(
+        self, team: Team, problem: str, tokenizer: PreTrainedTokenizerBase, spec: SessionSpec
+    ) -> None:
+        self._team = team
+        self._problem = problem
+        self._tokenizer = tokenizer
+        self._spec = spec
+
+    def interjection(self, text: str, name: str) -> Interjection:
+        """A person's text.
+
+        Raises:
+            ConfigError: there is no text, or no block that everybody sees.
+        """
+        check_text("The interjection", text + name)
+        target = self._spec.common_block
+        if not text.strip():
+            raise ConfigError("The interjection is empty; say something.")
+        if target is None:
+            raise ConfigError(
+                f"Layout {self._team.layout.name!r} has no shared block that everybody sees, so "
+                "that nobody can speak to the whole team; add one to all views."
+            )
+        said = self._texts(self._team).interjection(name.strip(), text.strip())
+        ids = tuple(encode(self._tokenizer, said))
+        return Interjection(name=name.strip(), text=said, token_ids=ids, target=target)
+
+    def arrival(self, name: str, member: Member) -> Arrival:
+        """A worker who joins with the layout's general rule.
+
+        Raises:
+            ConfigError: the name cannot be used.
+        """
+        team = replace(
+            self._team, names=(name,), members={name: member}, finish=None, until=(),
+            layout=replace(self._team.layout, workers={}),
+        )  # fmt: skip
+        team.check()
+        rule = team.layout.everyone
+        everybody = replace(self._team, names=(*self._team.names, name), members={name: member})
+        first = self._texts(everybody).first(name)
+        if member.brief:
+            first = self._texts(team).brief(name) + "\n\n" + first
+        (alike,) = [w for w in self._spec.workers if w.paragraphs_to == rule.paragraphs_to][:1] or [
+            self._spec.workers[0]
+        ]
+        return Arrival(
+            worker=WorkerSpec(
+                name=name,
+                view=tuple(item for item in rule.view if item != "brief"),
+                first_input=tuple(encode(self._tokenizer, first)),
+                sampling=alike.sampling if member.sampling is None else member.sampling,
+                paragraphs_to=rule.paragraphs_to,
+                max_tokens=member.max_tokens or self._team.limits.max_tokens,
+                seen=rule.seen,
+            )
+        )
+
+    def _texts(self, team: Team) -> TeamTexts:
+        prompts = self._team.prompts or load_prompts(team.layout.name)
+        return TeamTexts(
+            team.names, team.members, team.layout, self._problem, prompts, self._tokenizer
+        )
