@@ -125,6 +125,14 @@ class ShardGroup:
         """
         _get(self._driver.cancel.remote(session))
 
+    def alter(self, session: int, change: Change) -> None:
+        """Change a running session, whoever opened it.
+
+        Raises:
+            ConfigError: there is none of that number, or it has ended.
+        """
+        _get(self._driver.alter.remote(session, change))
+
     def sessions(self) -> list[SessionSummary]:
         """All that the driver's journal holds."""
         found: list[SessionSummary] = _get(self._driver.sessions.remote())

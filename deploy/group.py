@@ -16,8 +16,12 @@ from actors.settings import Spread
 from deploy import options
 from deploy.view import ViewInfo, ViewKind, make_view
 from deploy.where import Where, start_group
+from hogwild_dist.changes import Departure, Interjection
 from hogwild_dist.config import EngineConfig, Visibility
+from hogwild_dist.errors import ConfigError
 from hogwild_dist.hub import DEMO_MODEL
+from hogwild_dist.prompts import load_prompts
+from hogwild_dist.tokens import encode
 
 app = typer.Typer(
     help="Groups of shards that stay when a run has ended: start, look, follow, cancel, stop.",
@@ -106,6 +110,36 @@ def cancel(name: Name, session: Session, address: At = "auto") -> None:
     """End a session, at the same step on every shard; its text is kept."""
     with _attached(name, address) as group:
         group.cancel(session)
+
+
+@app.command()
+def say(
+    name: Name,
+    session: Session,
+    text: Annotated[str, typer.Argument(help="What the team is to read.")],
+    speaker: Annotated[str, typer.Option(help="Name of who speaks.")] = "You",
+    target: Annotated[str, typer.Option(help="Shared block that it is appended to.")] = "common",
+    address: At = "auto",
+) -> None:
+    """Say something to the team of a running session; everybody sees it from the next step on."""
+    if not text.strip():
+        raise ConfigError("The interjection is empty; say something.")
+    said = load_prompts("combined").render("interjection", speaker=speaker, text=text.strip())
+    with _attached(name, address) as group:
+        ids = tuple(encode(group.tokenizer, said))
+        group.alter(session, Interjection(name=speaker, text=said, token_ids=ids, target=target))
+
+
+@app.command()
+def leave(
+    name: Name,
+    session: Session,
+    worker: Annotated[str, typer.Argument(help="Name of the worker.")],
+    address: At = "auto",
+) -> None:
+    """Let a worker leave a running session when its paragraph ends."""
+    with _attached(name, address) as group:
+        group.alter(session, Departure(name=worker))
 
 
 @app.command()

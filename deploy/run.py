@@ -10,7 +10,8 @@ import typer
 from actors.cluster import ShardGroup
 from actors.settings import Spread
 from deploy import options
-from deploy.view import ViewInfo, ViewKind, make_view
+from deploy.speak import HELP, speak
+from deploy.view import LiveView, ViewInfo, ViewKind, make_view
 from deploy.where import Where, backend
 from hogwild_dist import (
     AnswerForm,
@@ -26,7 +27,8 @@ from hogwild_dist import (
     load_prompts,
     load_team,
 )
-from hogwild_dist.errors import ConfigError
+from hogwild_dist.errors import ConfigError, HogwildError
+from hogwild_dist.events import Refused
 from hogwild_dist.hub import DEMO_MODEL
 from hogwild_dist.teams.files import TeamPlan
 from hogwild_dist.timeline import Span, write_chrome_trace
@@ -165,15 +167,27 @@ def _watch(
         model=place.info.name if isinstance(place, ShardGroup) else place.model.name,
         layout=team.layout.name,
         visibility=place.config.visibility.value,
+        hint=HELP,
     )
     with Run(place, problem, team, trace) as run, make_view(info, kind) as view:
         try:
             for event in run:
                 view.handle(event)
+                if isinstance(view, LiveView):
+                    _obey(run, view, event.step)
         except KeyboardInterrupt:
             for event in run.close():
                 view.handle(event)
             raise typer.Exit(CANCELLED) from None
+
+
+def _obey(run: Run, view: LiveView, step: int) -> None:
+    """Carry out what a person has typed."""
+    for line in view.lines():
+        try:
+            speak(run, line)
+        except HogwildError as error:
+            view.handle(Refused(step=step, reason=str(error)))
 
 
 def _timelines(place: Engine | ShardGroup) -> list[list[Span]]:

@@ -25,6 +25,8 @@ class ViewInfo:
     model: str
     layout: str
     visibility: str
+    hint: str = ""
+    """What can be typed, where something can."""
 
 
 class ViewKind(StrEnum):

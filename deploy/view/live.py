@@ -1,7 +1,7 @@
 """The view for a terminal: a screen that is redrawn while the team writes."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy.view.base import ViewInfo
+from deploy.view.keyboard import Keyboard
 from deploy.view.screen import OUTSIDE, Screen, colour, per_second
 from deploy.view.state import TeamState
 from deploy.view.text import joined
@@ -36,11 +37,14 @@ class LiveView:
         self._about = about
         self._clock = clock
         self._state = TeamState.before(about)
+        self._keyboard = Keyboard()
         self._live = Live(
             console=console, get_renderable=self._screen, refresh_per_second=REDRAWS_PER_SECOND
         )
 
     def __enter__(self) -> Self:
+        if self._about.hint:
+            self._keyboard.__enter__()
         self._live.start(refresh=True)
         return self
 
@@ -51,6 +55,8 @@ class LiveView:
         traceback: TracebackType | None,
     ) -> None:
         self._live.stop()
+        if self._about.hint:
+            self._keyboard.__exit__(kind, error, traceback)
         self._console.line()
         print_whole_text(self._console, self._state)
         if self._state.answer is not None:
@@ -61,8 +67,13 @@ class LiveView:
         """Take in one event; the next redraw shows it."""
         self._state = self._state.after(event, self._clock())
 
+    def lines(self) -> Iterator[str]:
+        """What a person has typed since the last call."""
+        return self._keyboard.lines()
+
     def _screen(self) -> Screen:
-        return Screen(self._about, self._state, self._state.seconds(self._clock()))
+        seconds = self._state.seconds(self._clock())
+        return Screen(self._about, self._state, seconds, self._keyboard.typed)
 
 
 def print_whole_text(console: Console, state: TeamState) -> None:

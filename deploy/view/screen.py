@@ -55,11 +55,13 @@ class Screen:
         about: what does not change.
         state: what is drawn.
         seconds: how long it has taken.
+        typed: the line that a person is typing.
     """
 
     about: ViewInfo
     state: TeamState
     seconds: float
+    typed: str = ""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width, height = max(MIN_WIDTH, options.max_width), options.size.height
@@ -78,6 +80,8 @@ class Screen:
         yield bottom
 
     def _status(self) -> Text:
+        if self.typed:
+            return Text(f"> {harmless(self.typed)}", "bold")
         state, about = self.state, self.about
         parts = [
             f"step {state.step}",
@@ -87,6 +91,7 @@ class Screen:
             harmless(about.layout),
             harmless(about.visibility),
             harmless(about.model),
+            *([about.hint] if about.hint else []),
         ]
         if state.ended:
             parts.insert(0, state.ended)

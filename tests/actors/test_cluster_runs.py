@@ -9,7 +9,7 @@ from actors.cluster import ShardGroup
 from actors.settings import GroupSettings
 from hogwild_dist import LAYOUTS, Engine, Limits, Run, Team
 from hogwild_dist.config import Visibility
-from hogwild_dist.errors import ContextLimitError
+from hogwild_dist.errors import ConfigError, ContextLimitError
 from hogwild_dist.events import Event
 from hogwild_dist.layout import Layout
 from hogwild_dist.model import load_model, load_tokenizer
@@ -102,3 +102,28 @@ def test_a_session_that_does_not_fit_is_refused_and_the_rest_goes_on(group: Shar
     with pytest.raises(ContextLimitError, match=r"take 4.* tokens and the context of"):
         list(long)
     assert list(Run(group, "Count!", team(2, LAYOUTS["combined"])))[-1].kind == "session_end"
+
+
+@pytest.mark.parametrize("visibility", [Visibility.NEXT_STEP, Visibility.OVERLAPPED])
+def test_a_running_session_can_be_changed_on_shards(
+    visibility: Visibility, settings: Callable[..., GroupSettings], tiny_dir: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "run.json"
+    with ShardGroup.start(settings(2, visibility)) as group:
+        run = Run(group, "Count!", team(3, LAYOUTS["combined"], max_tokens=150), path)
+        events: list[Event] = []
+        for event in run:
+            events.append(event)
+            if len(events) == 5:
+                run.interject("Think of primes.")
+                run.join("Zoe")
+                run.leave("Ben")
+                run.leave("Nobody")
+        kinds = [event.kind for event in events]
+        assert [kinds.count(kind) for kind in ("interjection", "joined", "refused")] == [1, 1, 1]
+        assert any(event.kind == "text" and event.name == "Zoe" for event in events)
+        first, second = group.checksums(1)
+        assert first == second
+        with pytest.raises(ConfigError, match="Session 1 has ended"):
+            run.interject("Too late.")
+    replays(path, load_model(tiny_dir, dtype="float64", device="cpu"))
