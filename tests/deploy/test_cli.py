@@ -205,3 +205,37 @@ def test_prompts_are_shown_and_exported(hogwild, tiny_dir: Path, tmp_path: Path)
     again = hogwild("prompts", "export", folder)
     assert again.code == 2
     assert "is there already" in again.err
+
+
+def test_teams_are_listed_and_shown(hogwild) -> None:
+    assert "solver-critic" in hogwild("teams").out
+    assert "[[workers]]" in hogwild("teams", "show", "coordinator").out
+    assert "Unknown team 'zoo'" in hogwild("teams", "show", "zoo").err
+
+
+def test_a_team_with_roles_is_asked_for_an_answer(hogwild, tiny_dir: Path) -> None:
+    done = hogwild(
+        "run", "Count!", "--model", tiny_dir, "--team", "solver-critic", "--answer", "zzz",
+        "--max-tokens", 6, "--finisher-tokens", 4, "--budgets", "2,4",
+    )  # fmt: skip
+    assert done.code == 0
+    assert done.out.count("The answer of the team") == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--budgets", "2"], "say with --answer what announces it"),
+        (["--answer", "boxed", "--budgets", "x"], "--budgets is 'x'"),
+        (["--answer", "("], "is no regular expression"),
+        (["--answer", "boxed", "--budgets", "999"], "budget of 999 steps cannot be reached"),
+        (["--team", "zoo"], "Unknown team 'zoo'"),
+        (["--team", "solver-critic", "--workers", "1"], "has 2 roles"),
+        (["--person", "third"], "bad 'person'"),
+    ],
+)
+def test_bad_teams_and_answers_are_one_sentence(hogwild, arguments: list, sentence: str) -> None:
+    done = hogwild("run", "Count!", *arguments)
+    assert done.code == 2
+    assert sentence in done.err
+    assert "Traceback" not in done.err
