@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from ray.cluster_utils import Cluster
@@ -12,6 +13,8 @@ from actors.cluster import ShardGroup
 from actors.settings import GroupSettings
 from hogwild_dist import LAYOUTS, Run
 from tests.actors.test_cluster_runs import team
+from tests.tiny_team import BREAKS
+from tests.tiny_tokenizer import EOS
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,7 +29,9 @@ def test_a_second_client_lists_follows_and_cancels(
     cluster: Cluster, settings: Callable[..., GroupSettings]
 ) -> None:
     group = ShardGroup.start(settings(), name="team-room")
-    run = Run(group, "Count forever!", team(3, LAYOUTS["combined"], max_tokens=3_000))
+    endless = replace(BREAKS, forbidden_ids=(EOS,))
+    long = replace(team(2, LAYOUTS["independent"], max_tokens=3_900), sampling=endless)
+    run = Run(group, "Count forever!", long)
     events = iter(run)
     first = [next(events) for _ in range(20)]
     listed = hogwild(cluster, "group", "sessions", "team-room")

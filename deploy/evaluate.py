@@ -1,0 +1,185 @@
+"""`hogwild eval`: teams on a dataset, graded, with a table at the end."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from actors.settings import Spread
+from deploy import options
+from deploy.where import Where, backend
+from hogwild_dist import (
+    AnswerForm,
+    EngineConfig,
+    Finish,
+    Limits,
+    SamplingConfig,
+    Team,
+    Visibility,
+    load_prompts,
+    load_team,
+)
+from hogwild_dist.answers import FormKind
+from hogwild_dist.errors import ConfigError
+from hogwild_dist.evaluation.dataset import Item, read_items
+from hogwild_dist.evaluation.grading import GraderKind, GraderPool
+from hogwild_dist.evaluation.records import Records
+from hogwild_dist.evaluation.runs import evaluate
+from hogwild_dist.evaluation.summary import Row, summarize
+from hogwild_dist.hub import DEMO_MODEL
+
+
+def eval_command(
+    data: Annotated[Path, typer.Argument(help="JSONL with a question and an answer in each line.")],
+    grader: Annotated[GraderKind, typer.Option(help="How answers are compared.")],
+    teams: Annotated[str, typer.Option(help="Teams between commas.")] = "peers,independent",
+    budgets: Annotated[str, typer.Option(help="Steps after which an answer is stated.")] = "",
+    seeds: Annotated[str, typer.Option(help="Seeds between commas.")] = "0",
+    workers: Annotated[int | None, typer.Option(help="Workers of each team.")] = None,
+    out: Annotated[Path, typer.Option(help="Results; a second run goes on from them.")] = Path(
+        "results.jsonl"
+    ),
+    limit: Annotated[int | None, typer.Option(help="Questions at most.")] = None,
+    question_field: Annotated[str | None, typer.Option(help="Field of the question.")] = None,
+    answer_field: Annotated[str | None, typer.Option(help="Field of the answer.")] = None,
+    max_tokens: Annotated[int, typer.Option(help="Tokens of each worker.")] = 512,
+    finisher_tokens: Annotated[int, typer.Option(help="Length of a stated answer.")] = 64,
+    temperature: Annotated[float, typer.Option(help="0 always takes the likeliest token.")] = 0.0,
+    top_p: Annotated[float, typer.Option(help="Keep the likeliest tokens of this mass.")] = 1.0,
+    repetition_penalty: Annotated[float, typer.Option(help="Above 1 discourages repeats.")] = 1.0,
+    prompts: options.Prompts = None,
+    person: options.Person = None,
+    examples: options.Examples = None,
+    visibility: options.Visible = Visibility.SAME_STEP,
+    model: options.Model = DEMO_MODEL,
+    device: options.Device = None,
+    dtype: options.Dtype = None,
+    threads: options.Threads = None,
+    cache_tokens: options.CacheTokens = 65_536,
+    shards: options.Shards = None,
+    address: options.Address = None,
+) -> None:
+    """Let teams answer the questions of DATA, and print how often they are right."""
+    items, faults = read_items(data, question=question_field, answer=answer_field, limit=limit)
+    for fault in faults:
+        print(f"hogwild: {fault} It is left out.", file=sys.stderr)
+    kind = FormKind.CODE if grader is GraderKind.CODE else FormKind.BOXED
+    steps = options.numbers("budgets", budgets)
+    ready = {}
+    for name in filter(None, teams.split(",")):
+        plan = load_team(name)
+        texts = load_prompts(plan.layout.name, prompts)
+        ready[plan.name] = replace(
+            plan.team(workers),
+            prompts=texts.with_settings(person=person, examples=examples),
+            sampling=SamplingConfig(
+                temperature=temperature, top_p=top_p, repetition_penalty=repetition_penalty
+            ),
+            limits=Limits(max_tokens=max_tokens),
+            finish=Finish(
+                form=AnswerForm(kind=kind),
+                by=plan.file.finish.by,
+                vote=plan.file.finish.vote,
+                finisher_tokens=finisher_tokens,
+                budgets=steps,
+            ),
+        )
+        ready[plan.name].check()
+    settings: dict[str, object] = {
+        "model": model,
+        "grader": grader.value,
+        "budgets": list(steps),
+        "workers": workers,
+        "max_tokens": max_tokens,
+        "finisher_tokens": finisher_tokens,
+        "temperature": temperature,
+        "top_p": top_p,
+        "repetition_penalty": repetition_penalty,
+        "prompts": None if prompts is None else str(prompts),
+        "person": person,
+        "examples": examples,
+        "visibility": visibility.value,
+        "data": data.name,
+    }
+    records = Records(out, settings)
+    where = Where(
+        model=model,
+        device=device,
+        dtype=dtype,
+        threads=threads,
+        config=EngineConfig(visibility=visibility, cache_tokens=cache_tokens),
+        shards=shards,
+        address=address,
+        spread=Spread.PACK,
+    )
+    wanted = list(_wanted(ready, options.numbers("seeds", seeds), items, records))
+    if wanted:
+        with backend(where) as place, GraderPool(grader) as graders:
+            for number, (name, team, item) in enumerate(wanted, start=1):
+                record = evaluate(place, item, name, team, graders)
+                records.add(record)
+                told = record.error or _marks(record.right)
+                _tell(f"{number}/{len(wanted)}  {name}  line {item.line}  {told}")
+    else:
+        _tell("all of it was done before")
+    _print(summarize(records.all, list(ready), steps))
+
+
+def _wanted(
+    teams: dict[str, Team], seeds: tuple[int, ...], items: list[Item], records: Records
+) -> Iterator[tuple[str, Team, Item]]:
+    """What has not been run yet; question by question, so that what there is compares teams."""
+    if not seeds or not teams:
+        raise ConfigError("There is nothing to run; name at least one team and one seed.")
+    done = {record.key for record in records.all}
+    for item in items:
+        for seed in seeds:
+            for name, team in teams.items():
+                if (name, seed, item.line) not in done:
+                    yield name, replace(team, seed=seed), item
+
+
+def _marks(right: object) -> str:
+    """One sign for each budget and the end."""
+    signs = {True: "+", False: "-", None: "?"}
+    return "".join(signs[one] for one in right) if isinstance(right, list | tuple) else ""
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _print(rows: list[Row]) -> None:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("team")
+    for name in (
+        "budget",
+        "right",
+        "accuracy",
+        "95 %",
+        "tokens",
+        "forwards",
+        "s",
+        "redundancy",
+        "failed",
+    ):
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(
+            row.team,
+            "end" if row.budget is None else str(row.budget),
+            f"{row.right}/{row.graded}",
+            f"{row.accuracy:.1%}",
+            f"{row.low:.1%} to {row.high:.1%}",
+            f"{row.tokens:.0f}",
+            f"{row.forwards:.0f}",
+            f"{row.seconds:.1f}",
+            f"{row.redundancy:.1%}",
+            str(row.failed),
+        )
+    Console(width=None if Console().is_terminal else 120).print(table)

@@ -1,0 +1,92 @@
+"""Questions from a JSONL file."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hogwild_dist.errors import ConfigError
+
+QUESTIONS = ("question", "problem", "prompt")
+ANSWERS = ("answer", "target", "tests", "test")
+"""Names under which a field is looked for where none is given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One question.
+
+    Attributes:
+        line: in the file, from 1.
+        question: its text.
+        answer: what the grader compares with: an answer, or unit tests.
+    """
+
+    line: int
+    question: str
+    answer: str
+
+
+def read_items(
+    path: str | Path,
+    *,
+    question: str | None = None,
+    answer: str | None = None,
+    limit: int | None = None,
+) -> tuple[list[Item], list[str]]:
+    """Read a dataset.
+
+    Args:
+        path: of the JSONL file.
+        question: name of the question's field; None looks for a common one.
+        answer: name of the answer's field; None looks for a common one.
+        limit: items to read at most.
+
+    Returns:
+        The items, and a sentence for each line that is none.
+
+    Raises:
+        ConfigError: the file cannot be read, or holds no item.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"Dataset {str(path)!r} cannot be read: {error}.") from error
+    items: list[Item] = []
+    faults: list[str] = []
+    for number, line in enumerate(lines, start=1):
+        if len(items) == limit:
+            break
+        if line.strip():
+            try:
+                items.append(_item(number, line, question, answer))
+            except ConfigError as error:
+                faults.append(str(error))
+    if not items:
+        raise ConfigError(
+            f"Dataset {str(path)!r} holds no question: {faults[0] if faults else 'it is empty.'}"
+        )
+    return items, faults
+
+
+def _item(number: int, line: str, question: str | None, answer: str | None) -> Item:
+    try:
+        fields = json.loads(line)
+    except ValueError as error:
+        raise ConfigError(f"Line {number} is not JSON: {error}.") from error
+    if not isinstance(fields, dict):
+        raise ConfigError(f"Line {number} is {type(fields).__name__} and not an object.")
+    asked = _field(number, fields, (question,) if question else QUESTIONS, "question")
+    known = _field(number, fields, (answer,) if answer else ANSWERS, "answer")
+    return Item(number, asked, known)
+
+
+def _field(number: int, fields: dict[str, Any], names: tuple[str, ...], what: str) -> str:
+    for name in names:
+        value = fields.get(name)
+        if isinstance(value, str | int | float) and str(value).strip():
+            return str(value)
+    raise ConfigError(
+        f"Line {number} has no {what} under {' or '.join(map(repr, names))}; it has "
+        f"{', '.join(map(repr, fields)) or 'nothing'}. Name the field with --{what}-field."
+    )

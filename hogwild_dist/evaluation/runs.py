@@ -1,0 +1,82 @@
+"""One team on one question: run, read the answers, grade them."""
+
+from collections.abc import Sequence
+
+from hogwild_dist.engine import Engine
+from hogwild_dist.errors import HogwildError
+from hogwild_dist.evaluation.dataset import Item
+from hogwild_dist.evaluation.grading import GraderError, GraderPool
+from hogwild_dist.evaluation.records import Record
+from hogwild_dist.evaluation.stats import redundancy
+from hogwild_dist.events import Event, Text
+from hogwild_dist.finish import FINISHER, team_answer
+from hogwild_dist.run import Result, Run
+from hogwild_dist.stream import Backend
+from hogwild_dist.team import Team
+
+
+def evaluate(
+    place: Engine | Backend, item: Item, name: str, team: Team, graders: GraderPool
+) -> Record:
+    """Run a team; what goes wrong is in the record.
+
+    Args:
+        place: where to run.
+        item: the question.
+        name: of the team.
+        team: with a `finish`.
+        graders: compare the answers.
+    """
+    about = {"team": name, "seed": team.seed, "line": item.line, "known": item.answer}
+    try:
+        with Run(place, item.question, team) as run:
+            events = list(run)
+            result = run.result
+    except HogwildError as error:
+        return Record(**about, error=str(error))  # type: ignore[arg-type]
+    answers = _answers(result, team)
+    right, fault = _grade(answers, item.answer, graders)
+    return Record(
+        team=name,
+        seed=team.seed,
+        line=item.line,
+        known=item.answer,
+        answers=answers,
+        right=right,
+        tokens=sum(result.num_tokens.values()),
+        forwards=result.num_steps,
+        seconds=result.seconds,
+        redundancy=redundancy(_written(events)),
+        texts=dict(result.texts),
+        error=fault,
+    )
+
+
+def _answers(result: Result, team: Team) -> list[str | None]:
+    finish = team.finish
+    assert finish is not None, "an evaluation asks for answers"
+    budgets: Sequence[int | None] = [*finish.budgets, None]
+    return [team_answer(result.answers, vote=finish.vote, budget=budget) for budget in budgets]
+
+
+def _grade(
+    answers: Sequence[str | None], known: str, graders: GraderPool
+) -> tuple[list[bool | None], str | None]:
+    right: list[bool | None] = []
+    fault = None
+    for answer in answers:
+        try:
+            right.append(graders.grade(answer, known))
+        except GraderError as error:
+            right.append(None)
+            fault = f"{answer!r} was not graded: {error}."
+    return right, fault
+
+
+def _written(events: Sequence[Event]) -> list[tuple[str, str]]:
+    """What the team's workers chose, piece by piece."""
+    return [
+        (event.name, event.text)
+        for event in events
+        if isinstance(event, Text) and event.chosen and not event.name.startswith(FINISHER)
+    ]
