@@ -8,6 +8,7 @@ from hogwild_dist.answers import AnswerForm
 from hogwild_dist.errors import ConfigError
 from hogwild_dist.events import Answer
 from hogwild_dist.layout import Layout, block_name
+from hogwild_dist.spec import check_budgets
 
 FINISHER = "Finisher"
 """Name of who states an answer when it is asked for."""
@@ -41,13 +42,7 @@ class Finish:
             raise ConfigError(
                 f"The finisher has {self.finisher_tokens} tokens; it must be 0 (none) or more."
             )
-        if any(budget < 1 for budget in self.budgets) or list(self.budgets) != sorted(
-            set(self.budgets)
-        ):
-            raise ConfigError(
-                f"The budgets are {', '.join(map(str, self.budgets))}; give rising numbers of "
-                "steps, from 1 on."
-            )
+        check_budgets(self.budgets)
         if self.budgets and not self.finisher_tokens:
             raise ConfigError("Budgets need a finisher; give it tokens, 64 say.")
 

@@ -3,7 +3,7 @@
 `team.Team` writes one from a problem; a trace holds one; a shard can be sent one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -62,6 +62,19 @@ class RedundancyCheck:
     counted: Literal["team", "worker"] = "team"
 
 
+def check_budgets(budgets: Sequence[int]) -> None:
+    """Refuse budgets that do not rise from 1 on.
+
+    Raises:
+        ConfigError: they do not.
+    """
+    if any(budget < 1 for budget in budgets) or list(budgets) != sorted(set(budgets)):
+        raise ConfigError(
+            f"The budgets are {', '.join(map(str, budgets))}; give rising numbers of steps, from "
+            "1 on."
+        )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FinisherSpec:
     """A worker that writes only when it is asked to state an answer.
@@ -95,13 +108,7 @@ class FinishRule:
     budgets: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        if any(budget < 1 for budget in self.budgets) or list(self.budgets) != sorted(
-            set(self.budgets)
-        ):
-            raise ConfigError(
-                f"The budgets are {', '.join(map(str, self.budgets))}; give rising numbers of "
-                "steps, from 1 on."
-            )
+        check_budgets(self.budgets)
         if self.budgets and not self.finishers:
             raise ConfigError(
                 "There are budgets and nobody to state an answer at them; give the finisher tokens."
