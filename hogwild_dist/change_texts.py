@@ -63,7 +63,8 @@ class ChangeTexts:
         )  # fmt: skip
         team.check()
         rule = team.layout.everyone
-        everybody = replace(self._team, names=(*self._team.names, name), members={name: member})
+        members = {**self._team.members, name: member}
+        everybody = replace(self._team, names=(*self._team.names, name), members=members)
         first = self._texts(everybody).first(name)
         if member.brief:
             first = self._texts(team).brief(name) + "\n\n" + first

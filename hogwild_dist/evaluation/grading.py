@@ -5,10 +5,12 @@ import re
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
+from importlib.util import find_spec
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Self
 
+from hogwild_dist.errors import ConfigError
 from hogwild_dist.evaluation.sandbox import passes_tests
 
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?|-?\.\d+")
@@ -34,9 +36,17 @@ class GraderPool:
     Args:
         kind: how answers are compared.
         seconds: for one answer.
+
+    Raises:
+        ConfigError: the library that the grader needs is not installed.
     """
 
     def __init__(self, kind: GraderKind, seconds: float = 20.0) -> None:
+        if kind is GraderKind.MATH and find_spec("math_verify") is None:
+            raise ConfigError(
+                "The math grader needs math-verify; install it with `pip install "
+                "'hogwild-dist[eval]'`, or choose another --grader."
+            )
         self._kind = kind
         self._seconds = seconds
         self._context = multiprocessing.get_context("spawn")
@@ -55,13 +65,15 @@ class GraderPool:
         if answer is None:
             return False
         process, pipe = self._worker = self._worker or self._start()
-        pipe.send((self._kind, answer, known))
-        if not pipe.poll(self._seconds):
-            self.close()
-            raise GraderError(f"the {self._kind} grader took more than {self._seconds:g} seconds")
         try:
+            pipe.send((self._kind, answer, known))
+            if not pipe.poll(self._seconds):
+                self.close()
+                raise GraderError(
+                    f"the {self._kind} grader took more than {self._seconds:g} seconds"
+                )
             right = pipe.recv()
-        except EOFError:
+        except (EOFError, OSError):
             process.join()
             code = process.exitcode
             self.close()
