@@ -8,7 +8,7 @@ from transformers.utils import logging as transformers_logging
 
 from deploy import group, models, prompts, teams
 from deploy.check import check_command
-from deploy.evaluate import eval_command
+from deploy.evaluate import eval_command, report_command
 from deploy.replay import replay_command
 from deploy.run import run_command
 from hogwild_dist.errors import HogwildError
@@ -39,6 +39,8 @@ one shared key-value cache.
       a team with roles; an announced answer ends it
   hogwild eval questions.jsonl --grader number --teams peers,independent
       how often teams are right
+  hogwild report results.jsonl
+      its plots and transcripts as one page
   hogwild teams
       which teams there are
   hogwild prompts show "..."
@@ -58,6 +60,7 @@ app.command("run")(run_command)
 app.command("replay")(replay_command)
 app.command("check")(check_command)
 app.command("eval")(eval_command)
+app.command("report")(report_command)
 app.add_typer(models.app, name="models")
 app.add_typer(teams.app, name="teams")
 app.add_typer(prompts.app, name="prompts")

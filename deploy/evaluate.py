@@ -128,6 +128,36 @@ def eval_command(
     else:
         _tell("all of it was done before")
     _print(summarize(records.all, list(ready), steps))
+    try:
+        _report(records, out.with_suffix(".html"))
+    except ConfigError as error:
+        _tell(f"hogwild: {error}")
+
+
+def report_command(
+    results: Annotated[Path, typer.Argument(help="What `hogwild eval` wrote with --out.")],
+    out: Annotated[Path | None, typer.Option(help="The page; beside RESULTS by default.")] = None,
+    plots: Annotated[Path | None, typer.Option(help="Also write the plots to a folder.")] = None,
+) -> None:
+    """Print the table of RESULTS again, and write its page and plots."""
+    records = Records(results)
+    _print(summarize(records.all, records.teams, records.budgets))
+    _report(records, out or results.with_suffix(".html"), plots)
+
+
+def _report(records: Records, path: Path, plots: Path | None = None) -> None:
+    """Write page and plots, where the library for them is there."""
+    try:
+        from hogwild_dist.evaluation.report import write_plots, write_report  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"Page and plots need {error.name}, which is not installed; install it with "
+            "pip install 'hogwild-dist[eval]' and call `hogwild report`."
+        ) from error
+    write_report(records, path)
+    _tell(f"page with plots and transcripts: {path}")
+    for plot in write_plots(records, plots) if plots is not None else ():
+        _tell(f"plot: {plot}")
 
 
 def _wanted(
@@ -136,7 +166,7 @@ def _wanted(
     """What has not been run yet; question by question, so that what there is compares teams."""
     if not seeds or not teams:
         raise ConfigError("There is nothing to run; name at least one team and one seed.")
-    done = {record.key for record in records.all}
+    done = {record.key for record in records.all if record.ran}
     for item in items:
         for seed in seeds:
             for name, team in teams.items():
@@ -144,10 +174,10 @@ def _wanted(
                     yield name, replace(team, seed=seed), item
 
 
-def _marks(right: object) -> str:
+def _marks(right: tuple[bool | None, ...]) -> str:
     """One sign for each budget and the end."""
     signs = {True: "+", False: "-", None: "?"}
-    return "".join(signs[one] for one in right) if isinstance(right, list | tuple) else ""
+    return "".join(signs[one] for one in right)
 
 
 def _tell(line: str) -> None:

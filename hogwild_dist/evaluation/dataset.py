@@ -49,7 +49,8 @@ def read_items(
         ConfigError: the file cannot be read, or holds no item.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        # Other line ends than this one may stand within a JSON string.
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"Dataset {str(path)!r} cannot be read: {error}.") from error
     items: list[Item] = []

@@ -1,11 +1,13 @@
 """One team on one question: run, read the answers, grade them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hogwild_dist.engine import Engine
 from hogwild_dist.errors import HogwildError
 from hogwild_dist.evaluation.dataset import Item
 from hogwild_dist.evaluation.grading import GraderError, GraderPool
+from hogwild_dist.evaluation.passages import passages
 from hogwild_dist.evaluation.records import Record
 from hogwild_dist.evaluation.stats import redundancy
 from hogwild_dist.events import Event, Text
@@ -27,27 +29,26 @@ def evaluate(
         team: with a `finish`.
         graders: compare the answers.
     """
-    about = {"team": name, "seed": team.seed, "line": item.line, "known": item.answer}
+    about = Record(
+        team=name, seed=team.seed, line=item.line, question=item.question, known=item.answer
+    )
     try:
         with Run(place, item.question, team) as run:
             events = list(run)
             result = run.result
     except HogwildError as error:
-        return Record(**about, error=str(error))  # type: ignore[arg-type]
+        return replace(about, error=str(error))
     answers = _answers(result, team)
     right, fault = _grade(answers, item.answer, graders)
-    return Record(
-        team=name,
-        seed=team.seed,
-        line=item.line,
-        known=item.answer,
-        answers=answers,
-        right=right,
+    return replace(
+        about,
+        answers=tuple(answers),
+        right=tuple(right),
         tokens=sum(result.num_tokens.values()),
         forwards=result.num_steps,
         seconds=result.seconds,
         redundancy=redundancy(_written(events)),
-        texts=dict(result.texts),
+        transcript=tuple(passages(events)),
         error=fault,
     )
 

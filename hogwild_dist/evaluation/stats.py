@@ -1,7 +1,7 @@
 """Numbers about many graded answers."""
 
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from math import sqrt
 
@@ -26,8 +26,8 @@ def wilson(right: int, total: int, z: float = Z95) -> tuple[float, float]:
     return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
 
 
-def redundancy(pieces: Iterable[tuple[str, str]], size: int = 4) -> float:
-    """Share of word n-grams that somebody else had written before.
+def redundancy(pieces: Iterable[tuple[str, str]], size: int = 4) -> dict[str, float]:
+    """For each who wrote, the share of its word n-grams that somebody else had written before.
 
     Args:
         pieces: (who, text) in the order in which it was written; words may span pieces.
@@ -36,16 +36,16 @@ def redundancy(pieces: Iterable[tuple[str, str]], size: int = 4) -> float:
     first: dict[tuple[str, ...], str] = {}
     begun: dict[str, str] = {}
     words: dict[str, deque[str]] = {}
-    repeated = total = 0
+    repeated: Counter[str] = Counter()
+    total: Counter[str] = Counter()
 
     def finish(who: str, finished: Sequence[str]) -> None:
-        nonlocal repeated, total
         last = words.setdefault(who, deque(maxlen=size))
         for word in finished:
             last.append(word)
             if len(last) == size:
-                total += 1
-                repeated += first.setdefault(tuple(last), who) != who
+                total[who] += 1
+                repeated[who] += first.setdefault(tuple(last), who) != who
 
     for who, text in pieces:
         so_far = begun.get(who, "") + text
@@ -53,4 +53,4 @@ def redundancy(pieces: Iterable[tuple[str, str]], size: int = 4) -> float:
         finish(who, [word for word in finished if word])
     for who, rest in begun.items():
         finish(who, [rest] if rest else [])
-    return repeated / total if total else 0.0
+    return {who: repeated[who] / total[who] if total[who] else 0.0 for who in begun}

@@ -22,7 +22,7 @@ class Row:
         tokens: a run, on average (of the whole run).
         forwards: a run, on average.
         seconds: a run, on average.
-        redundancy: on average.
+        redundancy: on average over workers and runs.
         failed: runs or gradings that went wrong.
     """
 
@@ -54,7 +54,7 @@ def summarize(records: Sequence[Record], teams: Sequence[str], budgets: Sequence
 
 
 def _row(records: Sequence[Record], team: str, place: int, budget: int | None) -> Row:
-    ran = [one for one in records if one.right]
+    ran = [one for one in records if one.ran]
     graded = [one.right[place] for one in ran if one.right[place] is not None]
     right = sum(map(bool, graded))
     low, high = wilson(right, len(graded))
@@ -72,6 +72,6 @@ def _row(records: Sequence[Record], team: str, place: int, budget: int | None) -
         tokens=mean([one.tokens for one in ran]),
         forwards=mean([one.forwards for one in ran]),
         seconds=mean([one.seconds for one in ran]),
-        redundancy=mean([one.redundancy for one in ran]),
+        redundancy=mean([one.mean_redundancy for one in ran]),
         failed=sum(one.error is not None for one in records),
     )

@@ -41,8 +41,19 @@ def test_an_evaluation_ends_with_a_table_and_goes_on_where_it_stopped(
     assert [len(line["right"]) for line in lines[1:]] == [3] * 8
     for row in ("peers", "independent"):
         assert sum(line.startswith(row) for line in done.out.splitlines()) == 3
+    page = out.with_suffix(".html")
+    assert page.read_text().count('<div class="transcript">') == 8
+    page.unlink()
     done = hogwild("eval", *options(data, tiny_dir), "--seeds", "0,1")
     assert "done before" in done.err
+    table = done.out
+    done = hogwild("report", out, "--out", data.parent / "p.html", "--plots", data.parent / "plots")
+    assert done.out == table
+    assert done.code == 0
+    assert {path.name for path in (data.parent / "plots").iterdir()} == {
+        "accuracy.svg",
+        "redundancy.svg",
+    }
 
 
 @pytest.mark.parametrize(

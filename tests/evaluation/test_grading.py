@@ -117,13 +117,13 @@ def test_the_interval_of_a_share() -> None:
 
 
 def test_redundancy_counts_what_others_wrote_before() -> None:
-    assert redundancy([("A", "one two three four five")]) == 0
-    assert redundancy([("A", "one two three four"), ("B", "one two three four")]) == 0.5
-    assert redundancy([("A", "one two three four"), ("A", "one two three four")]) == 0
-    assert redundancy([]) == 0
-    letters = [("A", sign) for sign in "one two three four "]
-    assert redundancy([*letters, ("B", "one two th"), ("B", "ree four ")]) == 0.5
-    assert redundancy([("B", "one two three four "), *letters]) == 0.5
-    assert (
-        redundancy([("A", "one two three "), ("B", "one two three four "), ("A", "four ")]) == 0.5
-    )
+    line = "one two three four"
+    assert redundancy([("A", f"{line} five")]) == {"A": 0}
+    assert redundancy([("A", line), ("B", line)]) == {"A": 0, "B": 1}
+    assert redundancy([("A", line), ("A", line)]) == {"A": 0}
+    assert redundancy([]) == {}
+    letters = [("A", sign) for sign in f"{line} "]
+    assert redundancy([*letters, ("B", "one two th"), ("B", "ree four ")]) == {"A": 0, "B": 1}
+    assert redundancy([("B", f"{line} "), *letters]) == {"A": 1, "B": 0}
+    pieces = [("A", "one two three "), ("B", f"{line} five six"), ("A", "four five ")]
+    assert redundancy(pieces) == {"A": 1, "B": 0}

@@ -1,0 +1,46 @@
+"""A run's text as passages: who wrote what, from which step to which."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from hogwild_dist.events import Answer, Event, Interjected, ParagraphEnd, Text
+from hogwild_dist.finish import FINISHER
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Passage:
+    """A paragraph, a stated answer, or an interjection.
+
+    Attributes:
+        who: wrote it.
+        begin: step after which it began; 0 is the first.
+        end: step after which it ended.
+        text: of it, prefix and all.
+        stated: whether it was written when an answer was asked for.
+    """
+
+    who: str
+    begin: int
+    end: int
+    text: str
+    stated: bool = False
+
+
+def passages(events: Iterable[Event]) -> list[Passage]:
+    """The passages of a run in the order in which they began."""
+    done: list[Passage] = []
+    open_: dict[str, Passage] = {}
+    for event in events:
+        match event:
+            case Text(name=name, text=text, step=step) if text:
+                begun = open_.get(name) or Passage(
+                    who=name, begin=step, end=step, text="", stated=name.startswith(FINISHER)
+                )
+                open_[name] = replace(begun, end=step, text=begun.text + text)
+            case ParagraphEnd(name=name) if name in open_:
+                done.append(open_.pop(name))
+            case Answer(name=name) if name in open_ and open_[name].stated:
+                done.append(open_.pop(name))
+            case Interjected(name=name, text=text, step=step):
+                done.append(Passage(who=name, begin=step, end=step, text=text))
+    return sorted([*done, *open_.values()], key=lambda passage: passage.begin)

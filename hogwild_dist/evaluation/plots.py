@@ -1,0 +1,82 @@
+"""Plots of an evaluation."""
+
+import io
+from collections.abc import Sequence
+from statistics import fmean
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from hogwild_dist.evaluation.records import Record
+from hogwild_dist.evaluation.summary import Row
+
+SIZE = (6.4, 3.8)
+"""Inches."""
+
+
+def accuracy_plot(rows: Sequence[Row]) -> Figure:
+    """Accuracy of each team over forwards, the paper's axis, with 95 % intervals.
+
+    A budget stands at its number of forwards, the end at the mean of the runs.
+    """
+    figure, axes = _axes("sequential forwards", "accuracy")
+    teams = list(dict.fromkeys(row.team for row in rows))
+    widest = max(map(_forwards, rows), default=0.0)
+    for number, team in enumerate(teams):
+        own = sorted((row for row in rows if row.team == team), key=_forwards)
+        # Side by side, since teams share their budgets and intervals would hide each other.
+        aside = (number - (len(teams) - 1) / 2) * widest / 100
+        places = [_forwards(row) + aside for row in own]
+        shares = [row.accuracy for row in own]
+        colour = f"C{number}"
+        axes.plot(places, shares, marker="o", markersize=4, color=colour, label=team)
+        low = [row.accuracy - row.low for row in own]
+        high = [row.high - row.accuracy for row in own]
+        axes.errorbar(
+            places, shares, (low, high), fmt="none", ecolor=colour, alpha=0.5, capsize=3, lw=1
+        )
+    axes.set_ylim(-0.03, 1.03)
+    axes.set_xlim(left=0)
+    axes.legend(frameon=False)
+    return figure
+
+
+def redundancy_plot(records: Sequence[Record], teams: Sequence[str]) -> Figure:
+    """Share of each worker's 4-grams that others had written before: runs, and their mean."""
+    figure, axes = _axes("", "redundancy")
+    labels: list[str] = []
+    for number, team in enumerate(teams):
+        ran = [record for record in records if record.team == team and record.ran]
+        for worker in dict.fromkeys(name for record in ran for name in record.redundancy):
+            shares = [one.redundancy[worker] for one in ran if worker in one.redundancy]
+            place = len(labels)
+            axes.bar(place, fmean(shares), color=f"C{number}", alpha=0.35)
+            axes.plot([place] * len(shares), shares, ".", color=f"C{number}", alpha=0.6)
+            labels.append(f"{team}\n{worker}")
+    axes.set_xticks(range(len(labels)), labels, fontsize="small", rotation=30, ha="right")
+    axes.set_ylim(0, 1.03)
+    return figure
+
+
+def as_svg(figure: Figure) -> str:
+    """The figure as an `<svg>` element, the same for the same figures."""
+    text = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": "hogwild", "svg.fonttype": "none"}):
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    whole = text.getvalue()
+    return whole[whole.index("<svg") :]
+
+
+def _axes(x: str, y: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=SIZE, layout="constrained")
+    axes = figure.subplots()
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", alpha=0.3)
+    return figure, axes
+
+
+def _forwards(row: Row) -> float:
+    return row.forwards if row.budget is None else row.budget

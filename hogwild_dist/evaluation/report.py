@@ -1,0 +1,163 @@
+"""An evaluation as one HTML file: table, plots, and every transcript side by side."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from hogwild_dist.errors import ConfigError
+from hogwild_dist.evaluation.passages import Passage
+from hogwild_dist.evaluation.plots import accuracy_plot, as_svg, redundancy_plot
+from hogwild_dist.evaluation.records import Record, Records
+from hogwild_dist.evaluation.summary import summarize
+
+COLOURS = 8
+"""Colours of the page; a ninth worker has the first again."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """A passage on the page.
+
+    Attributes:
+        column: of its worker, from 1.
+        row: where it begins, from 2 on; row 1 holds the names.
+        below: row before which it ends.
+        colour: of its worker.
+        passage: what was written.
+    """
+
+    column: int
+    row: int
+    below: int
+    colour: int
+    passage: Passage
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """All runs on one question.
+
+    Attributes:
+        line: in the dataset.
+        text: of it.
+        known: what is right.
+        records: in the order of the teams.
+    """
+
+    line: int
+    text: str
+    known: str
+    records: Sequence[Record]
+
+    @property
+    def verdict(self) -> str:
+        """How the runs ended: `right`, `wrong`, or `mixed`."""
+        ends = {bool(record.right and record.right[-1]) for record in self.records}
+        return "mixed" if len(ends) > 1 else "right" if True in ends else "wrong"
+
+
+def columns(transcript: Sequence[Passage]) -> list[str]:
+    """Who wrote, in the order in which they began."""
+    return list(dict.fromkeys(passage.who for passage in transcript))
+
+
+def cells(transcript: Sequence[Passage]) -> list[Cell]:
+    """Where the passages stand: a column for each worker, rows in the order of time.
+
+    A passage reaches from the row of the step at which it began to that at which it ended, so
+    that what stands side by side was written at the same time.
+    """
+    names = columns(transcript)
+    starts = sorted({passage.begin for passage in transcript})
+    taken: dict[str, int] = {}
+    placed = []
+    for passage in transcript:
+        row = max(starts.index(passage.begin) + 2, taken.get(passage.who, 2))
+        later = [place for place, start in enumerate(starts, start=2) if start >= passage.end]
+        below = max(row + 1, later[0] if later else len(starts) + 2)
+        taken[passage.who] = below
+        column = names.index(passage.who)
+        placed.append(
+            Cell(
+                column=column + 1,
+                row=row,
+                below=below,
+                colour=column % COLOURS,
+                passage=passage,
+            )
+        )
+    return placed
+
+
+def questions(records: Sequence[Record], teams: Sequence[str]) -> list[Question]:
+    """The runs, question by question."""
+    ordered = sorted(records, key=lambda one: (one.line, teams.index(one.team), one.seed))
+    grouped = [list(group) for _, group in groupby(ordered, key=lambda one: one.line)]
+    return [
+        Question(line=group[0].line, text=group[0].question, known=group[0].known, records=group)
+        for group in grouped
+    ]
+
+
+def figures(records: Records) -> dict[str, Figure]:
+    """The plots by name."""
+    teams, budgets = records.teams, records.budgets
+    return {
+        "accuracy": accuracy_plot(summarize(records.all, teams, budgets)),
+        "redundancy": redundancy_plot(records.all, teams),
+    }
+
+
+def report(records: Records) -> str:
+    """The page; it needs no other file and no network."""
+    teams, budgets = records.teams, records.budgets
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.jinja").render(
+        settings={name: value for name, value in records.settings.items() if value is not None},
+        rows=summarize(records.all, teams, budgets),
+        budgets=[*budgets, "end"],
+        plots={name: Markup(as_svg(figure)) for name, figure in figures(records).items()},
+        questions=questions(records.all, teams),
+        columns=columns,
+        cells=cells,
+    )
+
+
+def write_report(records: Records, path: Path) -> None:
+    """Write the page.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    try:
+        path.write_text(report(records), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"Report {str(path)!r} cannot be written: {error.strerror}.") from error
+
+
+def write_plots(records: Records, folder: Path) -> list[Path]:
+    """Write `accuracy.svg` and `redundancy.svg`.
+
+    Raises:
+        ConfigError: the folder cannot be used.
+    """
+    paths = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, figure in figures(records).items():
+            paths.append(folder / f"{name}.svg")
+            paths[-1].write_text(as_svg(figure), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"Plots {str(folder)!r} cannot be written: {error.strerror}.") from error
+    return paths
