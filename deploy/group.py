@@ -12,14 +12,12 @@ from rich.table import Table
 from actors.cluster import ShardGroup
 from actors.connect import connected
 from actors.journal import SessionSummary
-from actors.settings import Spread
-from deploy import options
+from deploy.grouped import grouped
+from deploy.place_options import EngineOptions, ShardOptions, where_from
 from deploy.view import ViewInfo, ViewKind, make_view
-from deploy.where import Where, start_group
+from deploy.where import start_group
 from hogwild_dist.changes import Departure, Interjection
-from hogwild_dist.config import EngineConfig, Visibility
 from hogwild_dist.errors import ConfigError
-from hogwild_dist.hub import DEMO_MODEL
 from hogwild_dist.prompts import load_prompts
 from hogwild_dist.tokens import encode
 
@@ -34,34 +32,10 @@ At = Annotated[str, typer.Option(help="The Ray cluster: auto or HOST:PORT.")]
 
 
 @app.command()
-def start(
-    name: Name,
-    model: options.Model = DEMO_MODEL,
-    shards: options.Shards = None,
-    visibility: options.Visible = Visibility.SAME_STEP,
-    device: options.Device = None,
-    dtype: options.Dtype = None,
-    threads: options.Threads = None,
-    cache_tokens: options.CacheTokens = 65_536,
-    address: At = "auto",
-    spread: options.SpreadOver = Spread.PACK,
-    cpus_per_shard: options.CpusPerShard = 1.0,
-    wait_for_nodes: options.WaitForNodes = 0.0,
-) -> None:
+@grouped
+def start(name: Name, engine: EngineOptions, shards: ShardOptions, address: At = "auto") -> None:
     """Start a group; `hogwild run --attach NAME` uses it."""
-    where = Where(
-        model=model,
-        device=device,
-        dtype=dtype,
-        threads=threads,
-        config=EngineConfig(visibility=visibility, cache_tokens=cache_tokens),
-        shards=shards,
-        address=address,
-        name=name,
-        spread=spread,
-        cpus_per_shard=cpus_per_shard,
-        wait_for_nodes=wait_for_nodes,
-    )
+    where = where_from(engine, shards, address=address, name=name)
     with start_group(where) as group:
         for rank, shard in enumerate(group.group.shards):
             print(f"shard {rank}: {shard.node}, {shard.device}, {shard.threads} threads")
