@@ -16,10 +16,8 @@ from deploy.grouped import grouped
 from deploy.place_options import EngineOptions, ShardOptions, where_from
 from deploy.view import ViewInfo, ViewKind, make_view
 from deploy.where import start_group
-from hogwild_dist.changes import Departure, Interjection
-from hogwild_dist.errors import ConfigError
-from hogwild_dist.prompts import load_prompts
-from hogwild_dist.tokens import encode
+from hogwild_dist.changes import Departure
+from hogwild_dist.member import Member
 
 app = typer.Typer(
     help="Groups of shards that stay when a run has ended: start, look, follow, cancel, stop.",
@@ -92,16 +90,30 @@ def say(
     session: Session,
     text: Annotated[str, typer.Argument(help="What the team is to read.")],
     speaker: Annotated[str, typer.Option(help="Name of who speaks.")] = "You",
-    target: Annotated[str, typer.Option(help="Shared block that it is appended to.")] = "common",
+    target: Annotated[
+        str | None, typer.Option(help="Shared block that it is appended to, not what all see.")
+    ] = None,
     address: At = "auto",
 ) -> None:
     """Say something to the team of a running session; everybody sees it from the next step on."""
-    if not text.strip():
-        raise ConfigError("The interjection is empty; say something.")
-    said = load_prompts("combined").render("interjection", speaker=speaker, text=text.strip())
     with _attached(name, address) as group:
-        ids = tuple(encode(group.tokenizer, said))
-        group.alter(session, Interjection(name=speaker, text=said, token_ids=ids, target=target))
+        said = group.change_texts(session).interjection(text, speaker, target)
+        group.alter(session, said)
+
+
+@app.command()
+def join(
+    name: Name,
+    session: Session,
+    worker: Annotated[str, typer.Argument(help="Name of the newcomer.")],
+    role: Annotated[str, typer.Option(help="In a line, for everybody to read.")] = "",
+    brief: Annotated[str, typer.Option(help="What the newcomer is to do.")] = "",
+    address: At = "auto",
+) -> None:
+    """Let a worker join a running session, with the layout's general rule."""
+    member = Member(role=role, brief=brief)
+    with _attached(name, address) as group:
+        group.alter(session, group.change_texts(session).arrival(worker, member))
 
 
 @app.command()
