@@ -35,8 +35,9 @@ class History:
             events.append(self._move(worker, advance.move, step))
         if advance.prefix is not None:
             events.append(advance.prefix)
-        self.since_check += advance.num_next
-        worker.since_check += advance.num_next
+        if not worker.finisher:
+            self.since_check += advance.num_next
+            worker.since_check += advance.num_next
         return events
 
     def _move(self, worker: Worker, move: PendingMove, step: int) -> ParagraphEnd:
