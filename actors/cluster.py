@@ -13,11 +13,12 @@ from actors.errors import ClusterError, plain
 from actors.journal import SessionSummary
 from actors.settings import NAMESPACE, GroupSettings
 from actors.shard import ShardStatus
+from hogwild_dist.change_texts import ChangeTexts
 from hogwild_dist.changes import Change
 from hogwild_dist.hub import resolve_model
 from hogwild_dist.model import load_tokenizer
+from hogwild_dist.origin import Origin
 from hogwild_dist.replay import RowComparison
-from hogwild_dist.spec import SessionSpec
 from hogwild_dist.stream import Update
 from hogwild_dist.timeline import Span
 from hogwild_dist.trace_format import Trace
@@ -27,8 +28,6 @@ POLL_SECONDS = 5.0
 
 STOP_SECONDS = 10.0
 """A cancelled session that has not ended by then is left alone."""
-
-LABEL_CHARS = 60
 
 
 class ShardGroup:
@@ -101,15 +100,14 @@ class ShardGroup:
             ) from error
         return cls(driver, _get(driver.info.remote()), owned=False)
 
-    def open(self, spec: SessionSpec, *, recorded: bool, label: str) -> "RemoteStream":
+    def open(self, origin: Origin, *, recorded: bool) -> "RemoteStream":
         """Start a session.
 
         Args:
-            spec: what it starts from.
+            origin: what it starts from.
             recorded: whether its updates carry a trace's entries.
-            label: what it is about, for people.
         """
-        session = _get(self._driver.open.remote(spec, recorded=recorded, label=label[:LABEL_CHARS]))
+        session = _get(self._driver.open.remote(origin, recorded=recorded))
         return RemoteStream(self._driver, session)
 
     def follow(self, session: int) -> "RemoteStream":
@@ -124,6 +122,14 @@ class ShardGroup:
             ConfigError: there is none of that number.
         """
         _get(self._driver.cancel.remote(session))
+
+    def change_texts(self, session: int) -> ChangeTexts:
+        """What writes the changes for a session, whoever opened it.
+
+        Raises:
+            ConfigError: there is none of that number.
+        """
+        return ChangeTexts(_get(self._driver.origin.remote(session)), self.tokenizer)
 
     def alter(self, session: int, change: Change) -> None:
         """Change a running session, whoever opened it.

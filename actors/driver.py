@@ -22,8 +22,8 @@ from actors.shard_set import ShardSet
 from hogwild_dist.changes import Change
 from hogwild_dist.commands import Alter, Cancel, Command, Open
 from hogwild_dist.errors import ConfigError
+from hogwild_dist.origin import Origin
 from hogwild_dist.replay import RowComparison
-from hogwild_dist.spec import SessionSpec
 from hogwild_dist.stream import Update
 from hogwild_dist.timeline import Span
 from hogwild_dist.trace_format import Trace
@@ -109,7 +109,7 @@ class Driver:
         assert self._info is not None
         return self._info
 
-    async def open(self, spec: SessionSpec, *, recorded: bool, label: str) -> int:
+    async def open(self, origin: Origin, *, recorded: bool) -> int:
         """Start a session on all shards; returns its id.
 
         Raises:
@@ -118,11 +118,21 @@ class Driver:
         self._check_ready()
         self._num_sessions += 1
         session = self._num_sessions
-        self._journal.begin(session, label, [worker.name for worker in spec.workers])
+        self._journal.begin(session, origin)
         self._metrics.sessions.set(len(self._journal.open_records))
-        self._send(Open(session=session, spec=spec, recorded=recorded))
+        self._send(Open(session=session, spec=origin.spec, recorded=recorded))
+        label = self._journal.records[session].summary().label
         log.info("session opened: %s", label, extra={"session": session})
         return session
+
+    async def origin(self, session: int) -> Origin:
+        """What a session started from.
+
+        Raises:
+            ConfigError: there is none of that number.
+        """
+        self._check_known(session)
+        return self._journal.records[session].origin
 
     async def cancel(self, session: int) -> None:
         """End a session at the same step on all shards.

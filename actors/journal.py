@@ -6,11 +6,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from hogwild_dist.origin import Origin
 from hogwild_dist.stream import Update
 from hogwild_dist.transcript import Transcript
 
 KEPT = 100
 """Sessions that have ended and can still be read."""
+
+LABEL_CHARS = 60
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,7 +22,7 @@ class SessionSummary:
 
     Attributes:
         id: of the session.
-        label: what it is about.
+        label: the beginning of its problem.
         workers: their names.
         num_tokens: chosen so far, by all.
         num_steps: so far.
@@ -44,7 +47,7 @@ class Record:
 
     Attributes:
         id: of the session.
-        label: what it is about.
+        origin: what it started from.
         transcript: so far.
         updates: from the first.
         error: what went wrong, if anything.
@@ -55,7 +58,7 @@ class Record:
     """
 
     id: int
-    label: str
+    origin: Origin
     transcript: Transcript
     updates: list[Update] = field(default_factory=list)
     error: str | None = None
@@ -78,7 +81,7 @@ class Record:
         """One line about it."""
         return SessionSummary(
             id=self.id,
-            label=self.label,
+            label=self.origin.problem[:LABEL_CHARS],
             workers=tuple(self.transcript.names),
             num_tokens=sum(self.transcript.num_tokens.values()),
             num_steps=max((update.step + 1 for update in self.updates), default=0),
@@ -99,9 +102,10 @@ class Journal:
         """Those that go on."""
         return [record for record in self.records.values() if not record.ended]
 
-    def begin(self, session: int, label: str, names: Sequence[str]) -> None:
+    def begin(self, session: int, origin: Origin) -> None:
         """Note a new session; the oldest of too many that have ended is forgotten."""
-        self.records[session] = Record(session, label, Transcript(tuple(names)))
+        names = tuple(worker.name for worker in origin.spec.workers)
+        self.records[session] = Record(session, origin, Transcript(names))
         ended = [number for number, record in self.records.items() if record.ended]
         for number in ended[: max(0, len(ended) - KEPT)]:
             del self.records[number]

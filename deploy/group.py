@@ -12,16 +12,12 @@ from rich.table import Table
 from actors.cluster import ShardGroup
 from actors.connect import connected
 from actors.journal import SessionSummary
-from actors.settings import Spread
-from deploy import options
+from deploy.grouped import grouped
+from deploy.place_options import EngineOptions, ShardOptions, where_from
 from deploy.view import ViewInfo, ViewKind, make_view
-from deploy.where import Where, start_group
-from hogwild_dist.changes import Departure, Interjection
-from hogwild_dist.config import EngineConfig, Visibility
-from hogwild_dist.errors import ConfigError
-from hogwild_dist.hub import DEMO_MODEL
-from hogwild_dist.prompts import load_prompts
-from hogwild_dist.tokens import encode
+from deploy.where import start_group
+from hogwild_dist.changes import Departure
+from hogwild_dist.member import Member
 
 app = typer.Typer(
     help="Groups of shards that stay when a run has ended: start, look, follow, cancel, stop.",
@@ -34,34 +30,10 @@ At = Annotated[str, typer.Option(help="The Ray cluster: auto or HOST:PORT.")]
 
 
 @app.command()
-def start(
-    name: Name,
-    model: options.Model = DEMO_MODEL,
-    shards: options.Shards = None,
-    visibility: options.Visible = Visibility.SAME_STEP,
-    device: options.Device = None,
-    dtype: options.Dtype = None,
-    threads: options.Threads = None,
-    cache_tokens: options.CacheTokens = 65_536,
-    address: At = "auto",
-    spread: options.SpreadOver = Spread.PACK,
-    cpus_per_shard: options.CpusPerShard = 1.0,
-    wait_for_nodes: options.WaitForNodes = 0.0,
-) -> None:
+@grouped
+def start(name: Name, engine: EngineOptions, shards: ShardOptions, address: At = "auto") -> None:
     """Start a group; `hogwild run --attach NAME` uses it."""
-    where = Where(
-        model=model,
-        device=device,
-        dtype=dtype,
-        threads=threads,
-        config=EngineConfig(visibility=visibility, cache_tokens=cache_tokens),
-        shards=shards,
-        address=address,
-        name=name,
-        spread=spread,
-        cpus_per_shard=cpus_per_shard,
-        wait_for_nodes=wait_for_nodes,
-    )
+    where = where_from(engine, shards, address=address, name=name)
     with start_group(where) as group:
         for rank, shard in enumerate(group.group.shards):
             print(f"shard {rank}: {shard.node}, {shard.device}, {shard.threads} threads")
@@ -118,16 +90,30 @@ def say(
     session: Session,
     text: Annotated[str, typer.Argument(help="What the team is to read.")],
     speaker: Annotated[str, typer.Option(help="Name of who speaks.")] = "You",
-    target: Annotated[str, typer.Option(help="Shared block that it is appended to.")] = "common",
+    target: Annotated[
+        str | None, typer.Option(help="Shared block that it is appended to, not what all see.")
+    ] = None,
     address: At = "auto",
 ) -> None:
     """Say something to the team of a running session; everybody sees it from the next step on."""
-    if not text.strip():
-        raise ConfigError("The interjection is empty; say something.")
-    said = load_prompts("combined").render("interjection", speaker=speaker, text=text.strip())
     with _attached(name, address) as group:
-        ids = tuple(encode(group.tokenizer, said))
-        group.alter(session, Interjection(name=speaker, text=said, token_ids=ids, target=target))
+        said = group.change_texts(session).interjection(text, speaker, target)
+        group.alter(session, said)
+
+
+@app.command()
+def join(
+    name: Name,
+    session: Session,
+    worker: Annotated[str, typer.Argument(help="Name of the newcomer.")],
+    role: Annotated[str, typer.Option(help="In a line, for everybody to read.")] = "",
+    brief: Annotated[str, typer.Option(help="What the newcomer is to do.")] = "",
+    address: At = "auto",
+) -> None:
+    """Let a worker join a running session, with the layout's general rule."""
+    member = Member(role=role, brief=brief)
+    with _attached(name, address) as group:
+        group.alter(session, group.change_texts(session).arrival(worker, member))
 
 
 @app.command()

@@ -14,28 +14,20 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from actors.settings import Spread
 from deploy import options
-from deploy.where import Where, group
-from hogwild_dist import (
-    EngineConfig,
-    HogwildError,
-    Limits,
-    Run,
-    SamplingConfig,
-    Team,
-    Visibility,
-    default_names,
-    load_layout,
-)
+from deploy.grouped import grouped
+from deploy.place_options import EngineOptions, ShardOptions, where_from
+from deploy.team_options import PromptOptions, TeamOptions
+from deploy.where import group
+from deploy.writing_options import LimitOptions, SamplingOptions
+from hogwild_dist import HogwildError, Run, Team
 from hogwild_dist.errors import ConfigError, ContextLimitError
-from hogwild_dist.hub import DEMO_MODEL
 from hogwild_dist.stream import Backend
 
 
@@ -47,47 +39,29 @@ class Problem:
     text: str
 
 
+@grouped
 def job_command(
     problems: Annotated[Path, typer.Argument(help="JSONL: a problem a line.")],
     results: Annotated[Path, typer.Argument(help="JSONL to write, or to go on with.")],
-    workers: Annotated[int, typer.Option(help="Workers of each team.")] = 2,
-    layout: Annotated[str, typer.Option(help="As in `hogwild run`.")] = "combined",
+    team: TeamOptions,
+    prompts: PromptOptions,
+    sampling: SamplingOptions,
+    limits: LimitOptions,
+    engine: EngineOptions,
+    shards: ShardOptions,
     sessions: Annotated[int, typer.Option(help="Problems worked on at a time.")] = 4,
-    max_tokens: Annotated[int, typer.Option(help="Tokens of each worker.")] = 256,
-    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token.")] = 0.0,
-    repetition_penalty: Annotated[float, typer.Option(help="Above 1 discourages repeats.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="Same seed, same text.")] = 0,
-    model: options.Model = DEMO_MODEL,
-    visibility: options.Visible = Visibility.SAME_STEP,
-    dtype: options.Dtype = None,
-    threads: options.Threads = None,
-    cache_tokens: options.CacheTokens = 65_536,
-    shards: options.Shards = None,
+    seed: options.Seed = 0,
     address: options.Address = None,
-    spread: options.SpreadOver = Spread.PACK,
-    cpus_per_shard: options.CpusPerShard = 1.0,
-    wait_for_nodes: options.WaitForNodes = 0.0,
 ) -> None:
     """Let a team work on every problem of a file."""
-    team = Team(
-        names=default_names(workers),
-        layout=load_layout(layout),
-        sampling=SamplingConfig(temperature=temperature, repetition_penalty=repetition_penalty),
-        limits=Limits(max_tokens=max_tokens),
+    workers = replace(
+        team.make(team.plan(), prompts),
+        sampling=sampling.config(),
+        limits=limits.limits(),
         seed=seed,
     )
-    team.check()
-    where = Where(
-        model=model,
-        dtype=dtype,
-        threads=threads,
-        config=EngineConfig(visibility=visibility, cache_tokens=cache_tokens),
-        shards=shards,
-        address=address,
-        spread=spread,
-        cpus_per_shard=cpus_per_shard,
-        wait_for_nodes=wait_for_nodes,
-    )
+    workers.check()
+    where = where_from(engine, shards, address=address)
     if sessions < 1:
         raise ConfigError(f"sessions is {sessions}; it must be at least 1.")
     everything = read_problems(problems)
@@ -96,8 +70,8 @@ def job_command(
     print(f"{len(everything)} problems, {len(everything) - len(left)} done before", flush=True)
     if not left:
         return
-    with group(where) as shards_, results.open("a", encoding="utf-8") as out:
-        for number, line in enumerate(solve(shards_, team, left, sessions), start=1):
+    with group(where) as place, results.open("a", encoding="utf-8") as out:
+        for number, line in enumerate(solve(place, workers, left, sessions), start=1):
             out.write(json.dumps(line, ensure_ascii=False) + "\n")
             out.flush()
             os.fsync(out.fileno())

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from actors.settings import Spread
 from hogwild_dist.config import Visibility
 from hogwild_dist.errors import ConfigError
 
@@ -19,27 +18,13 @@ Shards = Annotated[int | None, typer.Option(help="Spread the workers over this m
 Address = Annotated[
     str | None, typer.Option(help="A Ray cluster: auto or HOST:PORT. Without it, one is started.")
 ]
-SpreadOver = Annotated[Spread, typer.Option(help="How the shards lie on the nodes.")]
-CpusPerShard = Annotated[float, typer.Option(help="CPUs that Ray sets aside for each shard.")]
-WaitForNodes = Annotated[
-    float, typer.Option(help="Seconds to wait for nodes that an autoscaler may bring.")
-]
-Trace = Annotated[Path | None, typer.Option(help="Record every step to this file.")]
-
-TeamName = Annotated[str, typer.Option(help="A team of `hogwild teams`, or a .toml file.")]
-LayoutName = Annotated[
-    str | None,
-    typer.Option(help="contiguous, interleaved, combined, independent, or a .toml file."),
-]
+Seed = Annotated[int, typer.Option(help="Same seed, same text.")]
 Prompts = Annotated[Path | None, typer.Option(help="A folder of templates of your own.")]
 Person = Annotated[
     str | None, typer.Option(help="The rules speak as `we` (first) or to `you` (second).")
 ]
 Examples = Annotated[
     bool | None, typer.Option("--examples/--no-examples", help="Show examples of good teamwork.")
-]
-PromptAs = Annotated[
-    str | None, typer.Option(help="The message that carries the rules: system or user.")
 ]
 
 

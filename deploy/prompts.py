@@ -1,6 +1,5 @@
 """`hogwild prompts`: look at the templates that a team starts from, and copy them."""
 
-from dataclasses import replace
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +9,8 @@ from rich.console import Console
 from rich.syntax import Syntax
 
 from deploy import options
-from hogwild_dist import load_layout, load_team
+from deploy.grouped import grouped
+from deploy.team_options import PromptOptions, TeamOptions
 from hogwild_dist.errors import ConfigError
 from hogwild_dist.hub import DEMO_MODEL, resolve_model
 from hogwild_dist.model import load_tokenizer
@@ -21,33 +21,26 @@ app = typer.Typer(help="Templates of the team's texts.", no_args_is_help=True)
 
 
 @app.command("show")
+@grouped
 def show(
     problem: Annotated[
         str | None, typer.Argument(help="Fill the templates in for this problem.")
     ] = None,
-    workers: Annotated[int | None, typer.Option(help="Number of workers, 1 to 16.")] = None,
-    team: options.TeamName = "peers",
-    layout: options.LayoutName = None,
-    prompts: options.Prompts = None,
-    person: options.Person = None,
-    examples: options.Examples = None,
-    prompt_as: options.PromptAs = None,
+    *,
+    team: TeamOptions,
+    prompts: PromptOptions,
     model: options.Model = DEMO_MODEL,
 ) -> None:
     """Print the templates; with a PROBLEM, the texts of every block as the model reads them."""
     console = Console()
     if problem is None:
-        for path, text in files(_folder(prompts)):
+        for path, text in files(_folder(prompts.prompts)):
             console.rule(path, align="left")
             language = "toml" if path.endswith(".toml") else "jinja"
             console.print(Syntax(text.rstrip("\n"), language, word_wrap=True))
         return
-    plan = load_team(team)
-    chosen = plan.layout if layout is None else load_layout(layout)
-    texts = load_prompts(chosen.name, prompts)
-    texts = texts.with_settings(person=person, examples=examples, message=prompt_as)
-    filled = replace(plan.team(workers), layout=chosen, prompts=texts)
-    blocks, spec = filled.texts_and_spec(problem, load_tokenizer(resolve_model(model)))
+    workers = team.make(team.plan(), prompts)
+    blocks, spec = workers.texts_and_spec(problem, load_tokenizer(resolve_model(model)))
     for worker in spec.workers:
         console.print(f"{worker.name} sees: {', '.join(worker.view)}", highlight=False)
     for name, text in blocks.items():

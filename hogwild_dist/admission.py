@@ -103,14 +103,33 @@ def end_in_time(
     What the peers feed is not known before it is computed, so that the bound counts the longest
     text that may be fed; all shards evaluate it on what they agree on.
     """
-    if session.longest_view_ahead() > max_positions:
+    if _longest_view_ahead(session) > max_positions:
         return session.run_out("context_limit")
     others = [s for s in flight.feeds if not s.end_reason and s is not session]
     used = sum(-(-block.committed // PAGE_TOKENS) for block in cache.blocks)
-    wanted = sum(s.pages_ahead(PAGE_TOKENS) for s in (session, *others))
+    wanted = sum(_pages_ahead(s) for s in (session, *others))
     if used + wanted > cache.pages.num_pages:
         return session.run_out("cache_limit")
     return []
+
+
+def _longest_view_ahead(session: Session) -> int:
+    """Most tokens that a view may hold after two more steps."""
+    active = session.active_workers
+    ahead = {worker.block.name: session.most_ahead(worker) for worker in active}
+    lengths = session.blocks.lengths()
+    views = [
+        sum(lengths[name] + ahead.get(name, 0) for name in worker.spec.view) for worker in active
+    ]
+    room = session.finishing.longest_views(lengths)
+    return max((*views, *(length + sum(ahead.values()) for length in room)), default=0)
+
+
+def _pages_ahead(session: Session) -> int:
+    """Most pages that two more steps may take."""
+    most = [session.most_ahead(worker) for worker in session.active_workers]
+    own = sum(count // PAGE_TOKENS + 2 for count in most)
+    return own + session.finishing.pages(PAGE_TOKENS)
 
 
 def _ended(session: Session, reason: str) -> SessionStep:

@@ -44,8 +44,7 @@ def _interject(session: Session, change: Interjection, encode: Encode) -> list[E
     with session.blocks.passing("interjection") as block:
         encode((*session.blocks.view((change.target,)), block), change.token_ids)
         session.blocks.append(change.target, block)
-    session.history_ids.setdefault(change.target, []).extend(change.token_ids)
-    session.history_text += change.text
+    session.history.add(change.target, change.token_ids, change.text)
     return [
         Interjected(
             step=session.step, name=change.name, text=change.text, token_ids=change.token_ids

@@ -7,8 +7,9 @@ from transformers import PreTrainedTokenizerBase
 from hogwild_dist.changes import Arrival, Interjection
 from hogwild_dist.errors import ConfigError
 from hogwild_dist.member import Member
+from hogwild_dist.origin import Origin
 from hogwild_dist.prompts import load_prompts
-from hogwild_dist.spec import SessionSpec, WorkerSpec
+from hogwild_dist.spec import WorkerSpec
 from hogwild_dist.team import Team
 from hogwild_dist.team_texts import TeamTexts
 from hogwild_dist.tokens import check_text, encode
@@ -18,28 +19,29 @@ class ChangeTexts:
     """Writes changes for one session.
 
     Args:
-        team: that works.
-        problem: on what.
+        origin: what the session started from.
         tokenizer: of the model.
-        spec: that the session started from.
     """
 
-    def __init__(
-        self, team: Team, problem: str, tokenizer: PreTrainedTokenizerBase, spec: SessionSpec
-    ) -> None:
-        self._team = team
-        self._problem = problem
+    def __init__(self, origin: Origin, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._team = origin.team
+        self._problem = origin.problem
+        self._spec = origin.spec
         self._tokenizer = tokenizer
-        self._spec = spec
 
-    def interjection(self, text: str, name: str) -> Interjection:
+    def interjection(self, text: str, name: str, target: str | None = None) -> Interjection:
         """A person's text.
+
+        Args:
+            text: of it.
+            name: of the person.
+            target: shared block that it is appended to; None takes the one that everybody sees.
 
         Raises:
             ConfigError: there is no text, or no block that everybody sees.
         """
         check_text("The interjection", text + name)
-        target = self._spec.common_block
+        target = target or self._spec.common_block
         if not text.strip():
             raise ConfigError("The interjection is empty; say something.")
         if target is None:

@@ -124,7 +124,7 @@ def replay_free(trace: Trace, engine: Engine) -> Iterator[list[str]]:
     """
     for session, outcome in _steps(trace, engine, {}):
         for one in outcome.sessions:
-            yield _differences(trace, trace.steps[one.index], one, session.since_check)
+            yield _differences(trace, trace.steps[one.index], one, session.history.since_check)
 
 
 def _fed_choices(trace: Trace) -> dict[int, list[int]]:

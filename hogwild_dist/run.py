@@ -14,6 +14,7 @@ from hogwild_dist.events import Answer, Event
 from hogwild_dist.finish import team_answer
 from hogwild_dist.member import Member
 from hogwild_dist.network import ModelInfo
+from hogwild_dist.origin import Origin
 from hogwild_dist.stream import Backend, LocalBackend, Update
 from hogwild_dist.team import Team
 from hogwild_dist.trace import TraceWriter
@@ -83,7 +84,8 @@ class Run:
         source = LocalBackend(backend) if isinstance(backend, Engine) else backend
         ends = source.info.end_ids
         texts, spec = team.texts_and_spec(problem, source.tokenizer, end_ids=ends)
-        self._changes = ChangeTexts(team, problem, source.tokenizer, spec)
+        origin = Origin(problem=problem, team=team, spec=spec)
+        self._changes = ChangeTexts(origin, source.tokenizer)
         self._transcript = Transcript(team.names)
         self._vote = team.finish is not None and team.finish.vote
         self._num_steps = 0
@@ -97,7 +99,7 @@ class Run:
             self._trace = TraceWriter(trace, header(spec, source.config, about))
         begin = time.perf_counter()
         try:
-            self._stream = source.open(spec, recorded=trace is not None, label=problem)
+            self._stream = source.open(origin, recorded=trace is not None)
         except BaseException:
             if self._trace is not None:
                 self._trace.close()

@@ -13,6 +13,7 @@ from hogwild_dist.engine import Engine
 from hogwild_dist.errors import HogwildError
 from hogwild_dist.events import Event
 from hogwild_dist.network import ModelInfo
+from hogwild_dist.origin import Origin
 from hogwild_dist.outcome import StepOutcome
 from hogwild_dist.session import Session
 from hogwild_dist.spec import SessionSpec
@@ -68,13 +69,12 @@ class Backend(Protocol):
     config: EngineConfig
     info: ModelInfo
 
-    def open(self, spec: SessionSpec, *, recorded: bool, label: str) -> Stream:
+    def open(self, origin: Origin, *, recorded: bool) -> Stream:
         """Start a session.
 
         Args:
-            spec: what it starts from.
+            origin: what it starts from.
             recorded: whether its updates carry a trace's entries.
-            label: what it is about, for people.
 
         Raises:
             ContextLimitError: it does not fit.
@@ -90,9 +90,9 @@ class LocalBackend:
         self.config = engine.config
         self.info = engine.model.info
 
-    def open(self, spec: SessionSpec, *, recorded: bool, label: str) -> Stream:  # noqa: ARG002
+    def open(self, origin: Origin, *, recorded: bool) -> Stream:
         """Start a session."""
-        return LocalStream(self._engine, spec, recorded=recorded)
+        return LocalStream(self._engine, origin.spec, recorded=recorded)
 
 
 class LocalStream:

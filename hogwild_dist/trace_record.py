@@ -27,7 +27,7 @@ def step_record(step: SessionStep, seconds: float) -> dict[str, Any]:
         "greedy": [one.greedy for one in summaries],
         "new": [report.token_id for report in step.reports],
         "block_len": step.block_lengths,
-        "since_s1": step.session.since_check,
+        "since_s1": step.session.history.since_check,
         "seconds": round(seconds, 6),
     }
     if workers != list(range(len(step.session.spec.workers))):
@@ -51,7 +51,7 @@ def final_record(session: Session) -> dict[str, Any]:
             "finish": [worker.finish_reason for worker in session.workers],
             "reason": session.end_reason,
         },
-        "history": session.history_ids,
+        "history": session.history.ids,
         "current": [worker.paragraph_ids for worker in session.workers],
     }
 

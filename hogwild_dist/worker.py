@@ -1,6 +1,6 @@
 """One worker of a running session: its block, its text, what it feeds next."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -181,3 +181,8 @@ class Worker:
         self.paragraph_text += rest
         shown, self.held = self.held + rest, ""
         return shown
+
+
+def team_of(workers: Iterable[Worker]) -> list[Worker]:
+    """All but the finishers."""
+    return [worker for worker in workers if not worker.finisher]

@@ -120,7 +120,7 @@ def test_an_interjection_is_what_the_model_reads(model: LoadedModel) -> None:
         assert [r.token_id for r in first.rows] == [r.token_id for r in second.rows]
         for a, b in zip(first.rows, second.rows, strict=True):
             assert float((a.logits - b.logits).abs().max()) < 1e-5
-    assert session.history_text == "Think! "
+    assert session.history.text == "Think! "
 
 
 def test_a_newcomer_reads_and_is_read(model: LoadedModel) -> None:

@@ -5,13 +5,16 @@ from dataclasses import replace
 import pytest
 
 from hogwild_dist.answers import AnswerForm
+from hogwild_dist.changes import Interjection
 from hogwild_dist.config import SamplingConfig, Visibility
+from hogwild_dist.engine import Engine
 from hogwild_dist.errors import ConfigError
-from hogwild_dist.events import Answer, Event, SessionEnd, Text
+from hogwild_dist.events import Answer, Event, ParagraphEnd, SessionEnd, Text
 from hogwild_dist.model import LoadedModel
-from hogwild_dist.spec import FinisherSpec, FinishRule, SessionSpec, WorkerSpec
+from hogwild_dist.spec import FinisherSpec, FinishRule, RedundancyCheck, SessionSpec, WorkerSpec
 from tests.test_session import ids, play, run, stops, team
 from tests.tiny_engine import tiny_byte_model, tiny_engine
+from tests.tiny_team import BREAKS
 
 BOXED = AnswerForm.parse("boxed")
 
@@ -127,6 +130,72 @@ def test_budgets_give_what_shorter_runs_give_and_change_nothing(
     assert [(after, budget) for *_, after, budget in answers(events)] == [
         (5, 5), (12, 12), (20, None)
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("budgets", [(), (2,)])
+def test_an_answer_at_a_budget_brings_no_redundancy_question(
+    model: LoadedModel, budgets: tuple[int, ...]
+) -> None:
+    """At Ann's first end the team has fed 7 tokens since its start, and the finisher 5."""
+    engine = tiny_engine(model)
+    check = RedundancyCheck(every=8, question="New? ")
+    finish = rule(finishers=(FINISHER,), budgets=budgets)
+    session = engine.start(team("Ann", "Ben", redundancy=check, finish=finish))
+    texts = {0: "A.\n\n" * 5, 1: "B...\n\n" + "x" * 20, 2: "z" * 12}
+    ends = [event for event in play(session, engine, texts) if isinstance(event, ParagraphEnd)]
+    assert [(end.name, end.asked) for end in ends[:2]] == [("Ann", False), ("Ben", True)]
+
+
+def chatty(max_tokens: int, finish: FinishRule, counted: str) -> SessionSpec:
+    """A team that ends many paragraphs and is asked the redundancy question now and then."""
+    check = RedundancyCheck(every=25, question="New? ", counted=counted)
+    spec = talk(max_tokens, finish=finish, redundancy=check)
+    workers = [replace(worker, sampling=BREAKS) for worker in spec.workers]
+    return replace(spec, workers=tuple(workers))
+
+
+def run_and_speak(engine: Engine, spec: SessionSpec, after: int, of_answer: int) -> list[Event]:
+    """Somebody speaks once Ann has chosen `after` tokens and the finisher `of_answer`, if asked."""
+    change = Interjection(name="You", text="Hurry! ", token_ids=ids("Hurry! "), target="common")
+    session = engine.start(spec)
+    events = session.opening()
+    spoken = False
+    while not session.end_reason:
+        chosen = [e for e in events if isinstance(e, Text) and e.chosen]
+        if not spoken and sum(len(e.token_ids) for e in chosen if e.name == "Ann") == after:
+            by_finisher = sum(len(e.token_ids) for e in chosen if e.name == "Finisher")
+            spoken = not session.finishing.asking or by_finisher == of_answer
+            events += engine.alter(session, change) if spoken else []
+        events += engine.step([session]).events
+    session.free()
+    assert spoken
+    return events
+
+
+@pytest.mark.parametrize("counted", ["team", "worker"])
+@pytest.mark.parametrize(("after", "of_answer"), [(4, 0), (10, 0), (10, 3), (16, 0)])
+@pytest.mark.parametrize("visibility", [Visibility.SAME_STEP, Visibility.NEXT_STEP])
+def test_speaking_to_a_team_with_budgets_is_as_without_them(
+    model: LoadedModel, visibility: Visibility, after: int, of_answer: int, counted: str
+) -> None:
+    """As above, with runs that really end at the budgets and hear the same at the same step.
+
+    The team hears it before the first budget, while an answer is stated at it, or after it.
+    """
+    engine = tiny_engine(model, visibility=visibility)
+    alone, asked = rule(finishers=(FINISHER,)), rule(finishers=(FINISHER,), budgets=(10, 24))
+    spoken = (after, of_answer)
+    events = run_and_speak(engine, chatty(40, asked, counted), *spoken)
+    whole = run_and_speak(engine, chatty(40, alone, counted), *spoken)
+    assert said_by_the_team(events) == said_by_the_team(whole)
+    assert any(isinstance(event, ParagraphEnd) and event.asked for event in whole)
+    for asking, budget in zip(stated(events), (10, 24, 40), strict=True):
+        spec = chatty(budget, alone, counted)
+        if budget < after:
+            short = run(engine, engine.start(spec))
+        else:
+            short = run_and_speak(engine, spec, *spoken)
+        assert stated(short) == [asking]
 
 
 def test_overlapped_budgets_ask_and_go_on(model: LoadedModel) -> None:

@@ -97,7 +97,7 @@ def test_a_paragraph_moves_to_the_history_and_the_break_leads_the_next(model: Lo
     moved = session.blocks["common"].token_ids[common:]
     assert TOKENIZER.decode(moved) == "Ann [1]: One.\n"
     assert TOKENIZER.decode(session.blocks["w0"].token_ids) == "\nAnn [2]: Two is not eno"[:-1]
-    assert session.history_text == "Ann [1]: One.\n\n"
+    assert session.history.text == "Ann [1]: One.\n\n"
     assert session.workers[0].text == "Ann [1]: One.\n\nAnn [2]: Two is not eno"
     assert stops(events) == {"Ann": "max_tokens", "Ben": "max_tokens"}
     assert isinstance(events[-1], SessionEnd)

@@ -12,6 +12,7 @@ from ray.cluster_utils import Cluster
 from actors.cluster import ShardGroup
 from actors.settings import GroupSettings
 from hogwild_dist import LAYOUTS, Run
+from hogwild_dist.events import Interjected, Joined, Refused, Text
 from tests.actors.test_cluster_runs import team
 from tests.tiny_team import BREAKS
 from tests.tiny_tokenizer import EOS
@@ -25,13 +26,17 @@ def hogwild(cluster: Cluster, *arguments: object) -> subprocess.CompletedProcess
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
+ENDLESS = replace(
+    team(2, LAYOUTS["independent"], max_tokens=3_900),
+    sampling=replace(BREAKS, forbidden_ids=(EOS,)),
+)
+
+
 def test_a_second_client_lists_follows_and_cancels(
     cluster: Cluster, settings: Callable[..., GroupSettings]
 ) -> None:
     group = ShardGroup.start(settings(), name="team-room")
-    endless = replace(BREAKS, forbidden_ids=(EOS,))
-    long = replace(team(2, LAYOUTS["independent"], max_tokens=3_900), sampling=endless)
-    run = Run(group, "Count forever!", long)
+    run = Run(group, "Count forever!", ENDLESS)
     events = iter(run)
     first = [next(events) for _ in range(20)]
     listed = hogwild(cluster, "group", "sessions", "team-room")
@@ -49,3 +54,30 @@ def test_a_second_client_lists_follows_and_cancels(
     again = hogwild(cluster, "group", "sessions", "team-room")
     assert again.returncode == 2
     assert "No group named 'team-room'" in again.stderr
+
+
+def test_a_second_client_lets_a_worker_join_and_speaks(
+    cluster: Cluster, settings: Callable[..., GroupSettings]
+) -> None:
+    """It has neither the team nor its prompts, and what is read is written with both."""
+    group = ShardGroup.start(settings(), name="open-room")
+    run = Run(group, "Count forever!", ENDLESS)
+    newcomer = ("Zoe", "--role", "checks", "--brief", "Be short.")
+    joined = hogwild(cluster, "group", "join", "open-room", 1, *newcomer)
+    assert joined.returncode == 0, joined.stderr
+    spoken = hogwild(cluster, "group", "say", "open-room", 1, "Hurry!", "--speaker", "Eve")
+    assert spoken.returncode == 0, spoken.stderr
+    unknown = hogwild(cluster, "group", "join", "open-room", 7, "Zoe")
+    assert "There is no session 7; known are: 1." in unknown.stderr
+    events = []
+    for event in run:
+        events.append(event)
+        if isinstance(event, Interjected | Refused):
+            break
+    events += run.close()
+    assert [event.worker for event in events if isinstance(event, Joined)] == [2]
+    first, *later = [e for e in events if isinstance(e, Text) and e.name == "Zoe"]
+    assert first.text == "Psst: Be short. \n\nZoe [1]: A sentence.\n"
+    assert any(text.chosen for text in later)
+    assert [e.text for e in events if isinstance(e, Interjected)] == ["Eve: Hurry!\n"]
+    group.stop()

@@ -3,7 +3,6 @@
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from actors.errors import ClusterError
 from actors.settings import GroupSettings
 from hogwild_dist import LAYOUTS, Run
 from hogwild_dist.errors import ConfigError, ModelError
+from hogwild_dist.origin import Origin
 from hogwild_dist.trace_format import read_trace
 from tests.actors import leftovers
 from tests.actors.test_cluster_runs import team
@@ -114,9 +114,9 @@ def test_an_unknown_name_and_an_unknown_session_are_named(settings: Settings) ->
 def test_a_client_that_vanishes_loses_its_session(settings: Settings) -> None:
     """Its lease runs out; the shards go on for others."""
     group = ShardGroup.start(settings(lease_seconds=1.0), name="leased")
-    spec = team(2, LAYOUTS["combined"], max_tokens=100_000).spec("Count!", group.tokenizer)
-    spec = replace(spec, max_total_tokens=None)
-    stream = group.open(spec, recorded=False, label="left alone")
+    endless = team(2, LAYOUTS["combined"], max_tokens=100_000)
+    spec = endless.spec("Count!", group.tokenizer)
+    stream = group.open(Origin(problem="Count!", team=endless, spec=spec), recorded=False)
     session = stream.session
     other = Run(group, "Count!", team(2, LAYOUTS["contiguous"], max_tokens=600))
     assert list(other)[-1].kind == "session_end"
