@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,20 +10,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from actors.settings import Spread
 from deploy import options
+from deploy.grouped import grouped
+from deploy.place_options import EngineOptions, ShardOptions, where_from
+from deploy.team_options import PromptOptions
 from deploy.where import Where, backend
-from hogwild_dist import (
-    AnswerForm,
-    EngineConfig,
-    Finish,
-    Limits,
-    SamplingConfig,
-    Team,
-    Visibility,
-    load_prompts,
-    load_team,
-)
+from deploy.writing_options import SamplingOptions
+from hogwild_dist import AnswerForm, Finish, Limits, SamplingConfig, Team, load_team
 from hogwild_dist.answers import FormKind
 from hogwild_dist.errors import ConfigError
 from hogwild_dist.evaluation.dataset import Item, read_items
@@ -31,103 +24,110 @@ from hogwild_dist.evaluation.grading import GraderKind, GraderPool
 from hogwild_dist.evaluation.records import Records
 from hogwild_dist.evaluation.runs import evaluate
 from hogwild_dist.evaluation.summary import Row, summarize
-from hogwild_dist.hub import DEMO_MODEL
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataOptions:
+    """Which questions."""
+
+    limit: Annotated[int | None, typer.Option(help="Questions at most.")] = None
+    question_field: Annotated[str | None, typer.Option(help="Field of the question.")] = None
+    answer_field: Annotated[str | None, typer.Option(help="Field of the answer.")] = None
+
+    def read(self, data: Path) -> list[Item]:
+        """The items; a line that is none is named on standard error.
+
+        Raises:
+            ConfigError: there are none.
+        """
+        items, faults = read_items(
+            data, question=self.question_field, answer=self.answer_field, limit=self.limit
+        )
+        for fault in faults:
+            _tell(f"hogwild: {fault} It is left out.")
+        return items
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CompareOptions:
+    """Which teams, and how often and when they are asked."""
+
+    teams: Annotated[str, typer.Option(help="Teams between commas.")] = "peers,independent"
+    budgets: Annotated[str, typer.Option(help="Steps after which an answer is stated.")] = ""
+    seeds: Annotated[str, typer.Option(help="Seeds between commas.")] = "0"
+    workers: Annotated[int | None, typer.Option(help="Workers of each team.")] = None
+    max_tokens: Annotated[int, typer.Option(help="Tokens of each worker.")] = 512
+    finisher_tokens: Annotated[int, typer.Option(help="Length of a stated answer.")] = 64
+
+    def make(
+        self, form: AnswerForm, sampling: SamplingConfig, prompts: PromptOptions
+    ) -> dict[str, Team]:
+        """The teams by name.
+
+        Raises:
+            ConfigError: there is no such team, or it cannot work with these options.
+        """
+        made = {}
+        for name in filter(None, self.teams.split(",")):
+            plan = load_team(name)
+            made[plan.name] = replace(
+                plan.team(self.workers),
+                prompts=prompts.load(plan.layout.name),
+                sampling=sampling,
+                limits=Limits(max_tokens=self.max_tokens),
+                finish=Finish(
+                    form=form,
+                    by=plan.file.finish.by,
+                    vote=plan.file.finish.vote,
+                    finisher_tokens=self.finisher_tokens,
+                    budgets=options.numbers("budgets", self.budgets),
+                ),
+            )
+            made[plan.name].check()
+        return made
+
+
+@grouped
 def eval_command(
     data: Annotated[Path, typer.Argument(help="JSONL with a question and an answer in each line.")],
     grader: Annotated[GraderKind, typer.Option(help="How answers are compared.")],
-    teams: Annotated[str, typer.Option(help="Teams between commas.")] = "peers,independent",
-    budgets: Annotated[str, typer.Option(help="Steps after which an answer is stated.")] = "",
-    seeds: Annotated[str, typer.Option(help="Seeds between commas.")] = "0",
-    workers: Annotated[int | None, typer.Option(help="Workers of each team.")] = None,
+    compare: CompareOptions,
+    questions: DataOptions,
+    sampling: SamplingOptions,
+    prompts: PromptOptions,
+    engine: EngineOptions,
+    shards: ShardOptions,
+    address: options.Address = None,
     out: Annotated[Path, typer.Option(help="Results; a second run goes on from them.")] = Path(
         "results.jsonl"
     ),
-    limit: Annotated[int | None, typer.Option(help="Questions at most.")] = None,
-    question_field: Annotated[str | None, typer.Option(help="Field of the question.")] = None,
-    answer_field: Annotated[str | None, typer.Option(help="Field of the answer.")] = None,
-    max_tokens: Annotated[int, typer.Option(help="Tokens of each worker.")] = 512,
-    finisher_tokens: Annotated[int, typer.Option(help="Length of a stated answer.")] = 64,
-    temperature: Annotated[float, typer.Option(help="0 always takes the likeliest token.")] = 0.0,
-    top_p: Annotated[float, typer.Option(help="Keep the likeliest tokens of this mass.")] = 1.0,
-    repetition_penalty: Annotated[float, typer.Option(help="Above 1 discourages repeats.")] = 1.0,
-    prompts: options.Prompts = None,
-    person: options.Person = None,
-    examples: options.Examples = None,
-    visibility: options.Visible = Visibility.SAME_STEP,
-    model: options.Model = DEMO_MODEL,
-    device: options.Device = None,
-    dtype: options.Dtype = None,
-    threads: options.Threads = None,
-    cache_tokens: options.CacheTokens = 65_536,
-    shards: options.Shards = None,
-    address: options.Address = None,
 ) -> None:
     """Let teams answer the questions of DATA, and print how often they are right."""
-    items, faults = read_items(data, question=question_field, answer=answer_field, limit=limit)
-    for fault in faults:
-        print(f"hogwild: {fault} It is left out.", file=sys.stderr)
+    items = questions.read(data)
     kind = FormKind.CODE if grader is GraderKind.CODE else FormKind.BOXED
-    steps = options.numbers("budgets", budgets)
-    ready = {}
-    for name in filter(None, teams.split(",")):
-        plan = load_team(name)
-        texts = load_prompts(plan.layout.name, prompts)
-        ready[plan.name] = replace(
-            plan.team(workers),
-            prompts=texts.with_settings(person=person, examples=examples),
-            sampling=SamplingConfig(
-                temperature=temperature, top_p=top_p, repetition_penalty=repetition_penalty
-            ),
-            limits=Limits(max_tokens=max_tokens),
-            finish=Finish(
-                form=AnswerForm(kind=kind),
-                by=plan.file.finish.by,
-                vote=plan.file.finish.vote,
-                finisher_tokens=finisher_tokens,
-                budgets=steps,
-            ),
-        )
-        ready[plan.name].check()
+    teams = compare.make(AnswerForm(kind=kind), sampling.config(), prompts)
+    budgets = options.numbers("budgets", compare.budgets)
+    where = where_from(engine, shards, address=address)
     settings: dict[str, object] = {
-        "model": model,
+        "model": engine.model,
         "grader": grader.value,
-        "budgets": list(steps),
-        "workers": workers,
-        "max_tokens": max_tokens,
-        "finisher_tokens": finisher_tokens,
-        "temperature": temperature,
-        "top_p": top_p,
-        "repetition_penalty": repetition_penalty,
-        "prompts": None if prompts is None else str(prompts),
-        "person": person,
-        "examples": examples,
-        "visibility": visibility.value,
+        "budgets": list(budgets),
+        "workers": compare.workers,
+        "max_tokens": compare.max_tokens,
+        "finisher_tokens": compare.finisher_tokens,
+        **asdict(sampling),
+        **asdict(prompts),
+        "prompts": None if prompts.prompts is None else str(prompts.prompts),
+        "visibility": engine.visibility.value,
         "data": data.name,
     }
     records = Records(out, settings)
-    where = Where(
-        model=model,
-        device=device,
-        dtype=dtype,
-        threads=threads,
-        config=EngineConfig(visibility=visibility, cache_tokens=cache_tokens),
-        shards=shards,
-        address=address,
-        spread=Spread.PACK,
-    )
-    wanted = list(_wanted(ready, options.numbers("seeds", seeds), items, records))
+    wanted = list(_wanted(teams, options.numbers("seeds", compare.seeds), items, records))
     if wanted:
-        with backend(where) as place, GraderPool(grader) as graders:
-            for number, (name, team, item) in enumerate(wanted, start=1):
-                record = evaluate(place, item, name, team, graders)
-                records.add(record)
-                told = record.error or _marks(record.right)
-                _tell(f"{number}/{len(wanted)}  {name}  line {item.line}  {told}")
+        _run(where, grader, wanted, records)
     else:
         _tell("all of it was done before")
-    _print(summarize(records.all, list(ready), steps))
+    _print(summarize(records.all, list(teams), budgets))
     try:
         _report(records, out.with_suffix(".html"))
     except ConfigError as error:
@@ -158,6 +158,18 @@ def _report(records: Records, path: Path, plots: Path | None = None) -> None:
     _tell(f"page with plots and transcripts: {path}")
     for plot in write_plots(records, plots) if plots is not None else ():
         _tell(f"plot: {plot}")
+
+
+def _run(
+    where: Where, grader: GraderKind, wanted: list[tuple[str, Team, Item]], records: Records
+) -> None:
+    """Run and grade what is wanted, and keep each result at once."""
+    with backend(where) as place, GraderPool(grader) as graders:
+        for number, (name, team, item) in enumerate(wanted, start=1):
+            record = evaluate(place, item, name, team, graders)
+            records.add(record)
+            told = record.error or _marks(record.right)
+            _tell(f"{number}/{len(wanted)}  {name}  line {item.line}  {told}")
 
 
 def _wanted(
