@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from hogwild_dist.cache import Block
-from hogwild_dist.changes import Arrival, Change, Departure, Interjection
+from hogwild_dist.changes import Arrival, Change, Departure, Interjection, Moment
 from hogwild_dist.errors import HogwildError
 from hogwild_dist.events import Event, Interjected, Joined, Refused
 from hogwild_dist.layout import block_name
@@ -15,12 +15,15 @@ Encode = Callable[[tuple[Block, ...], tuple[int, ...]], None]
 """Appends tokens to the last block of a view; raises `ContextLimitError` where there is no room."""
 
 
-def alter(session: Session, change: Change, rank: int, encode: Encode) -> list[Event]:
+def alter(
+    session: Session, change: Change, moment: Moment, rank: int, encode: Encode
+) -> list[Event]:
     """Change a session; what cannot be done is refused in an event and changes nothing.
 
     Args:
         session: that goes on.
         change: what to do.
+        moment: when that is.
         rank: of the shard that is to compute a worker who joins.
         encode: computes on the session's home shard.
     """
@@ -34,7 +37,7 @@ def alter(session: Session, change: Change, rank: int, encode: Encode) -> list[E
                 events = _leave(session, change.name)
     except HogwildError as error:
         return [Refused(step=session.step, reason=str(error))]
-    session.changes.append(change)
+    session.changes[moment].append(change)
     return events
 
 

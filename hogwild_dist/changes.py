@@ -53,6 +53,9 @@ class Departure:
 
 Change = Interjection | Arrival | Departure
 
+Moment = Literal["before", "during"]
+"""When a change is made: before a step's forward, or after it and before its outcome is known."""
+
 _ADAPTER: TypeAdapter[Change] = TypeAdapter(Annotated[Change, Field(discriminator="kind")])
 
 

@@ -17,7 +17,7 @@ from hogwild_dist.admission import admit, check_fits, check_ids, check_room, end
 from hogwild_dist.altering import alter
 from hogwild_dist.batch import Row, make_room, undo_batch
 from hogwild_dist.cache import Block, KVCache
-from hogwild_dist.changes import Change
+from hogwild_dist.changes import Change, Moment
 from hogwild_dist.config import EngineConfig, Visibility
 from hogwild_dist.events import Event
 from hogwild_dist.exchange.base import Agreement, Exchange, News, RowReport, StepPlan
@@ -122,7 +122,12 @@ class Engine:
             check_room(self.cache, view, len(token_ids), self.model.max_positions)
             self._encode_shared(session, view, token_ids)
 
-        return alter(session, change, rank, encode)
+        return alter(session, change, self.moment(session), rank, encode)
+
+    def moment(self, session: Session) -> Moment:
+        """Where in its next step a session is, for changes that are made now."""
+        under_way = self._flight is not None and session in self._flight.feeds
+        return "during" if under_way else "before"
 
     def agree(self, command: int) -> int:
         """Exchange headers alone.

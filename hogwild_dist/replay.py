@@ -108,7 +108,7 @@ def replay_fed(trace: Trace, engine: Engine) -> Iterator[RowComparison]:
         ContextLimitError: the trace is longer than the cache.
     """
     for _, outcome in _steps(trace, engine, _fed_choices(trace)):
-        for one in outcome.sessions:
+        for one in _recorded(outcome):
             step = trace.steps[one.index]
             _check_step(trace, one, step)
             active = trace.active(step)
@@ -123,7 +123,7 @@ def replay_free(trace: Trace, engine: Engine) -> Iterator[list[str]]:
         ContextLimitError: the trace is longer than the cache.
     """
     for session, outcome in _steps(trace, engine, {}):
-        for one in outcome.sessions:
+        for one in _recorded(outcome):
             yield _differences(trace, trace.steps[one.index], one, session.history.since_check)
 
 
@@ -154,18 +154,23 @@ def _steps(
     """As many steps as were recorded, or fewer where the session ends before."""
     session = engine.start(trace.spec, forced=forced)
     session.opening()
-    lag = int(engine.overlaps)  # a step is on its way when a change is made
-    calls = 0
+    reached = None
     try:
         while not session.end_reason and session.step < len(trace.steps):
-            if calls == session.step + lag:
-                for fields in trace.steps[session.step].get("before", []):
+            here = (session.step, engine.moment(session))
+            if here != reached:  # a call of `step` may bring none
+                for fields in trace.steps[session.step].get(engine.moment(session), []):
                     engine.alter(session, change_from_json(fields))
+            reached = here
             yield session, engine.step([session])
-            calls += 1
         engine.drain()
     finally:
         session.free()
+
+
+def _recorded(outcome: StepOutcome) -> list[SessionStep]:
+    """Steps of which a trace has an entry: not those at which a team stops without a forward."""
+    return [one for one in outcome.sessions if one.feeds]
 
 
 def _check_step(trace: Trace, one: SessionStep, step: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from hogwild_dist.batch import Row
 from hogwild_dist.cache import KVCache
-from hogwild_dist.changes import Change
+from hogwild_dist.changes import Change, Moment
 from hogwild_dist.ending import Ending
 from hogwild_dist.errors import ModelError
 from hogwild_dist.events import Event, Text
@@ -80,7 +80,7 @@ class Session:
         self.forced = forced or {}
         self.step = 0
         """Steps that the whole team knows of."""
-        self.changes: list[Change] = []
+        self.changes: dict[Moment, list[Change]] = {"before": [], "during": []}
         """Made since the last step that a trace has recorded."""
         self._cache = cache
         writers = (*spec.workers, *spec.finishers)

@@ -228,9 +228,10 @@ def _sampling(raw: Mapping[str, Any], worker: int) -> SamplingConfig:
 
 
 def _joins(index: int, step: Mapping[str, Any]) -> int:
-    """How many workers join before a step."""
+    """How many workers join before a step or during it."""
+    made = (*step.get("before", []), *step.get("during", []))
     try:
-        changes = [change_from_json(fields) for fields in step.get("before", [])]
+        changes = [change_from_json(fields) for fields in made]
     except ValueError as error:
         raise ValueError(f"step {index} has a change before it that is none") from error
     return sum(isinstance(change, Arrival) for change in changes)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from hogwild_dist.answers import AnswerForm
 from hogwild_dist.changes import (
     Arrival,
     Departure,
@@ -14,7 +15,17 @@ from hogwild_dist.changes import (
 )
 from hogwild_dist.config import Visibility
 from hogwild_dist.errors import ConfigError
-from hogwild_dist.events import Event, Interjected, Joined, ParagraphEnd, Refused, Text, WorkerStop
+from hogwild_dist.events import (
+    Answer,
+    Event,
+    Interjected,
+    Joined,
+    ParagraphEnd,
+    Refused,
+    Text,
+    WorkerStop,
+)
+from hogwild_dist.finish import Finish
 from hogwild_dist.layout import LAYOUTS, Layout, Rule
 from hogwild_dist.member import Member
 from hogwild_dist.model import LoadedModel
@@ -74,13 +85,44 @@ def test_changes_happen_and_replay(
     assert stops.pop("Ben") in ("left", "max_tokens", "end_of_text", "context_limit")
     assert set(stops.values()) <= {"max_tokens", "end_of_text", "context_limit"}
     assert engine.cache.pages.num_free == engine.cache.pages.num_pages
+    assert replayed(model, path) == {0, 1, 2, 3}
+
+
+def replayed(model: LoadedModel, path: Path) -> set[int]:
+    """The workers of a trace, which replays fed and free."""
     trace = read_trace(path)
+    visibility = engine_config(trace, 4_096).visibility
     fed = list(replay_fed(trace, tiny_engine(model, visibility=visibility)))
     assert all(row.agrees(1e-5) and row.argmax == row.expected for row in fed)
-    assert {row.worker for row in fed} == {0, 1, 2, 3}
-    config = engine_config(trace, 4_096)
-    again = tiny_engine(model, visibility=config.visibility)
+    again = tiny_engine(model, visibility=visibility)
     assert list(replay_free(trace, again)) == [[]] * len(trace.steps)
+    return {row.worker for row in fed}
+
+
+ASKED = Finish(form=AnswerForm.parse("boxed"), finisher_tokens=8, budgets=(5, 12, 30))
+
+
+@pytest.mark.parametrize(
+    "at",
+    [
+        {0: [("interject", "At once.")], 2: [("interject", "Early.")]},
+        {8: [("interject", "While an answer is stated.")]},
+        {24: [("join", "Dan")]},
+        {30: [("leave", "Ben")]},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("visibility", Visibility)
+def test_changes_to_a_team_with_budgets_replay(
+    model: LoadedModel, tmp_path: Path, visibility: Visibility, at: dict[int, list]
+) -> None:
+    """Also where the text outgrows the model, so that the answer is asked for early."""
+    path = tmp_path / "run.json"
+    engine = tiny_engine(model, visibility=visibility)
+    events = watch(Run(engine, "Count!", new_team(finish=ASKED), path), dict(at))
+    assert [e.budget for e in events if isinstance(e, Answer)] == [5, 12, 30, None]
+    assert not [event for event in events if isinstance(event, Refused)]
+    assert {0, 1, 2, 3} <= replayed(model, path)
 
 
 def test_who_leaves_finishes_a_paragraph(model: LoadedModel) -> None:
