@@ -12,10 +12,10 @@ no_venv = '$(PYTHON)' cannot make virtual environments: install python3-venv \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo install test test-all bench bench-exchange lint format typecheck clean
+.PHONY: help demo install test test-all bench bench-exchange bench-sharing lint format typecheck clean
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed  ## Let two workers solve PROBLEM with the demo model
 	$(VENV)/bin/hogwild models fetch
@@ -34,6 +34,9 @@ bench: $(VENV)/.installed-dev  ## Measure a step beside plain transformers (abou
 
 bench-exchange: $(VENV)/.installed-dev  ## Measure what an exchange costs (about 10 minutes)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python benchmarks/exchange.py
+
+bench-sharing: $(VENV)/.installed-dev  ## Measure what sharing brings (about 10 minutes)
+	$(VENV)/bin/python benchmarks/sharing.py
 
 test-all: $(VENV)/.installed-dev  ## Run the tests with every case of the grids
 	$(VENV)/bin/python -m pytest -m "full_grid or not full_grid"

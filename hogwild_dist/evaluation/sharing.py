@@ -1,0 +1,203 @@
+"""Does sharing help? Small tasks in which Bob can answer only with what Alice alone knows.
+
+Both write a given text, token by token and at the same time; Bob's ends with the answer. What is
+measured is how likely the model finds that answer, and whether it is at each token the likeliest:
+then Bob would have written it by himself.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from random import Random
+
+import torch
+
+from hogwild_dist.engine import Engine
+from hogwild_dist.layout import LAYOUTS
+from hogwild_dist.outcome import StepOutcome
+from hogwild_dist.session import Session
+from hogwild_dist.spec import SessionSpec, WorkerSpec
+
+NAMES = ("Alice", "Bob")
+COMMON = (
+    "<|im_start|>user\nAlice and Bob work together and read each other's notes.{told}<|im_end|>\n"
+    "<|im_start|>assistant\n"
+)
+BLOCKS = {"header": "\n\n", "separator": "\n\n"}
+WAITING = " I wait for Alice."
+SYLLABLES = "ba do fi gu la mo ne pi ra so tu vel zor mar tin"
+ITEMS = (
+    "apples bread milk rice honey salt tea eggs beans butter cheese flour onions pears plums "
+    "soap candles nails rope paint"
+)
+WORDS = (
+    "river stone cloud table green horse paper light winter garden bridge music window silver "
+    "ocean forest market mirror pepper travel"
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SharingItem:
+    """One case of a task.
+
+    Attributes:
+        told: what both are told.
+        alice: her first text.
+        alice_writes: what she then writes, token by token.
+        bob: his first text.
+        bob_writes: what he then writes before the answer.
+        answer: what he writes last, which Alice alone knows.
+        waits: whether Bob waits until Alice is done, in place of writing along with her.
+    """
+
+    told: str
+    alice: str
+    alice_writes: str
+    bob: str
+    bob_writes: str
+    answer: str
+    waits: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Score:
+    """How the answer fared.
+
+    Attributes:
+        log_probability: nats a token, mean over the answer.
+        matched: share of its tokens that were the likeliest.
+    """
+
+    log_probability: float
+    matched: float
+
+    @property
+    def exact(self) -> bool:
+        """Whether Bob would have written it by himself."""
+        return self.matched == 1
+
+
+def told(seed: int) -> SharingItem:
+    """Alice knows a made-up word, and Bob needs it."""
+    word = "".join(Random(seed).sample(SYLLABLES.split(), 3))
+    return SharingItem(
+        told=" Alice holds the code word.",
+        alice="Alice's note:",
+        alice_writes=f" The code word is {word}. Remember that the code word is {word}.\n\n",
+        bob="Bob's note:",
+        bob_writes=" I read Alice's note. The code word is",
+        answer=f" {word}",
+        waits=True,
+    )
+
+
+def split(seed: int) -> SharingItem:
+    """Each has read half of a list, and Bob writes all of it."""
+    items = Random(seed).sample(ITEMS.split(), 6)
+    hers, his = ", ".join(items[:3]), ", ".join(items[3:])
+    return SharingItem(
+        told=" Each of them reads one half of a shopping list.",
+        alice="Alice's note:",
+        alice_writes=f" The first half of the list is {hers}.\n\n",
+        bob="Bob's note:",
+        bob_writes=(
+            f" The second half of the list is {his}. Alice wrote that the first half of the list is"
+        ),
+        answer=f" {hers}.",
+        waits=True,
+    )
+
+
+def relay(seed: int) -> SharingItem:
+    """Bob passes each of Alice's words on as soon as she has written it."""
+    words = " " + " ".join(Random(seed).sample(WORDS.split(), 12))
+    return SharingItem(
+        told=" Bob repeats each word of Alice at once.",
+        alice="Alice's words:",
+        alice_writes=words,
+        bob="Bob repeats Alice's words",
+        bob_writes=":",
+        answer=words,
+        waits=False,
+    )
+
+
+def follow(seed: int) -> SharingItem:
+    """As `relay`, but Bob is a few words behind."""
+    return replace(
+        relay(seed),
+        told=" Bob repeats the words of Alice a little later.",
+        bob_writes=" a little later:",
+    )
+
+
+TASKS: Mapping[str, Callable[[int], SharingItem]] = {
+    "told": told,
+    "split": split,
+    "follow": follow,
+    "relay": relay,
+}
+
+
+def score(engine: Engine, item: SharingItem, layout: str) -> Score:
+    """Let both write and look at Bob's answer.
+
+    Args:
+        engine: its visibility is what Bob sees of Alice's newest tokens.
+        item: the case.
+        layout: name of a layout of the package.
+    """
+
+    def encode(text: str) -> tuple[int, ...]:
+        return tuple(engine.tokenizer.encode(text, add_special_tokens=False))
+
+    answer = encode(item.answer)
+    hers = encode(item.alice_writes)
+    waiting = encode(WAITING) if item.waits else ()
+    rounds = -(-len(hers) // len(waiting)) if waiting else 0
+    his = waiting * rounds + encode(item.bob_writes) + answer
+    first, texts = (item.alice, item.bob), {**BLOCKS, "common": COMMON.format(told=item.told)}
+    rule = LAYOUTS[layout]
+    workers = tuple(
+        WorkerSpec(
+            name=name,
+            view=view,
+            first_input=encode(begin),
+            max_tokens=len(writes),
+            paragraphs_to=rule.rule(name).paragraphs_to,
+        )
+        for name, view, begin, writes in zip(
+            NAMES, rule.views(NAMES), first, (hers, his), strict=True
+        )
+    )
+    shared = {name: encode(texts[name]) for name in rule.shared_blocks(NAMES)}
+    session = engine.start(SessionSpec(workers=workers, shared=shared), forced={0: hers, 1: his})
+    try:
+        return _score(_bobs_log_probabilities(engine, session)[-len(answer) :], answer)
+    finally:
+        session.free()
+
+
+def _score(rows: list[torch.Tensor], answer: tuple[int, ...]) -> Score:
+    """Args: rows: ``[vocab_size]`` each, one for each token of the answer."""
+    own = [float(row[token]) for row, token in zip(rows, answer, strict=True)]
+    matched = [int(row.argmax()) == token for row, token in zip(rows, answer, strict=True)]
+    return Score(
+        log_probability=sum(own) / len(own),
+        matched=sum(matched) / len(matched),
+    )
+
+
+def _bobs_log_probabilities(engine: Engine, session: Session) -> list[torch.Tensor]:
+    """One ``[vocab_size]`` for each token that Bob chose."""
+    rows: list[torch.Tensor] = []
+
+    def take(outcome: StepOutcome) -> None:
+        for row in outcome.rows:
+            if row.worker == 1 and row.token_id is not None:
+                rows.append(row.logits.float().log_softmax(-1))
+
+    session.opening()
+    while not session.end_reason:
+        take(engine.step([session]))
+    take(engine.drain())
+    return rows
