@@ -70,9 +70,8 @@ class ChangeTexts:
         first = self._texts(everybody).first(name)
         if member.brief:
             first = self._texts(team).brief(name) + "\n\n" + first
-        (alike,) = [w for w in self._spec.workers if w.paragraphs_to == rule.paragraphs_to][:1] or [
-            self._spec.workers[0]
-        ]
+        workers = self._spec.workers
+        alike = next((w for w in workers if w.paragraphs_to == rule.paragraphs_to), workers[0])
         return Arrival(
             worker=WorkerSpec(
                 name=name,
@@ -87,6 +86,7 @@ class ChangeTexts:
 
     def _texts(self, team: Team) -> TeamTexts:
         prompts = self._team.prompts or load_prompts(team.layout.name)
+        form = None if self._team.finish is None else self._team.finish.form.kind.value
         return TeamTexts(
-            team.names, team.members, team.layout, self._problem, prompts, self._tokenizer
+            team.names, team.members, team.layout, self._problem, prompts, self._tokenizer, form
         )

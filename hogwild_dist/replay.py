@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from hogwild_dist.changes import change_from_json
+from hogwild_dist.changes import Arrival, Interjection, change_from_json
 from hogwild_dist.config import EngineConfig
 from hogwild_dist.engine import Engine
 from hogwild_dist.errors import TraceError
@@ -51,6 +51,10 @@ class RowComparison:
         return self.difference <= tolerance and (self.argmax == self.expected or close_call)
 
 
+class _EndsEarlyError(TraceError):
+    """A session ends before its recording."""
+
+
 def check_fits(trace: Trace, model: ModelInfo, tokenizer: PreTrainedTokenizerBase) -> None:
     """Refuse a trace that was made with another model's tokens.
 
@@ -58,10 +62,10 @@ def check_fits(trace: Trace, model: ModelInfo, tokenizer: PreTrainedTokenizerBas
         TraceError: an id is outside the vocabulary, or ids and recorded text do not match.
     """
     vocab_size = model.vocab_size
-    largest = max(_all_ids(trace), default=0)
-    if largest >= vocab_size:
+    unknown = [token for token in _all_ids(trace) if not 0 <= token < vocab_size]
+    if unknown:
         raise TraceError(
-            f"Trace {str(trace.path)!r} has the token id {largest} and {model.name!r} knows "
+            f"Trace {str(trace.path)!r} has the token id {unknown[0]} and {model.name!r} knows "
             f"{vocab_size} tokens; replay it with the model that it was made with."
         )
     for name, block in trace.raw["prefill"].items():
@@ -87,6 +91,17 @@ def _all_ids(trace: Trace) -> Iterator[int]:
         yield from worker.sampling.logit_bias
     for step in trace.steps:
         yield from (token for ids in (*step["input_ids"], *step["top_ids"]) for token in ids)
+        yield from (token for token in step["new"] if token is not None)
+        for fields in (*step.get("before", []), *step.get("during", [])):
+            change = change_from_json(fields)
+            if isinstance(change, Interjection):
+                yield from change.token_ids
+            elif isinstance(change, Arrival):
+                yield from change.worker.first_input
+                yield from (
+                    *change.worker.sampling.forbidden_ids,
+                    *change.worker.sampling.logit_bias,
+                )
 
 
 def engine_config(trace: Trace, cache_tokens: int) -> EngineConfig:
@@ -104,7 +119,7 @@ def replay_fed(trace: Trace, engine: Engine) -> Iterator[RowComparison]:
         engine: of the model that it was made with and of the trace's visibility.
 
     Raises:
-        TraceError: inputs, block lengths or moves come out otherwise than recorded.
+        TraceError: inputs, block lengths, moves or the end come out otherwise than recorded.
         ContextLimitError: the trace is longer than the cache.
     """
     for _, outcome in _steps(trace, engine, _fed_choices(trace)):
@@ -122,9 +137,12 @@ def replay_free(trace: Trace, engine: Engine) -> Iterator[list[str]]:
     Raises:
         ContextLimitError: the trace is longer than the cache.
     """
-    for session, outcome in _steps(trace, engine, {}):
-        for one in _recorded(outcome):
-            yield _differences(trace, trace.steps[one.index], one, session.history.since_check)
+    try:
+        for session, outcome in _steps(trace, engine, {}):
+            for one in _recorded(outcome):
+                yield _differences(trace, trace.steps[one.index], one, session.history.since_check)
+    except _EndsEarlyError as error:
+        yield [str(error)]
 
 
 def _fed_choices(trace: Trace) -> dict[int, list[int]]:
@@ -151,7 +169,11 @@ def _fed_choices(trace: Trace) -> dict[int, list[int]]:
 def _steps(
     trace: Trace, engine: Engine, forced: Mapping[int, Sequence[int]]
 ) -> Iterator[tuple[Session, StepOutcome]]:
-    """As many steps as were recorded, or fewer where the session ends before."""
+    """As many steps as were recorded.
+
+    Raises:
+        _EndsEarlyError: the session ends before.
+    """
     session = engine.start(trace.spec, forced=forced)
     session.opening()
     reached = None
@@ -164,6 +186,11 @@ def _steps(
             reached = here
             yield session, engine.step([session])
         engine.drain()
+        if session.step < len(trace.steps):
+            raise _EndsEarlyError(
+                f"The team of {str(trace.path)!r} ends after step {session.step} "
+                f"({session.end_reason}), and {len(trace.steps)} steps are recorded."
+            )
     finally:
         session.free()
 

@@ -76,6 +76,7 @@ class Step(_Part):
     block_len: dict[str, Count] = Field(default_factory=dict)
     since_s1: Count | None = None
     before: list[dict[str, Any]] = Field(default_factory=list)
+    during: list[dict[str, Any]] = Field(default_factory=list)
     events: list[Event] = Field(default_factory=list)
 
     @model_validator(mode="after")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -267,6 +268,34 @@ def test_a_trace_of_another_model_is_refused(model: LoadedModel, recorded) -> No
     path.write_text(json.dumps(raw))
     with pytest.raises(TraceError, match="token id 9999 and 'tiny' knows 258"):
         check_fits(read_trace(path), model.info, byte_tokenizer())
+
+
+def test_tokens_of_changes_are_looked_at_too(model: LoadedModel, recorded) -> None:
+    path, raw = recorded
+    said = {"kind": "interject", "name": "You", "text": "?", "target": "common"}
+    for place in ("before", "during"):
+        raw["steps"][3][place] = [said | {"token_ids": [-3]}]
+        path.write_text(json.dumps(raw))
+        with pytest.raises(TraceError, match="token id -3 and 'tiny' knows 258"):
+            check_fits(read_trace(path), model.info, byte_tokenizer())
+        del raw["steps"][3][place]
+    raw["steps"][3]["new"][0] = 9_999
+    path.write_text(json.dumps(raw))
+    with pytest.raises(TraceError, match="token id 9999 and 'tiny' knows 258"):
+        check_fits(read_trace(path), model.info, byte_tokenizer())
+
+
+def test_a_team_that_ends_before_its_recording_is_named(model: LoadedModel, recorded) -> None:
+    path, raw = recorded
+    raw["params"]["max_total_tokens"] = 9
+    path.write_text(json.dumps(raw))
+    trace = read_trace(path)
+    sentence = rf"ends after step 3 \(max_total_tokens\), and {len(trace.steps)} steps are recorded"
+    with pytest.raises(TraceError, match=sentence):
+        list(replay_fed(trace, new_engine(trace, model)))
+    *same, (last,) = replay_free(trace, new_engine(trace, model))
+    assert same == [[], [], []]
+    assert re.search(sentence, last)
 
 
 def test_wrong_lengths_and_moves_are_named(model: LoadedModel, recorded) -> None:

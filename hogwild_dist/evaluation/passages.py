@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from hogwild_dist.events import Answer, Event, Interjected, ParagraphEnd, Text
-from hogwild_dist.finish import FINISHER
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,15 +25,20 @@ class Passage:
     stated: bool = False
 
 
-def passages(events: Iterable[Event]) -> list[Passage]:
-    """The passages of a run in the order in which they began."""
+def passages(events: Iterable[Event], num_workers: int) -> list[Passage]:
+    """The passages of a run in the order in which they began.
+
+    Args:
+        events: of the run.
+        num_workers: of the team; who comes behind them states answers.
+    """
     done: list[Passage] = []
     open_: dict[str, Passage] = {}
     for event in events:
         match event:
-            case Text(name=name, text=text, step=step) if text:
+            case Text(name=name, text=text, step=step, worker=worker) if text:
                 begun = open_.get(name) or Passage(
-                    who=name, begin=step, end=step, text="", stated=name.startswith(FINISHER)
+                    who=name, begin=step, end=step, text="", stated=worker >= num_workers
                 )
                 open_[name] = replace(begun, end=step, text=begun.text + text)
             case ParagraphEnd(name=name) if name in open_:

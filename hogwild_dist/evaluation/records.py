@@ -24,10 +24,10 @@ class Record:
         known: what is right.
         answers: the team's answer at each budget, and in the end.
         right: whether each is right; None where the grader failed.
-        tokens: chosen by all workers.
-        forwards: steps of the session, finishers' included.
+        tokens: chosen by all workers; finishers' are not counted.
+        forwards: steps of the team; those in which finishers wrote are not counted.
         seconds: of stepping.
-        redundancy: worker -> share of its 4-grams of words that another had written before.
+        redundancy: worker -> share of its word 4-grams that another wrote in an earlier step.
         transcript: all that was written.
         error: what went wrong with the run or the grader, if anything.
     """

@@ -11,7 +11,7 @@ from hogwild_dist.evaluation.passages import passages
 from hogwild_dist.evaluation.records import Record
 from hogwild_dist.evaluation.stats import redundancy
 from hogwild_dist.events import Event, Text
-from hogwild_dist.finish import FINISHER, team_answer
+from hogwild_dist.finish import team_answer
 from hogwild_dist.run import Result, Run
 from hogwild_dist.stream import Backend
 from hogwild_dist.team import Team
@@ -44,11 +44,11 @@ def evaluate(
         about,
         answers=tuple(answers),
         right=tuple(right),
-        tokens=sum(result.num_tokens.values()),
-        forwards=result.num_steps,
+        tokens=sum(result.num_tokens[name] for name in team.names),
+        forwards=result.num_steps - _num_finishing_steps(events, len(team.names)),
         seconds=result.seconds,
-        redundancy=redundancy(_written(events)),
-        transcript=tuple(passages(events)),
+        redundancy=redundancy(_written(events, len(team.names))),
+        transcript=tuple(passages(events, len(team.names))),
         error=fault,
     )
 
@@ -74,10 +74,15 @@ def _grade(
     return right, fault
 
 
-def _written(events: Sequence[Event]) -> list[tuple[str, str]]:
+def _num_finishing_steps(events: Sequence[Event], num_workers: int) -> int:
+    """Steps in which finishers wrote and the team waited."""
+    return len({e.step for e in _chosen(events) if e.worker >= num_workers})
+
+
+def _written(events: Sequence[Event], num_workers: int) -> list[tuple[str, str, int]]:
     """What the team's workers chose, piece by piece."""
-    return [
-        (event.name, event.text)
-        for event in events
-        if isinstance(event, Text) and event.chosen and not event.name.startswith(FINISHER)
-    ]
+    return [(e.name, e.text, e.step) for e in _chosen(events) if e.worker < num_workers]
+
+
+def _chosen(events: Sequence[Event]) -> list[Text]:
+    return [event for event in events if isinstance(event, Text) and event.chosen]

@@ -26,31 +26,36 @@ def wilson(right: int, total: int, z: float = Z95) -> tuple[float, float]:
     return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
 
 
-def redundancy(pieces: Iterable[tuple[str, str]], size: int = 4) -> dict[str, float]:
+def redundancy(pieces: Iterable[tuple[str, str, int]], size: int = 4) -> dict[str, float]:
     """For each who wrote, the share of its word n-grams that somebody else had written before.
 
+    What two write in the same step counts for neither.
+
     Args:
-        pieces: (who, text) in the order in which it was written; words may span pieces.
+        pieces: (who, text, step) in the order in which it was written; words may span pieces.
         size: words of an n-gram.
     """
-    first: dict[tuple[str, ...], str] = {}
+    earliest: dict[tuple[str, ...], dict[str, int]] = {}
     begun: dict[str, str] = {}
     words: dict[str, deque[str]] = {}
     repeated: Counter[str] = Counter()
     total: Counter[str] = Counter()
 
-    def finish(who: str, finished: Sequence[str]) -> None:
+    def finish(who: str, finished: Sequence[str], step: int) -> None:
         last = words.setdefault(who, deque(maxlen=size))
         for word in finished:
             last.append(word)
             if len(last) == size:
                 total[who] += 1
-                repeated[who] += first.setdefault(tuple(last), who) != who
+                writers = earliest.setdefault(tuple(last), {})
+                repeated[who] += any(w != who and at < step for w, at in writers.items())
+                writers.setdefault(who, step)
 
-    for who, text in pieces:
+    step = 0
+    for who, text, step in pieces:
         so_far = begun.get(who, "") + text
         *finished, begun[who] = re.split(r"\s+", so_far)
-        finish(who, [word for word in finished if word])
+        finish(who, [word for word in finished if word], step)
     for who, rest in begun.items():
-        finish(who, [rest] if rest else [])
+        finish(who, [rest] if rest else [], step)
     return {who: repeated[who] / total[who] if total[who] else 0.0 for who in begun}

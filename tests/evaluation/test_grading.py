@@ -118,12 +118,22 @@ def test_the_interval_of_a_share() -> None:
 
 def test_redundancy_counts_what_others_wrote_before() -> None:
     line = "one two three four"
-    assert redundancy([("A", f"{line} five")]) == {"A": 0}
-    assert redundancy([("A", line), ("B", line)]) == {"A": 0, "B": 1}
-    assert redundancy([("A", line), ("A", line)]) == {"A": 0}
+    assert redundancy([("A", f"{line} five", 0)]) == {"A": 0}
+    assert redundancy([("A", f"{line} ", 0), ("B", f"{line} ", 1)]) == {"A": 0, "B": 1}
+    assert redundancy([("A", f"{line} ", 0), ("A", f"{line} ", 1)]) == {"A": 0}
     assert redundancy([]) == {}
-    letters = [("A", sign) for sign in f"{line} "]
-    assert redundancy([*letters, ("B", "one two th"), ("B", "ree four ")]) == {"A": 0, "B": 1}
-    assert redundancy([("B", f"{line} "), *letters]) == {"A": 1, "B": 0}
-    pieces = [("A", "one two three "), ("B", f"{line} five six"), ("A", "four five ")]
+    letters = [("A", sign, step) for step, sign in enumerate(f"{line} ")]
+    late = [("B", "one two th", 30), ("B", "ree four ", 31)]
+    assert redundancy([*letters, *late]) == {"A": 0, "B": 1}
+    assert redundancy([("B", f"{line} ", 0), *letters]) == {"A": 1, "B": 0}
+    pieces = [("A", "one two three ", 0), ("B", f"{line} five six", 1), ("A", "four five ", 2)]
     assert redundancy(pieces) == {"A": 1, "B": 0}
+
+
+def test_what_two_write_at_once_is_redundant_for_neither() -> None:
+    both = [(who, f"word{step} ", step) for step in range(9) for who in ("A", "B")]
+    assert redundancy(both) == {"A": 0, "B": 0}
+    third = [("C", f"word{step} ", 9 + step) for step in range(9)]
+    assert redundancy([*both, *third]) == {"A": 0, "B": 0, "C": 1}
+    again = [("A", f"word{step} ", 20 + step) for step in range(9)]
+    assert redundancy([*both, *again])["A"] == 6 / 15  # those of one time alone

@@ -49,7 +49,8 @@ def records(tmp_path: Path) -> Records:
 
 
 def text(name: str, step: int, text: str) -> Text:
-    return Text(step=step, worker=0, name=name, token_ids=(), text=text)
+    worker = ("Alice", "Bob", "Finisher").index(name)
+    return Text(step=step, worker=worker, name=name, token_ids=(), text=text)
 
 
 def test_passages_are_cut_where_writing_paused() -> None:
@@ -64,7 +65,7 @@ def test_passages_are_cut_where_writing_paused() -> None:
         Interjected(step=4, name="You", text="hello", token_ids=()),
         text("Finisher", 5, "8"),
     ]  # fmt: skip
-    assert passages(events) == [
+    assert passages(events, 2) == [
         passage("Alice", 0, 2, "one two"),
         passage("Bob", 0, 0, "b"),
         passage("Alice", 3, 3, "three"),
