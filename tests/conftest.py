@@ -3,10 +3,14 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from hogwild_dist.hub import fetch_demo
 from tests.tiny_engine import tiny_network
 from tests.tiny_tokenizer import byte_tokenizer
+
+settings.register_profile("untimed", deadline=None)  # a busy machine is no fault of the code
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

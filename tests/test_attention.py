@@ -24,7 +24,7 @@ SCALE = 0.4
 BACKENDS = [attend_cpu, attend_matmul]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     old=st.lists(st.integers(0, 70), min_size=3, max_size=3),
     new=st.lists(st.integers(1, 4), min_size=2, max_size=2),

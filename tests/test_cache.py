@@ -132,9 +132,7 @@ class CacheAgainstPlainTensors(RuleBasedStateMachine):
             assert torch.equal(read(self.cache, self.cache.values, block), values)
 
 
-CacheAgainstPlainTensors.TestCase.settings = settings(
-    max_examples=25, stateful_step_count=25, deadline=None
-)
+CacheAgainstPlainTensors.TestCase.settings = settings(max_examples=25, stateful_step_count=25)
 TestCacheAgainstPlainTensors = CacheAgainstPlainTensors.TestCase
 
 
