@@ -6,7 +6,6 @@ tell the driver what they have agreed on.
 
 import asyncio
 import logging
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -109,8 +108,13 @@ class Driver:
         assert self._info is not None
         return self._info
 
-    async def open(self, origin: Origin, *, recorded: bool) -> int:
-        """Start a session on all shards; returns its id.
+    async def open(self, origin: Origin, *, recorded: bool, tenant: str = "") -> int:
+        """Start a session on all shards, as soon as there is room for it; returns its id.
+
+        Args:
+            origin: what it starts from.
+            recorded: whether its updates carry a trace's entries.
+            tenant: for whom; tenants take turns where sessions wait.
 
         Raises:
             ClusterError: the group is not ready, or lost.
@@ -120,7 +124,7 @@ class Driver:
         session = self._num_sessions
         self._journal.begin(session, origin)
         self._metrics.sessions.set(len(self._journal.open_records))
-        self._send(Open(session=session, spec=origin.spec, recorded=recorded))
+        self._send(Open(session=session, spec=origin.spec, recorded=recorded, tenant=tenant))
         label = self._journal.records[session].summary().label
         log.info("session opened: %s", label, extra={"session": session})
         return session
@@ -248,9 +252,8 @@ class Driver:
         """Cancel sessions whose client has gone."""
         while True:
             await asyncio.sleep(min(1.0, self._settings.lease_seconds / 4))
-            late = time.monotonic() - self._settings.lease_seconds
             for record in self._journal.open_records:
-                if record.asked < late and not record.abandoned:
+                if record.forgotten(self._settings.lease_seconds) and not record.abandoned:
                     log.warning("the client has gone", extra={"session": record.id})
                     record.abandoned = True
                     self._send(Cancel(session=record.id))

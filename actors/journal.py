@@ -52,6 +52,7 @@ class Record:
         updates: from the first.
         error: what went wrong, if anything.
         changed: set and replaced with each change.
+        readers: clients that wait for updates now.
         asked: when a client last asked for updates, by the monotonic clock.
         started: seconds since the epoch.
         abandoned: whether it was cancelled because its client had gone.
@@ -63,6 +64,7 @@ class Record:
     updates: list[Update] = field(default_factory=list)
     error: str | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    readers: int = 0
     asked: float = field(default_factory=time.monotonic)
     started: float = field(default_factory=time.time)
     abandoned: bool = False
@@ -76,6 +78,10 @@ class Record:
         """Let everybody who waits look again."""
         self.changed.set()
         self.changed = asyncio.Event()
+
+    def forgotten(self, seconds: float) -> bool:
+        """Whether no client has asked for so long."""
+        return not self.readers and time.monotonic() > self.asked + seconds
 
     def summary(self) -> SessionSummary:
         """One line about it."""
@@ -133,9 +139,12 @@ class Journal:
         Waits up to `seconds` where there is none yet.
         """
         record = self.records[session]
-        record.asked = time.monotonic()
-        if cursor >= len(record.updates) and not record.ended:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(record.changed.wait(), seconds)
-        record.asked = time.monotonic()
+        record.readers += 1
+        try:
+            if cursor >= len(record.updates) and not record.ended:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(record.changed.wait(), seconds)
+        finally:
+            record.readers -= 1
+            record.asked = time.monotonic()
         return record.updates[cursor:], record.ended

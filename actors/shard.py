@@ -197,7 +197,7 @@ class Shard:
         counts, pages = member.exchange.counts, member.engine.cache.pages
         return ShardStatus(
             sessions=tuple(member.loop.sessions),
-            free_pages=pages.num_free,
+            free_pages=member.engine.num_free_pages,
             num_pages=pages.num_pages,
             collectives=counts.collectives,
             bytes_sent=counts.bytes_sent,

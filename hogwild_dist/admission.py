@@ -10,22 +10,30 @@ from hogwild_dist.errors import ConfigError, ContextLimitError
 from hogwild_dist.events import Event
 from hogwild_dist.network import LoadedModel
 from hogwild_dist.outcome import Flight, SessionStep
+from hogwild_dist.rooms import Rooms
 from hogwild_dist.session import Session
 from hogwild_dist.spec import SessionSpec
 
 
-def check_fits(spec: SessionSpec, model: LoadedModel, cache: KVCache, cache_tokens: int) -> None:
-    """Refuse a session whose first texts leave no room to write."""
+def check_fits(spec: SessionSpec, model: LoadedModel, cache_tokens: int, free_pages: int) -> None:
+    """Refuse a session whose first texts leave no room to write.
+
+    Args:
+        spec: of the session.
+        model: whose context is meant.
+        cache_tokens: that the cache holds.
+        free_pages: of the cache, now or when it is empty.
+    """
     lengths = {name: len(ids) for name, ids in spec.shared.items()}
     writers = (*spec.workers, *spec.finishers)
     lengths |= {worker.view[-1]: len(worker.first_input) for worker in spec.workers}
     lengths |= {w.view[-1]: len(w.first_input) + (w.max_tokens or 0) for w in spec.finishers}
     longest = max(sum(lengths[name] for name in worker.view) for worker in writers)
-    pages = sum(-(-length // PAGE_TOKENS) for length in lengths.values())
+    pages = sum(KVCache.pages_of(length) for length in lengths.values()) + len(spec.beginnings)
     for needed, limit, what in (
         (longest, model.max_positions, f"the context of {model.name!r}"),
         (longest, cache_tokens, "the KV cache"),
-        (pages * PAGE_TOKENS, cache.pages.num_free * PAGE_TOKENS, "the KV cache now"),
+        (pages * PAGE_TOKENS, free_pages * PAGE_TOKENS, "the KV cache now"),
     ):
         if needed >= limit:
             raise ContextLimitError(
@@ -49,7 +57,7 @@ def check_ids(spec: SessionSpec, model: LoadedModel) -> None:
         )
 
 
-def check_room(cache: KVCache, view: Sequence[Block], count: int, max_positions: int) -> None:
+def check_room(session: Session, rooms: Rooms, view: Sequence[Block], count: int) -> None:
     """Refuse a text in a running session that leaves no room to go on.
 
     Only what all shards agree on is counted, so that they refuse alike.
@@ -57,26 +65,33 @@ def check_room(cache: KVCache, view: Sequence[Block], count: int, max_positions:
     Raises:
         ContextLimitError: it does not fit.
     """
-    used = sum(-(-block.committed // PAGE_TOKENS) for block in cache.blocks)
     pages = 2 * (count // PAGE_TOKENS + 2)  # encoded apart, then appended
     tokens = sum(block.committed for block in view) + count
-    if tokens >= max_positions or used + pages > cache.pages.num_pages:
+    if tokens >= rooms.max_positions or not rooms.reach(session, pages):
         raise ContextLimitError(
             f"A text of {count} tokens no longer fits into the session; say it in fewer words."
         )
 
 
-def admit(
-    sessions: Sequence[Session], cache: KVCache, max_positions: int, max_step_tokens: int
-) -> Flight:
-    """The feeds that fit; a session that has outgrown model or cache ends."""
+def admit(sessions: Sequence[Session], rooms: Rooms, max_step_tokens: int) -> Flight:
+    """The feeds that fit; a session that has outgrown model or cache ends.
+
+    What a session feeds does not depend on the others: where the step is full, it sits out.
+
+    Args:
+        sessions: those that come first are the first to be taken.
+        rooms: of the sessions.
+        max_step_tokens: most tokens of the step.
+    """
     flight = Flight({})
-    free = cache.pages.num_free
+    free = rooms.cache.pages.num_free
     budget = max_step_tokens
     for session in sessions:
-        own = session.feeds(budget)
+        own = session.feeds(max_step_tokens)
         added = {feed.worker.block: len(feed.row.token_ids) for feed in own}
-        pages = sum(cache.pages_wanted(block, count) for block, count in added.items())
+        if flight.feeds and sum(added.values()) > budget:
+            continue
+        pages = sum(rooms.cache.pages_wanted(block, count) for block, count in added.items())
         views = [[(b.length, added.get(b, 0)) for b in feed.row.view] for feed in own]
         pages += session.finishing.pages(PAGE_TOKENS)
         room = session.finishing.longest_views(session.blocks.lengths())
@@ -84,31 +99,30 @@ def admit(
             (*(sum(map(sum, view)) for view in views), *(n + sum(added.values()) for n in room)),
             default=0,
         )
-        if longest > max_positions:
+        if longest > rooms.max_positions:
             flight.ended.append(_ended(session, "context_limit"))
-        elif pages > free:
+        elif pages > free or not rooms.reach(session, pages):
             flight.ended.append(_ended(session, "cache_limit"))
         else:
             flight.feeds[session] = own
             free -= pages
-            budget = max(1, budget - sum(added.values()))
+            budget -= sum(added.values())
     return flight
 
 
-def end_in_time(
-    session: Session, flight: Flight, cache: KVCache, max_positions: int
-) -> list[Event]:
+def end_in_time(session: Session, flight: Flight, rooms: Rooms) -> list[Event]:
     """Under `overlapped` visibility: end a session that the coming steps might not fit.
 
     What the peers feed is not known before it is computed, so that the bound counts the longest
     text that may be fed; all shards evaluate it on what they agree on.
     """
-    if _longest_view_ahead(session) > max_positions:
+    if _longest_view_ahead(session) > rooms.max_positions:
         return session.run_out("context_limit")
     others = [s for s in flight.feeds if not s.end_reason and s is not session]
-    used = sum(-(-block.committed // PAGE_TOKENS) for block in cache.blocks)
-    wanted = sum(_pages_ahead(s) for s in (session, *others))
-    if used + wanted > cache.pages.num_pages:
+    wanted = _pages_ahead(session)
+    if not rooms.has(session):
+        wanted += sum(_pages_ahead(other) for other in others)
+    if not rooms.reach(session, wanted):
         return session.run_out("cache_limit")
     return []
 

@@ -112,6 +112,11 @@ class KVCache:
         """Bytes of K and V that one token takes in all layers."""
         return sum(2 * k.shape[0] * k.shape[2] * k.element_size() for k in self.keys)
 
+    @staticmethod
+    def pages_of(count: int) -> int:
+        """Pages that a block of `count` tokens takes."""
+        return -(-count // PAGE_TOKENS)
+
     def new_block(self, name: str) -> Block:
         """Make an empty block; it takes no page until it is written."""
         block = Block(name)

@@ -19,11 +19,13 @@ class Open:
         session: its id.
         spec: what it starts from.
         recorded: whether its updates carry a trace's entries.
+        tenant: for whom; tenants take turns where sessions wait for room.
     """
 
     session: int
     spec: SessionSpec
     recorded: bool
+    tenant: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

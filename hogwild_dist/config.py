@@ -76,8 +76,10 @@ class EngineConfig:
     """Tokens that the KV cache holds, over all sessions."""
 
     max_step_tokens: int = 2_048
-    """New tokens of all workers in one forward. Longer first texts span several steps, and a token
-    sees those of its peers' new tokens that are fed in the same step or before."""
+    """New tokens of a session in one forward. Longer first texts span several steps, and a token
+    sees those of its peers' new tokens that are fed in the same step or before. A session that no
+    longer fits into a step with others sits it out, and comes first in the next; under `overlapped`
+    visibility, where nobody knows what the peers feed, none sits out."""
 
     prefill_chunk: int = 512
     """Tokens of a block encoded alone (prompt, separator) that go through one forward."""

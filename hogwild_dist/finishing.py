@@ -30,6 +30,8 @@ class Finishing:
             worker.finisher, worker.finish_reason = True, NOT_ASKED
         self.asking = False
         """Whether the finishers write and the team waits."""
+        self.turn = 0
+        """How often the finishers and the team have taken turns to write."""
         self.announced = False
         """Whether the team has its answer."""
         self.closing: str | None = None
@@ -86,11 +88,13 @@ class Finishing:
         pairs = zip(self._rule.finishers, self.finishers, strict=True)
         asked = [worker for one, worker in pairs if one.of not in self._answered]
         self.asking, self._budget = bool(asked), budget
+        self.turn += self.asking
         return asked
 
     def stop_asking(self) -> str | None:
         """The finishers are done; returns why the session ends, if it does."""
         self.asking = False
+        self.turn += 1
         return self.closing
 
     def longest_views(self, lengths: Mapping[str, int]) -> list[int]:
@@ -107,9 +111,14 @@ class Finishing:
         ]
 
     def pages(self, page_tokens: int) -> int:
-        """Pages that the finishers may take, were they asked now."""
+        """Pages that the finishers may take, were they asked now.
+
+        What they wrote when they were asked last is given back before they begin again.
+        """
         waiting = () if self.asking else self.finishers
-        return sum(_longest_text(worker) // page_tokens + 1 for worker in waiting)
+        most = (_longest_text(worker) // page_tokens + 1 for worker in waiting)
+        held = (-(-worker.block.committed // page_tokens) for worker in waiting)
+        return sum(most) - sum(held)
 
     def _event(self, worker: Worker, answer: str | None, step: int) -> Answer:
         of: int | None = None

@@ -81,18 +81,16 @@ class Flight:
 
     Attributes:
         feeds: what every session's workers feed; under `overlapped` at first those of this shard.
-        share: under `overlapped`, the most that one worker feeds.
         slots: slab slots of what is fed, by the block that is written.
         rows: of this shard.
         early: what choices did to their own workers, where those do not wait for the team.
         ended: sessions whose team ended before the forward.
-        asking: under `overlapped`, sessions whose finishers wrote when the forward began.
+        turns: under `overlapped`, whose turn it was in each session when the forward began.
     """
 
     feeds: dict[Session, list[Feed]]
-    share: int = 0
     slots: dict[Block, list[int]] = field(default_factory=dict)
     rows: tuple[RowOutcome, ...] = ()
     early: dict[Session, dict[int, Advance | None]] = field(default_factory=dict)
     ended: list[SessionStep] = field(default_factory=list)
-    asking: frozenset[Session] = frozenset()
+    turns: dict[Session, int] = field(default_factory=dict)

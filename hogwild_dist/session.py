@@ -199,6 +199,10 @@ class Session:
         """Most tokens that a worker feeds in the coming step and the next."""
         return self._writing.most_ahead(worker)
 
+    def start_lengths(self, worker: Worker) -> tuple[int, int]:
+        """Tokens that begin a paragraph, and those that the redundancy question adds to them."""
+        return self._writing.start_lengths(worker)
+
     def fingerprint(self) -> int:
         """A number that all shards share as long as they agree about this session."""
         lengths = tuple(self.blocks.lengths().items())

@@ -7,7 +7,9 @@ from hogwild_dist.cache import Block, KVCache
 
 
 class SessionBlocks(Mapping[str, Block]):
-    """Name -> the block that is written now; a sealed one stands before it in every view.
+    """Name -> the block that is written now.
+
+    A beginning that is shared with other sessions and a sealed block stand before it in every view.
 
     Args:
         cache: where they live.
@@ -18,6 +20,7 @@ class SessionBlocks(Mapping[str, Block]):
         self._cache = cache
         self._blocks = {name: cache.new_block(name) for name in names}
         self._sealed: dict[str, Block] = {}
+        self._leads: dict[str, Block] = {}
 
     def __getitem__(self, name: str) -> Block:
         return self._blocks[name]
@@ -59,6 +62,15 @@ class SessionBlocks(Mapping[str, Block]):
         self._blocks[name] = self._cache.new_block(name)
         return sealed
 
+    def lead(self, name: str, beginning: Block) -> None:
+        """Let a block that others see too stand before this one; it is never written here."""
+        self._leads[name] = beginning
+
+    def num_pages(self) -> int:
+        """Pages of all tokens that all shards agree on, without those of shared beginnings."""
+        own = (*self.values(), *self._sealed.values())
+        return sum(self._cache.pages_of(block.committed) for block in own)
+
     def add(self, name: str) -> Block:
         """A new block of this name."""
         self._blocks[name] = self._cache.new_block(name)
@@ -96,13 +108,15 @@ class SessionBlocks(Mapping[str, Block]):
 
     def free(self) -> None:
         """Give all back."""
-        for name in self:
-            for part in self._parts(name):
-                self._cache.free(part)
+        for block in (*self.values(), *self._sealed.values()):
+            self._cache.free(block)
         self._blocks.clear()
         self._sealed.clear()
+        self._leads.clear()
 
     def _parts(self, name: str) -> Iterator[Block]:
+        if name in self._leads:
+            yield self._leads[name]
         if name in self._sealed:
             yield self._sealed[name]
         yield self._blocks[name]

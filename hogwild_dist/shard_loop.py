@@ -3,10 +3,12 @@
 import logging
 from collections.abc import Callable, Sequence
 
+from hogwild_dist.changes import Change
 from hogwild_dist.commands import Alter, Cancel, Command, Inbox, Open
 from hogwild_dist.engine import Engine
 from hogwild_dist.errors import ConfigError, ContextLimitError
 from hogwild_dist.outcome import StepOutcome
+from hogwild_dist.reception import Reception
 from hogwild_dist.session import Session
 from hogwild_dist.stream import Update, change_update, opening_update, updates
 
@@ -38,6 +40,7 @@ class ShardLoop:
         self._emit = emit
         self._observe = observe
         self._audit = audit
+        self._reception = Reception(engine)
         self.checksums: dict[int, dict[str, int]] = {}
         """Session id -> block name -> a number that equal copies share; for audits."""
         self.sessions: dict[int, Session] = {}
@@ -56,41 +59,55 @@ class ShardLoop:
         """
         agreed = self._engine.agree(self._inbox.highest)
         while self._obey(agreed):
-            outcome = self._engine.step(list(self.sessions.values()), self._inbox.highest)
-            agreed = max(agreed, outcome.command)
-            self._observe(outcome)
-            news = list(updates(outcome))
-            for one in outcome.sessions:
-                if one.session.end_reason:
-                    self._retire(one.session)
-            self._emit(news)
+            for session, changes in self._reception.let_in(self._engine.config.prefill_chunk):
+                self._begin(session, changes)
+            agreed = max(agreed, self._step())
         self._engine.drain()
         return self.applied
 
+    def _step(self) -> int:
+        """Step the sessions that are at work; returns up to which command all shards may go."""
+        if not self.sessions and not self._engine.overlaps:
+            return self._engine.agree(self._inbox.highest)
+        outcome = self._engine.step(list(self.sessions.values()), self._inbox.highest)
+        self._observe(outcome)
+        news = list(updates(outcome))
+        for one in outcome.sessions:
+            if one.session.end_reason:
+                self._retire(one.session)
+        self._emit(news)
+        return outcome.command
+
     def _obey(self, agreed: int) -> bool:
-        """Carry out commands up to `agreed`; whether a session goes on."""
+        """Carry out commands up to `agreed`; whether a session goes on or waits."""
         while self.applied < agreed:
             self.applied += 1
             self._carry_out(self._inbox.take(self.applied))
-        return bool(self.sessions)
+        return bool(self.sessions) or any(self._reception)
 
     def _carry_out(self, command: Command) -> None:
+        if isinstance(command, Open):
+            self._open(command)
+            return
+        at_work = self.sessions.get(command.session)
+        waits = self._reception.find(command.session)
         match command:
-            case Open():
-                self._open(command)
             case Cancel():
-                if command.session in self.sessions:
-                    self.sessions[command.session].cancel()
+                if at_work is not None:
+                    at_work.cancel()
+                elif waits is not None:
+                    self._reception.remove(waits)
+                    self._end_early(waits)
             case Alter():
-                if command.session in self.sessions:
-                    session = self.sessions[command.session]
-                    events = self._engine.alter(session, command.change)
-                    self._emit([change_update(session, events)])
+                if at_work is not None:
+                    self._alter(at_work, command.change)
+                elif waits is not None:
+                    self._reception.defer(waits, command.change)
 
     def _open(self, command: Open) -> None:
-        """Start a session; one that does not fit is refused by all shards alike."""
+        """Let a session wait for room; one that never fits is refused by all shards alike."""
         try:
-            session = self._engine.start(
+            session = self._engine.prepare(
                 command.spec, number=command.session, recorded=command.recorded
             )
         except (ConfigError, ContextLimitError) as error:
@@ -98,11 +115,25 @@ class ShardLoop:
             refusal = Update(session=command.session, step=-1, events=(), error=error)
             self._emit([refusal])
             return
+        self._reception.put(session, command.tenant)
+
+    def _begin(self, session: Session, changes: Sequence[Change]) -> None:
+        """Let a session step from now on."""
         self.sessions[session.id] = session
         log.info("session opened", extra={"session": session.id})
         self._emit([opening_update(session)])
+        for change in changes:
+            self._alter(session, change)
         if session.end_reason:
             self._retire(session)
+
+    def _end_early(self, session: Session) -> None:
+        """End a session that has not begun."""
+        self._emit([opening_update(session), change_update(session, session.end("cancelled"))])
+        self._retire(session)
+
+    def _alter(self, session: Session, change: Change) -> None:
+        self._emit([change_update(session, self._engine.alter(session, change))])
 
     def _retire(self, session: Session) -> None:
         """Free a session that has ended; it counts as going on until all of that is done."""
@@ -110,5 +141,5 @@ class ShardLoop:
         log.info("session ended: %s", session.end_reason, extra=about)
         if self._audit:
             self.checksums[session.id] = session.blocks.checksums()
-        session.free()
+        self._engine.retire(session)
         self.sessions.pop(session.id, None)

@@ -127,6 +127,9 @@ class SessionSpec:
     shared: Mapping[str, tuple[int, ...]]
     """Blocks that are encoded alone before the first step; an empty one may be filled later."""
 
+    beginnings: Mapping[str, int] = field(default_factory=dict)
+    """Shared block -> how many of its first tokens other sessions are likely to begin with too."""
+
     seed: int = 0
     paragraph_prefix: str = "**{worker} [{index}]:** "
     """Begins each paragraph but the first; ``{worker}`` and ``{index}`` are filled in."""
@@ -164,6 +167,12 @@ class SessionSpec:
 
     def __post_init__(self) -> None:
         self._check_names()
+        for name, count in self.beginnings.items():
+            if not 0 <= count <= len(self.shared.get(name, ())):
+                raise ConfigError(
+                    f"The first {count} tokens of {name!r} are to be shared, which has "
+                    f"{len(self.shared.get(name, ()))}."
+                )
         for worker in (*self.workers, *self.finishers):
             self._check_worker(worker)
         for index in (*self.until, *(self.finish.by if self.finish else ())):

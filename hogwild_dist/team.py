@@ -149,6 +149,7 @@ class Team:
         return blocks, SessionSpec(
             workers=tuple(workers),
             shared=shared,
+            beginnings=texts.beginnings(shared),
             seed=self.seed,
             paragraph_prefix=texts.prefix(),
             redundancy=texts.redundancy(),

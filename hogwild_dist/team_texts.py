@@ -1,7 +1,7 @@
 """The texts that a team's session starts from: templates filled in for one problem."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -12,6 +12,10 @@ from hogwild_dist.member import Member
 from hogwild_dist.prompts import Prompts
 from hogwild_dist.prompts.chat import Thinking, chat_text, thinking_tags
 from hogwild_dist.spec import RedundancyCheck
+from hogwild_dist.tokens import encode, num_alike
+
+OTHER_PROBLEM = "?"
+"""Stands for any other problem, to see what of the texts stays the same."""
 
 
 @dataclass(slots=True)
@@ -76,6 +80,21 @@ class TeamTexts:
             if block == "common":
                 texts[block] = self.chat + texts[block]
         return texts
+
+    def beginnings(self, shared: Mapping[str, Sequence[int]]) -> dict[str, int]:
+        """How much of each shared block does not depend on the problem.
+
+        Args:
+            shared: name -> tokens of the block.
+
+        Returns:
+            Name -> number of its first tokens that teams on other problems begin with too.
+        """
+        other = replace(self, problem=OTHER_PROBLEM).shared()
+        return {
+            name: num_alike(ids, encode(self.tokenizer, other[name]))
+            for name, ids in shared.items()
+        }
 
     def first(self, worker: str) -> str:
         """What a worker's own text begins with."""

@@ -1,6 +1,6 @@
 """Small questions to a tokenizer."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -49,3 +49,11 @@ def check_text(what: str, text: str) -> None:
             f"{what} holds {text[error.start : error.end]!a}, which is no character; it must be "
             "UTF-8."
         ) from error
+
+
+def num_alike(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many first tokens two texts have in common."""
+    for index, (left, right) in enumerate(zip(one, other, strict=False)):
+        if left != right:
+            return index
+    return min(len(one), len(other))

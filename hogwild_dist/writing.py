@@ -90,9 +90,19 @@ class Writing:
 
     def most_ahead(self, worker: Worker) -> int:
         """Most tokens that a worker feeds in the coming step and the next."""
-        question = self._spec.redundancy.question if self._spec.redundancy is not None else ""
-        longest_start = len(self._start_tokens(worker, worker.paragraph + 2, question))
+        longest_start = len(self._start_tokens(worker, worker.paragraph + 2, self._question))
         return len(worker.pending) + 1 + longest_start
+
+    def start_lengths(self, worker: Worker) -> tuple[int, int]:
+        """Tokens that begin a paragraph, and those that the redundancy question adds to them."""
+        if worker.spec.paragraphs_to is None:
+            return 0, 0
+        prefix = len(self._start_tokens(worker, worker.paragraph, ""))
+        return prefix, len(self._start_tokens(worker, worker.paragraph, self._question)) - prefix
+
+    @property
+    def _question(self) -> str:
+        return self._spec.redundancy.question if self._spec.redundancy is not None else ""
 
     def _ends_paragraph(self, worker: Worker, before: str, text: str) -> bool:
         if worker.spec.paragraphs_to is None:

@@ -309,6 +309,13 @@ def test_a_worker_needs_a_first_token_and_a_shared_target() -> None:
         SessionSpec(workers=(replace(ann, paragraphs_to="a"),), shared={"c": (5,)})
 
 
+@pytest.mark.parametrize(("name", "count"), [("c", 2), ("c", -1), ("d", 1)])
+def test_no_more_than_a_text_can_be_shared_as_its_beginning(name: str, count: int) -> None:
+    ann = WorkerSpec(name="A", view=("c", "a"), first_input=(5,))
+    with pytest.raises(ConfigError, match=f"first {count} tokens of '{name}' are to be shared"):
+        SessionSpec(workers=(ann,), shared={"c": (5,)}, beginnings={name: count})
+
+
 def test_a_worker_stops_on_its_own_text_only(model: LoadedModel) -> None:
     """A stop string in what it was given does not count, however long the others are."""
     spec = team("Ann", stop_strings=("nn", "a much longer stop"))

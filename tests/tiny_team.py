@@ -1,5 +1,7 @@
 """Prompts, sampling and a layout that make the tiny model's noise end many paragraphs."""
 
+from dataclasses import replace
+
 from hogwild_dist.config import SamplingConfig
 from hogwild_dist.layout import LAYOUTS, Layout, Rule
 from hogwild_dist.prompts import Prompts, PromptSettings, Redundancy
@@ -20,6 +22,10 @@ PROMPTS = Prompts(
     },
     settings=PromptSettings(redundancy=Redundancy(every=10)),
 )
+RULES = "Rules: " + "be kind. " * 20
+LONG = replace(PROMPTS, templates={**PROMPTS.templates, "user": RULES + "{{ problem }}"})
+"""All problems begin alike."""
+
 NEWLINE = byte_tokenizer().encode("\n", add_special_tokens=False)[0]
 STOP = byte_tokenizer().encode(".", add_special_tokens=False)[0]
 BREAKS = SamplingConfig(temperature=1.0, top_p=0.95, logit_bias={NEWLINE: 9.0, STOP: 8.0})

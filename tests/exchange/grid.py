@@ -82,8 +82,8 @@ def model() -> LoadedModel:
     return tiny_byte_model()
 
 
-def config(visibility: Visibility) -> EngineConfig:
-    return EngineConfig(visibility=visibility, cache_tokens=8_192, max_step_tokens=96)
+def config(visibility: Visibility, cache_tokens: int = 8_192) -> EngineConfig:
+    return EngineConfig(visibility=visibility, cache_tokens=cache_tokens, max_step_tokens=96)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,15 +102,18 @@ def alone(spec: SessionSpec, visibility: Visibility, *, recorded: bool = False) 
 
 
 def on_a_rank(
-    place: Membership, specs: list[SessionSpec], visibility: Visibility, *, recorded: bool = False
+    place: Membership,
+    specs: list[SessionSpec],
+    visibility: Visibility,
+    cache_tokens: int = 8_192,
 ) -> Played:
-    engine = rank_engine(place, visibility)
-    return play(engine, specs, recorded=recorded)
+    engine = rank_engine(place, visibility, cache_tokens)
+    return play(engine, specs, recorded=False)
 
 
-def rank_engine(place: Membership, visibility: Visibility) -> Engine:
+def rank_engine(place: Membership, visibility: Visibility, cache_tokens: int = 8_192) -> Engine:
     group = form_group(place, model().device, HOST)
-    engine_config = config(visibility)
+    engine_config = config(visibility, cache_tokens)
     cache = model().new_cache(engine_config.cache_tokens)
     exchange = TorchDistExchange(group, cache, visibility, place.epoch)
     return Engine(model(), byte_tokenizer(), engine_config, exchange, cache=cache)
@@ -124,4 +127,4 @@ def play(engine: Engine, specs: list[SessionSpec], *, recorded: bool) -> Played:
     assert loop.run() == len(specs)
     engine.cache.check_integrity()
     counts = getattr(engine.exchange, "counts", ExchangeCounts())
-    return Played(seen, loop.checksums, engine.cache.pages.num_free, counts)
+    return Played(seen, loop.checksums, engine.num_free_pages, counts)
