@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.syntax import Syntax
 
 from deploy import options
 from deploy.grouped import grouped
+from deploy.sources import show_source
 from deploy.team_options import PromptOptions, TeamOptions
 from hogwild_dist.errors import ConfigError
 from hogwild_dist.hub import DEMO_MODEL, resolve_model
@@ -37,7 +37,7 @@ def show(
         for path, text in files(_folder(prompts.prompts)):
             console.rule(path, align="left")
             language = "toml" if path.endswith(".toml") else "jinja"
-            console.print(Syntax(text.rstrip("\n"), language, word_wrap=True))
+            show_source(text, language)
         return
     workers = team.make(team.plan(), prompts)
     blocks, spec = workers.texts_and_spec(problem, load_tokenizer(resolve_model(model)))

@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.syntax import Syntax
 from rich.table import Table
 
+from deploy.sources import show_source
 from hogwild_dist.errors import ConfigError
 from hogwild_dist.teams import TEAMS, load_team
 from hogwild_dist.teams.files import team_text
@@ -35,4 +35,4 @@ def show(name: Annotated[str, typer.Argument(help="Of a team.")]) -> None:
     """Print a team's file; save it under another name, change it, use it with --team FILE."""
     if name not in TEAMS:
         raise ConfigError(f"Unknown team {name!r}; there are {', '.join(TEAMS)}.")
-    Console().print(Syntax(team_text(name).rstrip("\n"), "toml", word_wrap=True))
+    show_source(team_text(name), "toml")

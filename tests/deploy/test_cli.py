@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from hogwild_dist.teams.files import team_text
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -181,6 +183,11 @@ def test_prompts_are_shown_and_exported(hogwild, tiny_dir: Path, tmp_path: Path)
     again = hogwild("prompts", "export", folder)
     assert again.code == 2
     assert "is there already" in again.err
+
+
+def test_a_team_that_is_saved_from_the_screen_is_the_same(hogwild) -> None:
+    shown = hogwild("teams", "show", "coordinator").out
+    assert shown.rstrip() == team_text("coordinator").rstrip()
 
 
 def test_teams_are_listed_and_shown(hogwild) -> None:
