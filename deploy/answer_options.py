@@ -17,7 +17,7 @@ class AnswerOptions:
 
     answer: Annotated[
         str | None,
-        typer.Option(help="What announces the answer: boxed, code, or a regular expression."),
+        typer.Option(help="What announces the answer: boxed, code, text, or a regular expression."),
     ] = None
     answer_by: Annotated[
         list[str] | None, typer.Option(help="A worker whose answer counts; repeat it.")
@@ -42,7 +42,7 @@ class AnswerOptions:
             if self.answer_by or self.vote or self.budgets:
                 raise ConfigError(
                     "--answer-by, --vote and --budgets ask for an answer; say with --answer what "
-                    "announces it: boxed, code, or a regular expression."
+                    "announces it: boxed, code, text, or a regular expression."
                 )
             return None
         return Finish(

@@ -15,6 +15,7 @@ class FormKind(StrEnum):
 
     BOXED = "boxed"
     CODE = "code"
+    TEXT = "text"
     PATTERN = "pattern"
 
 
@@ -23,7 +24,8 @@ class AnswerForm:
     """What announces an answer.
 
     Attributes:
-        kind: a LaTeX box, a fenced code block, or `pattern`.
+        kind: a LaTeX box, a fenced code block, a `pattern`, or free text, which nobody announces
+            and the finisher writes.
         pattern: a regular expression; the answer is its first group, or all of it.
 
     Raises:
@@ -49,8 +51,8 @@ class AnswerForm:
 
     @classmethod
     def parse(cls, text: str) -> "AnswerForm":
-        """`boxed`, `code`, or else a regular expression."""
-        if text in (FormKind.BOXED, FormKind.CODE):
+        """`boxed`, `code`, `text`, or else a regular expression."""
+        if text in (FormKind.BOXED, FormKind.CODE, FormKind.TEXT):
             return cls(kind=FormKind(text))
         return cls(kind=FormKind.PATTERN, pattern=text)
 
@@ -71,6 +73,8 @@ def completed_answer(text: str, newest: int, form: AnswerForm) -> str | None:
             return _code(text, since)
         case FormKind.PATTERN:
             return _matched(text, since, form.pattern)
+        case FormKind.TEXT:
+            return None
 
 
 def _boxed(text: str, since: int) -> str | None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hogwild_dist.answers import AnswerForm
+from hogwild_dist.config import SamplingConfig
 from hogwild_dist.errors import ConfigError
 from hogwild_dist.events import Answer
 from hogwild_dist.layout import Layout, block_name
@@ -22,6 +23,7 @@ class Finish:
         form: what announces an answer, which ends the team.
         by: names of the workers whose announcement counts; empty: everybody's.
         vote: whether everybody answers alone, and the most frequent answer is the team's.
+        finisher_sampling: how the stated answer is chosen; None is greedily.
         finisher_tokens: how long the answer may be that is stated where none was announced; 0
             asks for none.
         budgets: rising; after so many steps of the team an answer is stated, and the team goes on
@@ -35,6 +37,7 @@ class Finish:
     by: tuple[str, ...] = ()
     vote: bool = False
     finisher_tokens: int = 64
+    finisher_sampling: SamplingConfig | None = None
     budgets: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:

@@ -6,7 +6,7 @@ answer at a budget changes nothing of what the team writes afterwards (paper sec
 
 from collections.abc import Mapping, Sequence
 
-from hogwild_dist.answers import completed_answer
+from hogwild_dist.answers import FormKind, completed_answer
 from hogwild_dist.events import Answer
 from hogwild_dist.spec import FinishRule
 from hogwild_dist.worker import Advance, Worker
@@ -52,6 +52,12 @@ class Finishing:
         if rule is None or (rule.by and worker.index not in rule.by and not worker.finisher):
             return None
         return completed_answer(worker.paragraph_text, newest, rule.form)
+
+    def stated(self, worker: Worker) -> str | None:
+        """The free text of a finisher that has stopped, where the answer is one."""
+        if not worker.finisher or self._rule is None or self._rule.form.kind is not FormKind.TEXT:
+            return None
+        return worker.text[worker.num_first_chars :].strip() or None
 
     def stops_alone(self, worker: Worker) -> bool:
         """Whether an answer stops its worker and nobody else."""

@@ -177,6 +177,7 @@ class Team:
                 name=name,
                 view=(*view, own),
                 first_input=text,
+                sampling=finish.finisher_sampling or SamplingConfig(),
                 max_tokens=limit,
                 newcomers_at=None if finish.vote else len(view),
             )

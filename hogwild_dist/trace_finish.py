@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from hogwild_dist.answers import AnswerForm, FormKind
+from hogwild_dist.config import SamplingConfig
 from hogwild_dist.spec import FinisherSpec, FinishRule, WorkerSpec
+from hogwild_dist.trace_sampling import sampling_from_json, sampling_to_json
 
 
 def finish_to_json(rule: FinishRule) -> dict[str, Any]:
@@ -22,6 +24,7 @@ def finish_to_json(rule: FinishRule) -> dict[str, Any]:
                 "view": list(one.spec.view),
                 "first_input": list(one.spec.first_input),
                 "max_tokens": one.spec.max_tokens,
+                "sampling": sampling_to_json(one.spec.sampling),
                 "newcomers_at": one.spec.newcomers_at,
             }
             for one in rule.finishers
@@ -44,6 +47,9 @@ def finish_from_json(fields: Mapping[str, Any]) -> FinishRule:
                     view=tuple(one["view"]),
                     first_input=tuple(one["first_input"]),
                     max_tokens=one["max_tokens"],
+                    sampling=sampling_from_json(one["sampling"])
+                    if one.get("sampling")
+                    else SamplingConfig(),
                     newcomers_at=one.get("newcomers_at"),
                 ),
             )

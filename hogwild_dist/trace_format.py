@@ -17,6 +17,7 @@ from hogwild_dist.errors import ConfigError, TraceError
 from hogwild_dist.layout import block_name
 from hogwild_dist.spec import RedundancyCheck, SessionSpec, WorkerSpec
 from hogwild_dist.trace_finish import finish_from_json, finish_to_json
+from hogwild_dist.trace_sampling import sampling_from_json, sampling_to_json
 from hogwild_dist.trace_schema import fault
 
 
@@ -102,7 +103,7 @@ def header(spec: SessionSpec, config: EngineConfig, about: Mapping[str, Any]) ->
         "forbid_mode": "suppress" if first.sampling.forbidden_ids else None,
         "visibility": config.visibility.value,
         "max_step_tokens": config.max_step_tokens,
-        "sampling": [_sampling_to_json(worker.sampling) for worker in spec.workers],
+        "sampling": [sampling_to_json(worker.sampling) for worker in spec.workers],
         "model": about["model"],
         "params": {
             "kind": about["kind"],
@@ -136,12 +137,6 @@ def header(spec: SessionSpec, config: EngineConfig, about: Mapping[str, Any]) ->
             "finish": None if spec.finish is None else finish_to_json(spec.finish),
         },
     }
-
-
-def _sampling_to_json(config: SamplingConfig) -> dict[str, Any]:
-    fields = {name: getattr(config, name) for name in config.__dataclass_fields__}
-    bias = {str(token): value for token, value in config.logit_bias.items()}
-    return fields | {"forbidden_ids": list(config.forbidden_ids), "logit_bias": bias}
 
 
 def _spec(raw: Mapping[str, Any]) -> SessionSpec:
@@ -218,10 +213,7 @@ def _paragraphs_to(raw: Mapping[str, Any], worker: int) -> str | None:
 
 def _sampling(raw: Mapping[str, Any], worker: int) -> SamplingConfig:
     if "sampling" in raw:
-        fields = dict(raw["sampling"][worker])
-        fields["forbidden_ids"] = tuple(fields["forbidden_ids"])
-        fields["logit_bias"] = {int(key): value for key, value in fields["logit_bias"].items()}
-        return SamplingConfig(**fields)
+        return sampling_from_json(raw["sampling"][worker])
     if raw["forbid_mode"] == "minus100":
         return SamplingConfig(logit_bias=dict.fromkeys(raw["forbidden"], -100.0))
     return SamplingConfig(forbidden_ids=tuple(raw["forbidden"]))

@@ -99,6 +99,7 @@ class Finisher(_Part):
     first_input: list[TokenId]
     max_tokens: Count | None
     newcomers_at: Count | None = None
+    sampling: Sampling | None = None
 
 
 class Finish(_Part):

@@ -77,6 +77,7 @@ class Worker:
         finish_reason: why it stopped, or None while it goes on.
         finisher: whether it writes only when it is asked to state an answer.
         leaves_from: step from which it leaves at its paragraph's end, or None.
+        num_first_chars: of the text that it did not choose, at the beginning.
         begun_at: tokens that it had chosen when its text began; a finisher begins again.
     """
 
@@ -97,6 +98,7 @@ class Worker:
     since_check: int = 0
     finish_reason: str | None = None
     finisher: bool = False
+    num_first_chars: int = 0
     begun_at: int = 0
     leaves_from: int | None = None
 

@@ -41,6 +41,7 @@ class Writing:
         ids = worker.spec.first_input
         text = worker.decode(self._decoder, ids)
         worker.take(ids, text)
+        worker.num_first_chars = len(worker.text)
         return _text(worker, ids, text, step, chosen=False)
 
     def begin_again(self, worker: Worker, step: int) -> Text:
@@ -59,7 +60,7 @@ class Writing:
         """
         worker.num_chosen += 1
         if token in self._spec.end_ids:
-            return _end_of_text(worker, token, step)
+            return self._end_of_text(worker, token, step)
         before = worker.paragraph_text
         text = worker.decode(self._decoder, (token,))
         worker.take((token,), text)
@@ -79,6 +80,7 @@ class Writing:
         if reason is not None:
             worker.pending.clear()
             worker.finish_reason = reason
+            answer = answer or self._finishing.stated(worker)
         return Advance(shown, move, prefix, reason, len(worker.pending), answer)
 
     def stop(self, worker: Worker, reason: str, step: int) -> list[Event]:
@@ -103,6 +105,13 @@ class Writing:
     @property
     def _question(self) -> str:
         return self._spec.redundancy.question if self._spec.redundancy is not None else ""
+
+    def _end_of_text(self, worker: Worker, token: int, step: int) -> Advance:
+        """The end-of-text token, which is not part of the text."""
+        worker.finish_reason = "end_of_text"
+        text = _text(worker, (token,), worker.show("", 0, ()), step, chosen=True)
+        answer = self._finishing.stated(worker)
+        return Advance(text, None, None, worker.finish_reason, 0, answer)
 
     def _ends_paragraph(self, worker: Worker, before: str, text: str) -> bool:
         if worker.spec.paragraphs_to is None:
@@ -165,13 +174,6 @@ class Writing:
         text = prefix.replace("{index}", str(index)) + question
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
         return ids
-
-
-def _end_of_text(worker: Worker, token: int, step: int) -> Advance:
-    """The end-of-text token, which is not part of the text."""
-    worker.finish_reason = "end_of_text"
-    text = _text(worker, (token,), worker.show("", 0, ()), step, chosen=True)
-    return Advance(text, None, None, worker.finish_reason, 0)
 
 
 def _leaves(worker: Worker, step: int, *, ended: bool) -> bool:

@@ -97,6 +97,24 @@ def talk(max_tokens: int = 20, **fields: object) -> SessionSpec:
     return replace(spec, workers=tuple(workers))
 
 
+@pytest.mark.parametrize(
+    ("written", "answer"),
+    [("a dog$", "a dog"), ("a dogfish", "a dogf"), ("$", None), ("x STOP", "x")],
+)
+def test_a_free_text_is_what_the_finisher_writes_until_it_stops(
+    model: LoadedModel, written: str, answer: str | None
+) -> None:
+    """Nobody else announces it, whatever they write."""
+    engine = tiny_engine(model)
+    free = rule(form=AnswerForm.parse("text"), finishers=(FINISHER,))
+    stop = {"end_ids": frozenset(ids("$")), "stop_strings": ("STOP",)}
+    session = engine.start(team("Ann", "Ben", finish=free, **stop))
+    texts = {0: "it is \\boxed{42}" + "x" * 9, 1: "y" * 30, 2: written}
+    events = play(session, engine, texts)
+    assert answers(events) == [("Finisher", None, answer, 20, None)]
+    assert session.end_reason == "all_stopped"
+
+
 def said_by_the_team(events: list[Event]) -> list[tuple[str, tuple[int, ...]]]:
     return [
         (event.name, event.token_ids)

@@ -196,7 +196,12 @@ def test_headings_are_forbidden_where_they_are_one_token() -> None:
 
 @pytest.mark.parametrize(
     ("form", "end"),
-    [("boxed", "**Final answer:** \\boxed{"), ("code", "```python\n"), ("x", "**Final answer:**")],
+    [
+        ("boxed", "**Final answer:** \\boxed{"),
+        ("code", "```python\n"),
+        ("text", "**Answer to the user:**"),
+        ("x", "**Final answer:**"),
+    ],
 )
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=lambda layout: layout.name)
 def test_the_finisher_sees_all_and_begins_the_answer(form: str, end: str, layout: Layout) -> None:

@@ -85,7 +85,10 @@ def test_a_run_that_asks_for_answers_replays(
     engine = tiny_engine(model, visibility=visibility)
     path = tmp_path / "run.json"
     form = AnswerForm.parse("zzz")
-    finish = Finish(form=form, vote=vote, finisher_tokens=7, budgets=(9, 30))
+    lively = SamplingConfig(temperature=0.9, logit_bias={70: 1.0})
+    finish = Finish(
+        form=form, vote=vote, finisher_tokens=7, finisher_sampling=lively, budgets=(9, 30)
+    )
     run = Run(engine, "Count!", new_team(LAYOUTS["combined"], finish=finish), path)
     answers = [event for event in run if isinstance(event, Answer)]
     assert [event.budget for event in answers] == sorted(
