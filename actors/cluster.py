@@ -8,8 +8,9 @@ from typing import Any, Self
 
 import ray
 
-from actors.driver import Driver, GroupInfo
+from actors.driver import Driver
 from actors.errors import ClusterError, plain
+from actors.group_info import GroupInfo
 from actors.journal import SessionSummary
 from actors.settings import NAMESPACE, GroupSettings
 from actors.shard import ShardStatus
@@ -25,6 +26,9 @@ from hogwild_dist.trace_format import Trace
 
 POLL_SECONDS = 5.0
 """The driver answers a client that waits at least so often."""
+
+MAX_CALLS = 10_000
+"""Calls that a driver answers at a time; every client that waits for news holds one."""
 
 STOP_SECONDS = 10.0
 """A cancelled session that has not ended by then is left alone."""
@@ -71,6 +75,7 @@ class ShardGroup:
                 namespace=NAMESPACE,
                 lifetime="detached" if name else None,
                 max_restarts=0,
+                max_concurrency=MAX_CALLS,
             ).remote(settings, name)
         except ValueError as error:
             raise ClusterError(

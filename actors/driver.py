@@ -6,20 +6,23 @@ tell the driver what they have agreed on.
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import ray
 
+from actors.caretaker import Caretaker
+from actors.commander import Commander
 from actors.errors import ClusterError, plain
-from actors.journal import Journal, SessionSummary
+from actors.group_info import GroupInfo, Load
+from actors.journal import Journal, Owner, SessionLook, SessionSummary
 from actors.logs import write_structured
 from actors.metrics import DriverMetrics
 from actors.settings import GroupSettings
-from actors.shard import ShardInfo, ShardStatus
+from actors.shard import ShardStatus
 from actors.shard_set import ShardSet
 from hogwild_dist.changes import Change
-from hogwild_dist.commands import Alter, Cancel, Command, Open
+from hogwild_dist.commands import Alter, Cancel, Open
 from hogwild_dist.errors import ConfigError
 from hogwild_dist.origin import Origin
 from hogwild_dist.replay import RowComparison
@@ -27,22 +30,10 @@ from hogwild_dist.stream import Update
 from hogwild_dist.timeline import Span
 from hogwild_dist.trace_format import Trace
 
+HEALTH = "health"
+"""Tenant of the sessions that prove that the group writes."""
+
 log = logging.getLogger("hogwild_dist.driver")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GroupInfo:
-    """A group of shards that is ready.
-
-    Attributes:
-        settings: that it was started with.
-        shards: by rank.
-        epoch: number of the membership.
-    """
-
-    settings: GroupSettings
-    shards: tuple[ShardInfo, ...]
-    epoch: int
 
 
 class Driver:
@@ -57,15 +48,15 @@ class Driver:
         write_structured(group=name)
         self._settings = settings
         self._name = name
-        self._journal = Journal()
+        self._journal = Journal(settings.kept_sessions)
+        self._care = Caretaker(settings, self._journal, self._cancel, self._end)
         self._metrics = DriverMetrics(name)
         self._progress = "starting"
         self._info: GroupInfo | None = None
         self._lost: str | None = None
         self._shards = ShardSet(settings, name, self._tell)
-        self._num_commands = 0
+        self._commander = Commander(self._shards, self._lose)
         self._num_sessions = 0
-        self._wanted = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> GroupInfo:
@@ -89,8 +80,8 @@ class Driver:
         self._metrics.live_shards.set(len(self._shards))
         self._tell("ready")
         self._tasks = [
-            asyncio.create_task(self._keep_running()),
-            asyncio.create_task(self._watch_leases()),
+            asyncio.create_task(self._commander.keep_running()),
+            asyncio.create_task(self._care.watch()),
         ]
         return self._info
 
@@ -108,26 +99,80 @@ class Driver:
         assert self._info is not None
         return self._info
 
-    async def open(self, origin: Origin, *, recorded: bool, tenant: str = "") -> int:
+    async def open(self, origin: Origin, *, recorded: bool, owner: Owner | None = None) -> int:
         """Start a session on all shards, as soon as there is room for it; returns its id.
 
         Args:
             origin: what it starts from.
             recorded: whether its updates carry a trace's entries.
-            tenant: for whom; tenants take turns where sessions wait.
+            owner: whose it is.
 
         Raises:
-            ClusterError: the group is not ready, or lost.
+            ClusterError: the group is not ready, lost, or takes no more.
         """
         self._check_ready()
+        if self._care.retiring:
+            raise ClusterError("The group takes no more sessions: it ends with those it has.")
         self._num_sessions += 1
-        session = self._num_sessions
-        self._journal.begin(session, origin)
-        self._metrics.sessions.set(len(self._journal.open_records))
-        self._send(Open(session=session, spec=origin.spec, recorded=recorded, tenant=tenant))
-        label = self._journal.records[session].summary().label
-        log.info("session opened: %s", label, extra={"session": session})
+        session, owner = self._num_sessions, owner or Owner()
+        self._journal.begin(session, origin, owner)
+        self._metrics.observe(self._journal)
+        self._commander.send(
+            Open(session=session, spec=origin.spec, recorded=recorded, tenant=owner.tenant)
+        )
+        label = self._journal.records[session].summary().label if self._settings.log_texts else ""
+        log.info("session opened %s", label, extra={"session": session})
         return session
+
+    async def look(self, session: int) -> SessionLook:
+        """All about a session so far but its single updates.
+
+        Raises:
+            ConfigError: there is none of that number.
+        """
+        self._check_known(session)
+        return self._journal.records[session].look()
+
+    async def load(self) -> Load:
+        """How much the group has to do; sessions that prove its health do not count."""
+        going_on = [one for one in self._journal.open_records if one.owner.tenant != HEALTH]
+        return Load(
+            running=len(going_on),
+            waiting=sum(not record.updates for record in going_on),
+            ready=self._info is not None and self._lost is None and not self._care.retiring,
+        )
+
+    async def prove(self, origin: Origin, seconds: float) -> None:
+        """Prove that the group writes: within the time, some worker has to choose a token.
+
+        Args:
+            origin: of a short session for when nobody else writes.
+            seconds: how old the proof may be, and how long to wait for a new one.
+
+        Raises:
+            ClusterError: no token came, or the group is lost.
+        """
+        self._check_ready()
+        begin = time.monotonic()
+        if begin < self._journal.last_token + seconds or self._care.retiring:
+            return
+        owner = Owner(tenant=HEALTH, seconds=seconds)
+        session = await self.open(origin, recorded=False, owner=owner)
+        ended, cursor = False, 0
+        while not ended:
+            updates, ended = await self._journal.read(session, cursor, seconds)
+            cursor += len(updates)
+        self._journal.forget(session)
+        if self._journal.last_token < begin:
+            raise ClusterError(f"The group has written no token within {seconds:g} s.")
+
+    async def claim(self, holder: str, seconds: float) -> bool:
+        """Let an adapter look after the group, unless another does; see `Claim.take`."""
+        return self._care.claim.take(holder, seconds, time.monotonic())
+
+    async def retire(self, seconds: float) -> None:
+        """Take no more sessions, and end with the last one, or after so many seconds."""
+        self._care.retire(seconds)
 
     async def origin(self, session: int) -> Origin:
         """What a session started from.
@@ -146,7 +191,7 @@ class Driver:
         """
         self._check_known(session)
         if not self._journal.records[session].ended:
-            self._send(Cancel(session=session))
+            self._cancel(session, "cancelled")
 
     async def alter(self, session: int, change: Change) -> None:
         """Change a session at the same step on all shards; what comes of it is in its updates.
@@ -157,7 +202,7 @@ class Driver:
         self._check_known(session)
         if self._journal.records[session].ended:
             raise ConfigError(f"Session {session} has ended; nothing can be changed in it.")
-        self._send(Alter(session=session, change=change))
+        self._commander.send(Alter(session=session, change=change))
 
     async def read(
         self, session: int, cursor: int, seconds: float
@@ -207,12 +252,14 @@ class Driver:
     async def publish(self, updates: Sequence[Update]) -> None:
         """Take in what the shards agreed on; rank 0 calls it."""
         self._journal.add(updates)
-        self._metrics.sessions.set(len(self._journal.open_records))
+        self._metrics.count_ends(updates)
+        self._metrics.observe(self._journal)
 
     async def stop(self) -> None:
         """End the shards and give their room back."""
         for task in self._tasks:
-            task.cancel()
+            if task is not asyncio.current_task():
+                task.cancel()
         self._lost = "the group was stopped"
         self._journal.fail("The group was stopped.")
         self._release()
@@ -221,26 +268,6 @@ class Driver:
         self._progress = progress
         log.info(progress)
 
-    def _send(self, command: Command) -> None:
-        """Number a command and send it to every shard."""
-        self._num_commands += 1
-        self._shards.send("command", self._num_commands, command)
-        self._wanted.set()
-
-    async def _keep_running(self) -> None:
-        """Let the shards run whenever a command waits."""
-        applied = 0
-        while True:
-            await self._wanted.wait()
-            self._wanted.clear()
-            while applied < self._num_commands:
-                try:
-                    results = await self._shards.ask("run")
-                except Exception as error:
-                    self._lose(error)
-                    return
-                applied = min(results)
-
     def _lose(self, error: Exception) -> None:
         """A shard is lost: what was written stays in the journal, and nothing is left running."""
         self._lost = str(plain(error))
@@ -248,20 +275,21 @@ class Driver:
         self._journal.fail(self._lost)
         self._release()
 
-    async def _watch_leases(self) -> None:
-        """Cancel sessions whose client has gone."""
-        while True:
-            await asyncio.sleep(min(1.0, self._settings.lease_seconds / 4))
-            for record in self._journal.open_records:
-                if record.forgotten(self._settings.lease_seconds) and not record.abandoned:
-                    log.warning("the client has gone", extra={"session": record.id})
-                    record.abandoned = True
-                    self._send(Cancel(session=record.id))
+    def _cancel(self, session: int, reason: str) -> None:
+        """End a session at the same step on all shards."""
+        self._journal.records[session].cancelled = True
+        self._commander.send(Cancel(session=session, reason=reason))
+
+    async def _end(self) -> None:
+        """End the shards and this actor."""
+        me = ray.get_runtime_context().current_actor
+        await self.stop()
+        ray.kill(me)
 
     def _release(self) -> None:
         self._shards.release()
         self._metrics.live_shards.set(0)
-        self._metrics.sessions.set(0)
+        self._metrics.observe(self._journal)
 
     def _check_ready(self) -> None:
         if self._lost is not None:

@@ -6,14 +6,29 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from hogwild_dist.events import Text
 from hogwild_dist.origin import Origin
 from hogwild_dist.stream import Update
 from hogwild_dist.transcript import Transcript
 
-KEPT = 100
-"""Sessions that have ended and can still be read."""
-
 LABEL_CHARS = 60
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Owner:
+    """Whose a session is.
+
+    Attributes:
+        tenant: for whom; tenants take turns where sessions wait for room.
+        secret: what a client of a service has to know to read it.
+        leased: whether it is cancelled when no client asks for it any more.
+        seconds: after which it is cancelled in any case; None is never.
+    """
+
+    tenant: str = ""
+    secret: str = ""
+    leased: bool = True
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,6 +44,8 @@ class SessionSummary:
         started: seconds since the epoch.
         end_reason: why it ended, None while it goes on.
         error: what went wrong, if anything.
+        tenant: for whom.
+        begun: whether it no longer waits for room.
     """
 
     id: int
@@ -39,6 +56,27 @@ class SessionSummary:
     started: float
     end_reason: str | None
     error: str | None
+    tenant: str
+    begun: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SessionLook:
+    """All about a session so far but its single updates.
+
+    Attributes:
+        summary: in one line.
+        owner: whose it is.
+        origin: what it started from.
+        transcript: so far.
+        cursor: updates so far.
+    """
+
+    summary: SessionSummary
+    owner: Owner
+    origin: Origin
+    transcript: Transcript
+    cursor: int
 
 
 @dataclass(slots=True)
@@ -48,6 +86,7 @@ class Record:
     Attributes:
         id: of the session.
         origin: what it started from.
+        owner: whose it is.
         transcript: so far.
         updates: from the first.
         error: what went wrong, if anything.
@@ -55,11 +94,13 @@ class Record:
         readers: clients that wait for updates now.
         asked: when a client last asked for updates, by the monotonic clock.
         started: seconds since the epoch.
-        abandoned: whether it was cancelled because its client had gone.
+        opened: the same by the monotonic clock.
+        cancelled: whether it was asked to end.
     """
 
     id: int
     origin: Origin
+    owner: Owner
     transcript: Transcript
     updates: list[Update] = field(default_factory=list)
     error: str | None = None
@@ -67,7 +108,8 @@ class Record:
     readers: int = 0
     asked: float = field(default_factory=time.monotonic)
     started: float = field(default_factory=time.time)
-    abandoned: bool = False
+    opened: float = field(default_factory=time.monotonic)
+    cancelled: bool = False
 
     @property
     def ended(self) -> bool:
@@ -83,6 +125,20 @@ class Record:
         """Whether no client has asked for so long."""
         return not self.readers and time.monotonic() > self.asked + seconds
 
+    def overdue(self, now: float) -> bool:
+        """Whether its time is over, by the monotonic clock."""
+        return self.owner.seconds is not None and now > self.opened + self.owner.seconds
+
+    def look(self) -> SessionLook:
+        """All about it so far."""
+        return SessionLook(
+            summary=self.summary(),
+            owner=self.owner,
+            origin=self.origin,
+            transcript=self.transcript,
+            cursor=len(self.updates),
+        )
+
     def summary(self) -> SessionSummary:
         """One line about it."""
         return SessionSummary(
@@ -94,37 +150,55 @@ class Record:
             started=self.started,
             end_reason=self.transcript.end_reason,
             error=self.error,
+            tenant=self.owner.tenant,
+            begun=bool(self.updates),
         )
 
 
 class Journal:
-    """All sessions of a driver, in the order in which they were opened."""
+    """All sessions of a driver, in the order in which they were opened.
 
-    def __init__(self) -> None:
+    Args:
+        kept: sessions that have ended and can still be read.
+    """
+
+    def __init__(self, kept: int) -> None:
+        self._kept = kept
         self.records: dict[int, Record] = {}
+        self.last_token = 0.0
+        """When a worker last chose a token, by the monotonic clock."""
 
     @property
     def open_records(self) -> list[Record]:
         """Those that go on."""
         return [record for record in self.records.values() if not record.ended]
 
-    def begin(self, session: int, origin: Origin) -> None:
+    def begin(self, session: int, origin: Origin, owner: Owner) -> None:
         """Note a new session; the oldest of too many that have ended is forgotten."""
         names = tuple(worker.name for worker in origin.spec.workers)
-        self.records[session] = Record(session, origin, Transcript(names))
+        self.records[session] = Record(session, origin, owner, Transcript(names))
         ended = [number for number, record in self.records.items() if record.ended]
-        for number in ended[: max(0, len(ended) - KEPT)]:
+        for number in ended[: max(0, len(ended) - self._kept)]:
             del self.records[number]
+
+    def forget(self, session: int) -> None:
+        """Drop a session that has ended."""
+        if self.records[session].ended:
+            del self.records[session]
 
     def add(self, updates: Sequence[Update]) -> None:
         """Take in what the shards agreed on."""
         for update in updates:
-            record = self.records[update.session]
+            record = self.records.get(update.session)
+            if record is None:
+                continue
             record.updates.append(update)
             if update.error is not None:
                 record.error = str(update.error)
             for event in update.events:
                 record.transcript.add(event)
+                if isinstance(event, Text) and event.chosen:
+                    self.last_token = time.monotonic()
             record.wake()
 
     def fail(self, reason: str) -> None:

@@ -1,16 +1,21 @@
 """Metrics, exported by Ray as ``ray_<name>``; counters get ``_total``; see docs/metrics.md."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ray.util.metrics import Counter, Gauge, Histogram
 
+from actors.journal import Journal
+from hogwild_dist.engine import Engine
+from hogwild_dist.events import SessionEnd
 from hogwild_dist.exchange.torch_dist import ExchangeCounts
 from hogwild_dist.outcome import StepOutcome
+from hogwild_dist.stream import Update
 
 STEP_BOUNDARIES = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0]
 """Seconds."""
 
-SHARD_TAGS = ("group", "shard")
+SHARD_TAGS = ("group", "model", "shard")
 
 UNNAMED = "unnamed"
 """The tag of groups that have no name."""
@@ -22,13 +27,17 @@ class ShardMetrics:
     Args:
         group: name of the group, or None.
         rank: of the shard.
+        engine: of the shard.
         counts: what its exchange has done, which grows.
     """
 
-    def __init__(self, group: str | None, rank: int, counts: ExchangeCounts) -> None:
+    def __init__(
+        self, group: str | None, rank: int, engine: Engine, counts: ExchangeCounts
+    ) -> None:
+        self._engine = engine
         self._counts = counts
         self._seen = ExchangeCounts()
-        tags = {"group": group or UNNAMED, "shard": str(rank)}
+        tags = {"group": group or UNNAMED, "model": engine.model.name, "shard": str(rank)}
         self.tokens = Counter(
             "hogwild_tokens", "Tokens that the shard's workers chose.", tag_keys=SHARD_TAGS
         )
@@ -54,7 +63,14 @@ class ShardMetrics:
         self.collectives = Counter(
             "hogwild_collectives", "Collectives that the shard took part in.", tag_keys=SHARD_TAGS
         )
+        self.pages_used = Gauge(
+            "hogwild_kv_pages_used", "Pages of the KV cache that hold something.",
+            tag_keys=SHARD_TAGS,
+        )  # fmt: skip
+        self.pages = Gauge("hogwild_kv_pages", "Pages of the KV cache.", tag_keys=SHARD_TAGS)
         for metric in (
+            self.pages_used,
+            self.pages,
             self.tokens,
             self.step_seconds,
             self.exchange_seconds,
@@ -78,7 +94,14 @@ class ShardMetrics:
             if amount > 0:  # Ray refuses to count nothing
                 metric.inc(amount)
         self.step_seconds.observe(outcome.seconds)
+        self.observe_pages()
         self._seen = replace(now)
+
+    def observe_pages(self) -> None:
+        """Count the pages of the cache."""
+        pages = self._engine.cache.pages
+        self.pages.set(pages.num_pages)
+        self.pages_used.set(pages.num_pages - self._engine.num_free_pages)
 
 
 class DriverMetrics:
@@ -92,5 +115,28 @@ class DriverMetrics:
         tags = ("group",)
         self.live_shards = Gauge("hogwild_live_shards", "Shards of the group.", tag_keys=tags)
         self.sessions = Gauge("hogwild_sessions", "Sessions that go on.", tag_keys=tags)
-        for metric in (self.live_shards, self.sessions):
+        self.waiting = Gauge(
+            "hogwild_sessions_waiting", "Those of them that wait for room.", tag_keys=tags
+        )
+        self.ended = Counter(
+            "hogwild_sessions_ended",
+            "Sessions that have ended, by reason.",
+            tag_keys=(*tags, "reason"),
+        )
+        for metric in (self.live_shards, self.sessions, self.waiting, self.ended):
             metric.set_default_tags({"group": group or UNNAMED})
+
+    def observe(self, journal: Journal) -> None:
+        """Count the sessions."""
+        going_on = journal.open_records
+        self.sessions.set(len(going_on))
+        self.waiting.set(sum(not record.updates for record in going_on))
+
+    def count_ends(self, updates: Sequence[Update]) -> None:
+        """Count the sessions that end with some updates."""
+        for update in updates:
+            if update.error is not None:
+                self.ended.inc(tags={"reason": "refused"})
+            for event in update.events:
+                if isinstance(event, SessionEnd):
+                    self.ended.inc(tags={"reason": event.reason})

@@ -58,6 +58,10 @@ class GroupSettings:
             `cpu`.
         wait_seconds: how long to wait for nodes that an autoscaler may bring.
         lease_seconds: a session whose client has not asked for so long is cancelled.
+        kept_sessions: that have ended and can still be read.
+        orphan_seconds: a group that a service has looked after ends itself when nobody has done so
+            for so long; None is never.
+        log_texts: whether the log names the beginnings of problems.
     """
 
     num_shards: int
@@ -67,6 +71,9 @@ class GroupSettings:
     gpus_per_shard: int | None = None
     wait_seconds: float = 0.0
     lease_seconds: float = 60.0
+    kept_sessions: int = 100
+    orphan_seconds: float | None = None
+    log_texts: bool = False
 
     def __post_init__(self) -> None:
         for name, value, good, allowed in (
@@ -74,6 +81,13 @@ class GroupSettings:
             ("cpus_per_shard", self.cpus_per_shard, self.cpus_per_shard >= 0, "0 or more"),
             ("wait_seconds", self.wait_seconds, self.wait_seconds >= 0, "0 or more"),
             ("lease_seconds", self.lease_seconds, self.lease_seconds > 0, "above 0"),
+            ("kept_sessions", self.kept_sessions, self.kept_sessions >= 0, "0 or more"),
+            (
+                "orphan_seconds",
+                self.orphan_seconds,
+                self.orphan_seconds is None or self.orphan_seconds > 0,
+                "above 0",
+            ),
             (
                 "gpus_per_shard",
                 self.gpus_per_shard,

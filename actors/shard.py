@@ -77,6 +77,7 @@ class _Member:
     engine: Engine
     exchange: TorchDistExchange
     loop: ShardLoop
+    metrics: ShardMetrics
 
 
 class Shard:
@@ -154,10 +155,10 @@ class Shard:
             if place.rank == 0 and updates:
                 driver.publish.remote(list(updates))
 
-        metrics = ShardMetrics(self._group, place.rank, exchange.counts)
+        metrics = ShardMetrics(self._group, place.rank, engine, exchange.counts)
         audit = self._settings.audit
         loop = ShardLoop(engine, self._inbox, publish, observe=metrics.observe, audit=audit)
-        self._joined = _Member(engine, exchange, loop)
+        self._joined = _Member(engine, exchange, loop, metrics)
         log.info("joined a group of %d", place.world_size)
 
     def run(self) -> int:
@@ -167,7 +168,9 @@ class Shard:
             ExchangeError: a peer was lost, or this shard failed.
         """
         try:
-            return self._member.loop.run()
+            applied = self._member.loop.run()
+            self._member.metrics.observe_pages()
+            return applied
         except HogwildError:
             raise
         except Exception as error:

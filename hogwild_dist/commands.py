@@ -34,9 +34,11 @@ class Cancel:
 
     Attributes:
         session: its id.
+        reason: why, as its end says it.
     """
 
     session: int
+    reason: str = "cancelled"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

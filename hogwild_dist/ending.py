@@ -26,13 +26,13 @@ class Ending:
         self._workers = workers
         self._finishing = finishing
         self._writing = writing
-        self._cancelled = False
+        self._cancelled: str | None = None
         self.reason: str | None = None
         """Why the session has ended, None while it goes on."""
 
-    def cancel(self) -> None:
+    def cancel(self, reason: str) -> None:
         """Let the session end when it is next looked at."""
-        self._cancelled = True
+        self._cancelled = reason
 
     def end(self, reason: str, step: int) -> list[Event]:
         """Stop everybody; all text is kept."""
@@ -56,8 +56,8 @@ class Ending:
         """
         if self.reason:
             return []
-        if self._cancelled:
-            return self.end("cancelled", step)
+        if self._cancelled is not None:
+            return self.end(self._cancelled, step)
         if self._finishing.asking:
             return self._answered(step)
         if self._finishing.announced:

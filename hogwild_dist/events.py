@@ -157,7 +157,7 @@ class SessionEnd(Event):
 
     Attributes:
         reason: `answered`, `all_stopped`, `max_total_tokens`, `context_limit`, `cache_limit`,
-            `cancelled`.
+            `cancelled`, `timeout`.
     """
 
     kind: ClassVar[str] = "session_end"

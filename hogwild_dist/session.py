@@ -210,9 +210,9 @@ class Session:
         since_check = self.history.since_check
         return crc32(repr((self.id, self.step, since_check, asking, lengths)).encode())
 
-    def cancel(self) -> None:
+    def cancel(self, reason: str = "cancelled") -> None:
         """Let the session end with the next step that is applied."""
-        self._ending.cancel()
+        self._ending.cancel(reason)
 
     def end(self, reason: str) -> list[Event]:
         """Stop everybody; all text is kept."""

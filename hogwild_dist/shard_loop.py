@@ -94,10 +94,10 @@ class ShardLoop:
         match command:
             case Cancel():
                 if at_work is not None:
-                    at_work.cancel()
+                    at_work.cancel(command.reason)
                 elif waits is not None:
                     self._reception.remove(waits)
-                    self._end_early(waits)
+                    self._end_early(waits, command.reason)
             case Alter():
                 if at_work is not None:
                     self._alter(at_work, command.change)
@@ -127,9 +127,9 @@ class ShardLoop:
         if session.end_reason:
             self._retire(session)
 
-    def _end_early(self, session: Session) -> None:
+    def _end_early(self, session: Session, reason: str) -> None:
         """End a session that has not begun."""
-        self._emit([opening_update(session), change_update(session, session.end("cancelled"))])
+        self._emit([opening_update(session), change_update(session, session.end(reason))])
         self._retire(session)
 
     def _alter(self, session: Session, change: Change) -> None:

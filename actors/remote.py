@@ -1,0 +1,120 @@
+"""A named group as a service sees it: every call is awaited, and errors are one sentence."""
+
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any
+
+import ray
+
+from actors.errors import ClusterError, plain
+from actors.group_info import GroupInfo, Load
+from actors.journal import Owner, SessionLook, SessionSummary
+from actors.settings import NAMESPACE
+from hogwild_dist.changes import Change
+from hogwild_dist.origin import Origin
+from hogwild_dist.stream import Update
+
+POLL_SECONDS = 5.0
+"""The driver answers a client that waits at least so often."""
+
+
+class RemoteGroup:
+    """The driver of a group that runs already.
+
+    Args:
+        name: of the group.
+
+    Raises:
+        ClusterError: there is none of that name.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        try:
+            self._driver: Any = ray.get_actor(name, namespace=NAMESPACE)
+        except ValueError as error:
+            raise ClusterError(f"No group named {name!r} runs on this cluster.") from error
+
+    async def info(self) -> GroupInfo:
+        """What the group is; a `ClusterError` where it is not ready or lost."""
+        found: GroupInfo = await _get(self._driver.info.remote())
+        return found
+
+    async def load(self) -> Load:
+        """How much it has to do."""
+        found: Load = await _get(self._driver.load.remote())
+        return found
+
+    async def open(self, origin: Origin, *, recorded: bool, owner: Owner) -> int:
+        """Start a session as soon as there is room; returns its number."""
+        reference = self._driver.open.remote(origin, recorded=recorded, owner=owner)
+        number: int = await _get(reference)
+        return number
+
+    async def look(self, session: int) -> SessionLook:
+        """All about a session so far but its single updates."""
+        found: SessionLook = await _get(self._driver.look.remote(session))
+        return found
+
+    async def sessions(self) -> list[SessionSummary]:
+        """A line about every session that the group knows."""
+        found: list[SessionSummary] = await _get(self._driver.sessions.remote())
+        return found
+
+    async def read(
+        self, session: int, cursor: int, seconds: float
+    ) -> tuple[list[Update], bool, str | None]:
+        """Updates from `cursor` on; see `Driver.read`."""
+        found: tuple[list[Update], bool, str | None] = await _get(
+            self._driver.read.remote(session, cursor, seconds)
+        )
+        return found
+
+    async def follow(self, session: int, cursor: int = 0) -> AsyncIterator[list[Update]]:
+        """Updates from `cursor` on as they come, up to the end; an empty list is a sign of life.
+
+        Raises:
+            ClusterError: the session was lost, or could not start.
+        """
+        ended = False
+        while not ended:
+            updates, ended, error = await self.read(session, cursor, POLL_SECONDS)
+            cursor += len(updates)
+            for update in updates:
+                if update.error is not None:
+                    raise update.error
+            yield updates
+            if ended and error is not None:
+                raise ClusterError(f"The session was lost: {error}")
+
+    async def cancel(self, session: int) -> None:
+        """End a session."""
+        await _get(self._driver.cancel.remote(session))
+
+    async def alter(self, session: int, change: Change) -> None:
+        """Change a running session."""
+        await _get(self._driver.alter.remote(session, change))
+
+    async def prove(self, origin: Origin, seconds: float) -> None:
+        """Prove that the group writes; see `Driver.prove`."""
+        await _get(self._driver.prove.remote(origin, seconds))
+
+    async def claim(self, holder: str, seconds: float) -> bool:
+        """Look after the group, unless another adapter does; see `Driver.claim`."""
+        held: bool = await _get(self._driver.claim.remote(holder, seconds))
+        return held
+
+    async def retire(self, seconds: float) -> None:
+        """Take no more sessions, and end with the last one, or after so many seconds."""
+        await _get(self._driver.retire.remote(seconds))
+
+    def kill(self) -> None:
+        """End a driver that does not answer any more, or whose group is lost."""
+        ray.kill(self._driver)
+
+
+async def _get(reference: Awaitable[Any]) -> Any:
+    """A result, or its error in one sentence."""
+    try:
+        return await reference
+    except ray.exceptions.RayError as error:
+        raise plain(error) from None
