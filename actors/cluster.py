@@ -9,7 +9,7 @@ from typing import Any, Self
 import ray
 
 from actors.driver import Driver
-from actors.errors import ClusterError, plain
+from actors.errors import ClusterError, NameTakenError, plain
 from actors.group_info import GroupInfo
 from actors.journal import SessionSummary
 from actors.settings import NAMESPACE, GroupSettings
@@ -78,7 +78,7 @@ class ShardGroup:
                 max_concurrency=MAX_CALLS,
             ).remote(settings, name)
         except ValueError as error:
-            raise ClusterError(
+            raise NameTakenError(
                 f"A driver named {name!r} is running already; attach to it with --attach, stop it "
                 f"with `hogwild group stop {name}`, or choose another --name."
             ) from error

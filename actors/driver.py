@@ -15,6 +15,7 @@ from actors.caretaker import Caretaker
 from actors.commander import Commander
 from actors.errors import ClusterError, plain
 from actors.group_info import GroupInfo, Load
+from actors.in_order import InOrder
 from actors.journal import Journal, Owner, SessionLook, SessionSummary
 from actors.logs import write_structured
 from actors.metrics import DriverMetrics
@@ -56,6 +57,7 @@ class Driver:
         self._lost: str | None = None
         self._shards = ShardSet(settings, name, self._tell)
         self._commander = Commander(self._shards, self._lose)
+        self._news: InOrder[Sequence[Update]] = InOrder()
         self._num_sessions = 0
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -115,7 +117,7 @@ class Driver:
             raise ClusterError("The group takes no more sessions: it ends with those it has.")
         self._num_sessions += 1
         session, owner = self._num_sessions, owner or Owner()
-        self._journal.begin(session, origin, owner)
+        self._journal.begin(session, origin, owner, recorded=recorded)
         self._metrics.observe(self._journal)
         self._commander.send(
             Open(session=session, spec=origin.spec, recorded=recorded, tenant=owner.tenant)
@@ -167,7 +169,12 @@ class Driver:
             raise ClusterError(f"The group has written no token within {seconds:g} s.")
 
     async def claim(self, holder: str, seconds: float) -> bool:
-        """Let an adapter look after the group, unless another does; see `Claim.take`."""
+        """Let an adapter look after the group, unless another does; see `Claim.take`.
+
+        Nobody can while the group starts or ends.
+        """
+        if self._care.retiring or (self._info is None and self._lost is None):
+            return False
         return self._care.claim.take(holder, seconds, time.monotonic())
 
     async def retire(self, seconds: float) -> None:
@@ -249,10 +256,16 @@ class Driver:
         steps = zip(*parts, strict=True)
         return [list(dict.fromkeys(line for part in step for line in part)) for step in steps]
 
-    async def publish(self, updates: Sequence[Update]) -> None:
-        """Take in what the shards agreed on; rank 0 calls it."""
-        self._journal.add(updates)
-        self._metrics.count_ends(updates)
+    async def publish(self, number: int, updates: Sequence[Update]) -> None:
+        """Take in what the shards agreed on; rank 0 calls it.
+
+        Args:
+            number: of the call, from 0 on; Ray may swap calls.
+            updates: of some steps.
+        """
+        for news in self._news.put(number, updates):
+            self._journal.add(news)
+            self._metrics.count_ends(news)
         self._metrics.observe(self._journal)
 
     async def stop(self) -> None:

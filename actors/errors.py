@@ -9,6 +9,10 @@ class ClusterError(HogwildError):
     """The cluster is not there, too small, or has lost what it ran."""
 
 
+class NameTakenError(ClusterError):
+    """A group of that name runs already."""
+
+
 def plain(error: Exception) -> Exception:
     """The error itself, without Ray's report of where it came from.
 

@@ -69,6 +69,7 @@ class SessionLook:
         owner: whose it is.
         origin: what it started from.
         transcript: so far.
+        recorded: whether its updates carry a trace's entries.
         cursor: updates so far.
     """
 
@@ -76,6 +77,7 @@ class SessionLook:
     owner: Owner
     origin: Origin
     transcript: Transcript
+    recorded: bool
     cursor: int
 
 
@@ -87,6 +89,7 @@ class Record:
         id: of the session.
         origin: what it started from.
         owner: whose it is.
+        recorded: whether its updates carry a trace's entries.
         transcript: so far.
         updates: from the first.
         error: what went wrong, if anything.
@@ -101,6 +104,7 @@ class Record:
     id: int
     origin: Origin
     owner: Owner
+    recorded: bool
     transcript: Transcript
     updates: list[Update] = field(default_factory=list)
     error: str | None = None
@@ -136,6 +140,7 @@ class Record:
             owner=self.owner,
             origin=self.origin,
             transcript=self.transcript,
+            recorded=self.recorded,
             cursor=len(self.updates),
         )
 
@@ -173,10 +178,10 @@ class Journal:
         """Those that go on."""
         return [record for record in self.records.values() if not record.ended]
 
-    def begin(self, session: int, origin: Origin, owner: Owner) -> None:
+    def begin(self, session: int, origin: Origin, owner: Owner, *, recorded: bool) -> None:
         """Note a new session; the oldest of too many that have ended is forgotten."""
         names = tuple(worker.name for worker in origin.spec.workers)
-        self.records[session] = Record(session, origin, owner, Transcript(names))
+        self.records[session] = Record(session, origin, owner, recorded, Transcript(names))
         ended = [number for number, record in self.records.items() if record.ended]
         for number in ended[: max(0, len(ended) - self._kept)]:
             del self.records[number]

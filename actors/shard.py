@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import count
 from typing import Any
 
 import ray
@@ -151,9 +152,11 @@ class Shard:
             self._model, self._tokenizer, config, exchange, cache=cache, timeline=timeline
         )
 
+        numbers = count()
+
         def publish(updates: Sequence[Update]) -> None:
             if place.rank == 0 and updates:
-                driver.publish.remote(list(updates))
+                driver.publish.remote(next(numbers), list(updates))
 
         metrics = ShardMetrics(self._group, place.rank, engine, exchange.counts)
         audit = self._settings.audit

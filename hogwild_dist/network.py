@@ -30,6 +30,15 @@ class ModelInfo:
     vocab_size: int
     end_ids: frozenset[int]
 
+    def about(self) -> dict[str, str | int]:
+        """What a trace says of it."""
+        return {
+            "name": self.name,
+            "dtype": self.dtype,
+            "type": self.type,
+            "vocab_size": self.vocab_size,
+        }
+
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:

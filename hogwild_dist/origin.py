@@ -14,8 +14,10 @@ class Origin:
         problem: what is worked on.
         team: who works on it.
         spec: what was made of both; all that is computed.
+        team_name: what the team is called, where it has a name.
     """
 
     problem: str
     team: Team
     spec: SessionSpec
+    team_name: str = ""

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from hogwild_dist.change_texts import ChangeTexts
 from hogwild_dist.changes import Departure
@@ -13,7 +13,6 @@ from hogwild_dist.engine import Engine
 from hogwild_dist.events import Answer, Event
 from hogwild_dist.finish import team_answer
 from hogwild_dist.member import Member
-from hogwild_dist.network import ModelInfo
 from hogwild_dist.origin import Origin
 from hogwild_dist.stream import Backend, LocalBackend, Update
 from hogwild_dist.team import Team
@@ -95,7 +94,7 @@ class Run:
         self._started = False
         self._trace: TraceWriter | None = None
         if trace is not None:
-            about = {"model": _describe(source.info), "kind": team.layout.name, "texts": texts}
+            about = {"model": source.info.about(), "kind": team.layout.name, "texts": texts}
             self._trace = TraceWriter(trace, header(spec, source.config, about))
         begin = time.perf_counter()
         try:
@@ -200,13 +199,3 @@ class Run:
         if self._trace is not None and update.final is not None:
             self._trace.end(update.final)
         return update.events
-
-
-def _describe(info: ModelInfo) -> dict[str, Any]:
-    """What a trace says of its model."""
-    return {
-        "name": info.name,
-        "dtype": info.dtype,
-        "type": info.type,
-        "vocab_size": info.vocab_size,
-    }

@@ -1,0 +1,1 @@
+"""The service: many teams at once behind Ray Serve."""

@@ -1,0 +1,96 @@
+"""The Ray Serve application: stateless ingresses before groups of shards.
+
+serve run deploy.service.app:build_app model=smollm2-135m
+serve deploy deploy/serve.yaml
+"""
+
+from typing import Any
+
+from fastapi import FastAPI
+from ray import serve
+from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
+from ray.serve.handle import DeploymentHandle
+
+from actors.logs import write_structured
+from deploy.service.config import ServiceConfig, service_config
+from deploy.service.context import Service
+from deploy.service.desk import Desk
+from deploy.service.group import Group
+from deploy.service.http.app import build_http
+from deploy.service.keys import Keyring
+from deploy.service.metrics import ServiceMetrics
+
+MAX_REQUESTS = 2_000
+"""Requests that an ingress answers at a time; most of them wait for tokens."""
+
+
+@serve.ingress()
+class Ingress:
+    """Speaks HTTP; all it knows of sessions is asked of their groups.
+
+    Args:
+        config: of the service.
+        groups: starts with the application, and is scaled by it; groups are called by name.
+    """
+
+    def __init__(self, config: ServiceConfig, groups: DeploymentHandle[Any]) -> None:
+        del groups
+        write_structured(service=config.name)
+        self._service = Service(
+            config=config,
+            desk=Desk(config),
+            keyring=Keyring(config.keys),
+            metrics=ServiceMetrics(config.name, config.served_model),
+        )
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """What Serve lets answer requests."""
+        return build_http(self._service)
+
+
+def build_app(arguments: dict[str, Any]) -> serve.Application:
+    """The application that `serve run` and `serve deploy` start.
+
+    Args:
+        arguments: fields of `ServiceConfig`.
+
+    Raises:
+        ConfigError: one of them cannot be used.
+    """
+    return application(service_config(arguments))
+
+
+def application(config: ServiceConfig) -> serve.Application:
+    """The application of a service."""
+    groups = serve.deployment(
+        name="Group",
+        ray_actor_options={"num_cpus": 0},
+        health_check_period_s=min(10.0, config.health_seconds),
+        health_check_timeout_s=2 * config.health_seconds,
+        graceful_shutdown_timeout_s=10.0,
+        **_scale(config),
+    )(Group).bind(config)
+    ingress = serve.deployment(
+        name="Ingress",
+        num_replicas=config.scale.ingresses,
+        ray_actor_options={"num_cpus": 0},
+        max_ongoing_requests=MAX_REQUESTS,
+    )(Ingress)
+    return ingress.bind(config, groups)
+
+
+def _scale(config: ServiceConfig) -> dict[str, Any]:
+    """How many groups there are."""
+    scale = config.scale
+    if scale.min_groups == scale.max_groups:
+        return {"num_replicas": scale.min_groups}
+    return {
+        "autoscaling_config": AutoscalingConfig(
+            min_replicas=scale.min_groups,
+            max_replicas=scale.max_groups,
+            target_ongoing_requests=scale.sessions_per_group,
+            upscale_delay_s=scale.upscale_delay_seconds,
+            downscale_delay_s=scale.downscale_delay_seconds,
+            policy=AutoscalingPolicy(policy_function="deploy.service.autoscaling:wanted_groups"),
+        )
+    }

@@ -1,0 +1,237 @@
+"""What a service is started with: one file, or the arguments of `serve run`."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from actors.settings import GroupSettings, ShardSettings
+from hogwild_dist.config import EngineConfig, Visibility
+from hogwild_dist.errors import ConfigError
+from hogwild_dist.hub import DEMO_MODEL
+from hogwild_dist.spec import MAX_WORKERS
+from hogwild_dist.teams import TEAMS
+
+Count = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Defaults(_Part):
+    """What a request gets where it says nothing.
+
+    Attributes:
+        team: by name.
+        max_tokens: of each worker.
+        answer_tokens: of the answer that the team states in the end.
+        temperature: of the workers and the answer.
+        top_p: likewise.
+        repetition_penalty: likewise.
+    """
+
+    team: str = "peers"
+    max_tokens: Count = 256
+    answer_tokens: Count = 256
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
+    repetition_penalty: Annotated[float, Field(gt=0, le=10)] = 1.0
+
+
+class Bounds(_Part):
+    """The most that a request may ask for.
+
+    Attributes:
+        body_bytes: of a request.
+        problem_chars: of a problem, or of all messages of a chat together.
+        prompt_tokens: that a session begins with.
+        workers: of a team.
+        max_tokens: of each worker, and of an answer.
+        choices: of one chat request (`n`).
+        queue: sessions that wait for room; further ones are refused for now.
+        session_seconds: after which a session is ended.
+    """
+
+    body_bytes: Count = 1_000_000
+    problem_chars: Count = 50_000
+    prompt_tokens: Count = 16_384
+    workers: Annotated[int, Field(ge=1, le=MAX_WORKERS)] = MAX_WORKERS
+    max_tokens: Count = 4_096
+    choices: Count = 4
+    queue: Annotated[int, Field(ge=0)] = 256
+    session_seconds: Seconds = 600.0
+
+
+class Scale(_Part):
+    """How many groups of shards there are, by load.
+
+    Attributes:
+        min_groups: at any time.
+        max_groups: at any time.
+        sessions_per_group: that are aimed at; more of them start a group, fewer end one.
+        upscale_delay_seconds: that the load must last before a group is started.
+        downscale_delay_seconds: before one is ended.
+        drain_seconds: that an ending group's sessions may go on.
+        ingresses: processes that speak HTTP; quotas are counted in each.
+    """
+
+    min_groups: Count = 1
+    max_groups: Count = 1
+    sessions_per_group: Count = 16
+    upscale_delay_seconds: Seconds = 30.0
+    downscale_delay_seconds: Seconds = 300.0
+    drain_seconds: Seconds = 60.0
+    ingresses: Count = 1
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_groups > self.max_groups:
+            raise ValueError(f"min_groups is {self.min_groups}, above max_groups")
+        return self
+
+
+class Key(_Part):
+    """A client.
+
+    Attributes:
+        name: in logs and metrics.
+        sha256: of the key, as `hogwild keys new` prints it.
+        requests_per_minute: None is any number.
+        tokens_per_minute: read and written; None is any number.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[\w.-]{1,64}$")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    requests_per_minute: Count | None = None
+    tokens_per_minute: Count | None = None
+
+
+class ServiceConfig(_Part):
+    """All of a service.
+
+    Attributes:
+        name: groups of shards are called after it.
+        model: a cached name, a hub id, a directory or a .gguf file, on every node.
+        model_name: what clients call it; None is the last part of `model`.
+        teams: names of the package's teams, and team files.
+        shards: of each group.
+        device: None picks.
+        dtype: None picks.
+        threads: CPU threads of a shard; None picks.
+        visibility: of every group.
+        cache_tokens: that each shard's KV cache holds.
+        cpus_per_shard: that Ray sets aside.
+        start_seconds: how long a group may wait for nodes that an autoscaler brings.
+        health_seconds: within which a group has to write a token.
+        kept_sessions: that have ended and can still be read, of each group.
+        defaults: of requests.
+        bounds: of requests.
+        scale: of the service.
+        keys: clients; without any, everybody may use the service.
+        log_texts: whether logs name the beginnings of problems.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[\w.-]{1,40}$")] = "hogwild-service"
+    model: str = DEMO_MODEL
+    model_name: str | None = None
+    teams: tuple[str, ...] = TEAMS
+    shards: Annotated[int, Field(ge=1, le=64)] = 1
+    device: str | None = None
+    dtype: str | None = None
+    threads: Count | None = None
+    visibility: Visibility = Visibility.SAME_STEP
+    cache_tokens: Count = 65_536
+    cpus_per_shard: Annotated[float, Field(ge=0)] = 1.0
+    start_seconds: Annotated[float, Field(ge=0)] = 600.0
+    health_seconds: Seconds = 30.0
+    kept_sessions: Annotated[int, Field(ge=0)] = 1_000
+    defaults: Defaults = Defaults()
+    bounds: Bounds = Bounds()
+    scale: Scale = Scale()
+    keys: tuple[Key, ...] = ()
+    log_texts: bool = False
+
+    @field_validator("keys")
+    @classmethod
+    def _names_differ(cls, keys: tuple[Key, ...]) -> tuple[Key, ...]:
+        names = [key.name for key in keys]
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise ValueError(f"two keys are called {twice[0]!r}")
+        return keys
+
+    @property
+    def served_model(self) -> str:
+        """What clients call the model."""
+        return self.model_name or self.model.rstrip("/").rpartition("/")[2]
+
+    def group_name(self, slot: int) -> str:
+        """Name of a group's driver."""
+        return f"{self.name}-{slot}"
+
+    @property
+    def num_slots(self) -> int:
+        """Names that groups may take: while some end, others start."""
+        return 2 * self.scale.max_groups
+
+    def group_settings(self) -> GroupSettings:
+        """What each group is started with.
+
+        Raises:
+            ConfigError: a number is out of range.
+        """
+        return GroupSettings(
+            num_shards=self.shards,
+            shard=ShardSettings(
+                model=self.model,
+                device=self.device,
+                dtype=self.dtype,
+                threads=self.threads,
+                engine=EngineConfig(visibility=self.visibility, cache_tokens=self.cache_tokens),
+            ),
+            cpus_per_shard=self.cpus_per_shard,
+            wait_seconds=self.start_seconds,
+            kept_sessions=self.kept_sessions,
+            orphan_seconds=10 * self.health_seconds,
+            log_texts=self.log_texts,
+        )
+
+
+def read_config(path: Path) -> ServiceConfig:
+    """A service's file, TOML or YAML.
+
+    Raises:
+        ConfigError: it cannot be read, or something in it cannot be used.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        fields = tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"The service's file {str(path)!r} cannot be read: {reason}.") from error
+    if not isinstance(fields or {}, dict):
+        raise ConfigError(f"The service's file {str(path)!r} holds no fields; see docs/service.md.")
+    return service_config(fields or {})
+
+
+def service_config(fields: Mapping[str, Any]) -> ServiceConfig:
+    """A service's configuration from plain fields.
+
+    Raises:
+        ConfigError: names the first that cannot be used.
+    """
+    try:
+        return ServiceConfig.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the whole"
+        what = re.sub(r"^(Value error|Input), ?", "", first["msg"])
+        raise ConfigError(
+            f"{place} of the service cannot be {str(first['input'])[:60]!r}: {what}."
+        ) from error

@@ -1,0 +1,194 @@
+"""Sessions as clients know them: opened, found, followed, changed and ended by their names."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from actors.errors import ClusterError
+from actors.journal import Owner, SessionLook
+from actors.remote import RemoteGroup
+from deploy.service.config import ServiceConfig
+from deploy.service.errors import ApiError, busy, not_found
+from deploy.service.groups import Groups
+from deploy.service.ids import SessionId, new_secret
+from deploy.service.wishes import Plan, Planner, Wish
+from hogwild_dist.change_texts import ChangeTexts
+from hogwild_dist.changes import Change, Departure
+from hogwild_dist.errors import ConfigError
+from hogwild_dist.hub import resolve_model
+from hogwild_dist.member import Member
+from hogwild_dist.model import load_tokenizer
+from hogwild_dist.origin import Origin
+from hogwild_dist.stream import Update
+from hogwild_dist.trace_format import header
+
+T = TypeVar("T")
+
+RETRY_SECONDS = 10
+"""After which a client that was refused for now may try again."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Opened:
+    """A session that was opened.
+
+    Attributes:
+        id: of the session.
+        plan: its team.
+        prompt_tokens: that it begins with.
+    """
+
+    id: SessionId
+    plan: Plan
+    prompt_tokens: int
+
+
+class Desk:
+    """Speaks to the groups for the HTTP interface; keeps nothing about sessions.
+
+    Args:
+        config: of the service.
+    """
+
+    def __init__(self, config: ServiceConfig) -> None:
+        self.config = config
+        self.groups = Groups(config)
+        self.planner = Planner(config)
+        self._tokenizer = load_tokenizer(resolve_model(config.model))
+        self._texts = ThreadPoolExecutor(1, thread_name_prefix="texts")  # tokenizers share no state
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    async def open(self, wish: Wish, *, tenant: str, leased: bool) -> Opened:
+        """Open a session on the group with the least to do.
+
+        Args:
+            wish: what the client asks for.
+            tenant: the client.
+            leased: whether it ends when its client does not ask for it any more.
+
+        Raises:
+            ConfigError: it asks for what there is not.
+            ApiError: too many sessions wait.
+            ClusterError: no group is ready.
+        """
+        info = await self.groups.info()
+        plan = self.planner.plan(wish)
+        end_ids = info.shards[0].model.end_ids
+        origin = await self._run(self._origin, wish.problem, plan, end_ids)
+        prompt_tokens = sum(len(ids) for ids in origin.spec.shared.values())
+        if prompt_tokens > self.config.bounds.prompt_tokens:
+            raise ConfigError(
+                f"Problem and prompts take {prompt_tokens} tokens; a session may begin with "
+                f"{self.config.bounds.prompt_tokens}."
+            )
+        slot, loads = await self.groups.least_loaded()
+        if sum(load.waiting for load in loads.values()) >= self.config.bounds.queue > 0:
+            raise busy("Too many sessions wait for room", RETRY_SECONDS)
+        secret = new_secret()
+        owner = Owner(
+            tenant=tenant,
+            secret=secret,
+            leased=leased,
+            seconds=self.config.bounds.session_seconds,
+        )
+        number = await self.groups.at(slot).open(origin, recorded=wish.recorded, owner=owner)
+        return Opened(id=SessionId(slot, number, secret), plan=plan, prompt_tokens=prompt_tokens)
+
+    async def look(self, name: str) -> tuple[SessionId, SessionLook]:
+        """A session by its name.
+
+        Raises:
+            ApiError: there is none.
+        """
+        found = SessionId.parse(name)
+        if found is None:
+            raise not_found(f"There is no session {name[:60]!r}.")
+        try:
+            look = await self._group(found).look(found.number)
+        except ConfigError as error:
+            raise not_found(f"There is no session {name[:60]!r} any more.") from error
+        except ClusterError as error:  # its driver is gone, and its sessions with it
+            self.groups.forget(found.slot)
+            raise not_found(f"There is no session {name[:60]!r} any more.") from error
+        if look.owner.secret != found.secret:
+            raise not_found(f"There is no session {name[:60]!r} any more.")
+        return found, look
+
+    async def looks(self, tenant: str) -> list[tuple[SessionId, SessionLook]]:
+        """All sessions of a client that are still known, the newest first."""
+        found = []
+        for slot in await self.groups.loads():
+            group = self.groups.at(slot)
+            for summary in await group.sessions():
+                if summary.tenant == tenant:
+                    look = await group.look(summary.id)
+                    found.append((SessionId(slot, summary.id, look.owner.secret), look))
+        return sorted(found, key=lambda one: one[1].summary.started, reverse=True)
+
+    def follow(self, session: SessionId, cursor: int = 0) -> AsyncIterator[list[Update]]:
+        """Its updates from `cursor` on; see `RemoteGroup.follow`."""
+        return self._group(session).follow(session.number, cursor)
+
+    async def cancel(self, session: SessionId) -> None:
+        """End a session."""
+        await self._group(session).cancel(session.number)
+
+    def leave(self, session: SessionId) -> None:
+        """End a session whose client has gone, in the background."""
+        task = asyncio.create_task(self.cancel(session))
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+    async def say(self, session: SessionId, look: SessionLook, text: str, speaker: str) -> None:
+        """Say something to the team."""
+        texts = ChangeTexts(look.origin, self._tokenizer)
+        await self._alter(session, await self._run(texts.interjection, text, speaker))
+
+    async def join(self, session: SessionId, look: SessionLook, name: str, member: Member) -> None:
+        """Let a worker join the team."""
+        texts = ChangeTexts(look.origin, self._tokenizer)
+        await self._alter(session, await self._run(texts.arrival, name, member))
+
+    async def let_go(self, session: SessionId, name: str) -> None:
+        """Let a worker leave when its paragraph ends."""
+        await self._alter(session, Departure(name=name))
+
+    async def trace(self, session: SessionId, look: SessionLook) -> dict[str, object]:
+        """The trace of a session that was recorded and has ended.
+
+        Raises:
+            ApiError: it was not recorded, or goes on.
+        """
+        if look.summary.end_reason is None:
+            raise ApiError(409, "The session goes on; its trace can be fetched when it has ended.")
+        updates, _, _ = await self._group(session).read(session.number, 0, 0.0)
+        if updates[-1].final is None:
+            raise not_found('The session was not recorded; open one with "trace": true.')
+        info = await self._group(session).info()
+        model = info.shards[0].model
+        origin, config = look.origin, info.settings.shard.engine
+        texts, _ = await self._run(
+            lambda: origin.team.texts_and_spec(
+                origin.problem, self._tokenizer, end_ids=model.end_ids
+            )
+        )
+        about = {"model": model.about(), "kind": origin.team.layout.name, "texts": texts}
+        steps = [update.record for update in updates if update.record is not None]
+        return {**header(origin.spec, config, about), "steps": steps, **updates[-1].final}
+
+    async def _alter(self, session: SessionId, change: Change) -> None:
+        await self._group(session).alter(session.number, change)
+
+    def _group(self, session: SessionId) -> RemoteGroup:
+        return self.groups.at(session.slot)
+
+    def _origin(self, problem: str, plan: Plan, end_ids: frozenset[int]) -> Origin:
+        spec = plan.team.spec(problem, self._tokenizer, end_ids=end_ids)
+        return Origin(problem=problem, team=plan.team, spec=spec, team_name=plan.name)
+
+    async def _run(self, function: Callable[..., T], *arguments: object) -> T:
+        """Work on texts, beside the event loop."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._texts, function, *arguments)

@@ -1,0 +1,106 @@
+"""A `Group` deployment: each replica looks after one group of shards, and holds nothing itself."""
+
+import asyncio
+import logging
+import uuid
+
+from actors.cluster import ShardGroup
+from actors.errors import ClusterError, NameTakenError
+from actors.logs import write_structured
+from actors.remote import RemoteGroup
+from deploy.service.autoscaling import SESSIONS
+from deploy.service.config import ServiceConfig
+from hogwild_dist import Limits, Team
+from hogwild_dist.errors import HogwildError
+from hogwild_dist.hub import resolve_model
+from hogwild_dist.layout import LAYOUTS
+from hogwild_dist.model import load_tokenizer
+from hogwild_dist.origin import Origin
+
+log = logging.getLogger("hogwild_dist.service")
+
+CLAIM_SECONDS = 10.0
+"""A group whose adapter has not been heard of for so long may be adopted by another."""
+
+
+class Group:
+    """Adopts a group whose adapter is gone, or starts one; sessions outlive this replica.
+
+    Args:
+        config: of the service.
+    """
+
+    async def __init__(self, config: ServiceConfig) -> None:  # type: ignore[misc]
+        write_structured(service=config.name)
+        self._config = config
+        self._id = uuid.uuid4().hex
+        self._test = _short_session(config)
+        self._group = await self._adopt() or await self._start()
+        self._keeping = asyncio.create_task(self._keep_claim())
+
+    async def check_health(self) -> None:
+        """Serve's question, the first time before the replica counts as started.
+
+        Raises:
+            HogwildError: the group writes no token; it will be replaced.
+        """
+        await self._group.prove(self._test, self._config.health_seconds)
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """What `autoscaling.wanted_groups` counts."""
+        return {SESSIONS: float((await self._group.load()).running)}
+
+    async def __del__(self) -> None:
+        """Serve ends this replica on purpose: let the sessions come to their end."""
+        self._keeping.cancel()
+        await self._group.retire(self._config.scale.drain_seconds)
+
+    async def _adopt(self) -> RemoteGroup | None:
+        """A running group that nobody looks after; one that is lost is ended."""
+        for slot in range(self._config.num_slots):
+            try:
+                group = RemoteGroup(self._config.group_name(slot))
+                if not await group.claim(self._id, CLAIM_SECONDS):
+                    continue
+                if (await group.load()).ready:
+                    log.info("adopted %s", group.name)
+                    return group
+                group.kill()
+            except ClusterError:
+                continue
+        return None
+
+    async def _start(self) -> RemoteGroup:
+        """A new group, in the first slot that is free."""
+        settings = self._config.group_settings()
+        for slot in range(self._config.num_slots):
+            name = self._config.group_name(slot)
+            try:
+                await asyncio.to_thread(ShardGroup.start, settings, name=name, tell=log.info)
+            except NameTakenError:
+                continue
+            group = RemoteGroup(name)
+            if await group.claim(self._id, CLAIM_SECONDS):
+                log.info("started %s", name)
+                return group
+        raise ClusterError(
+            f"All {self._config.num_slots} groups of {self._config.name!r} are taken; wait for "
+            "some to end."
+        )
+
+    async def _keep_claim(self) -> None:
+        """Show the group that it is looked after."""
+        while True:
+            try:
+                await self._group.claim(self._id, CLAIM_SECONDS)
+            except HogwildError as error:
+                log.warning("%s does not answer: %s", self._group.name, error)
+            await asyncio.sleep(CLAIM_SECONDS / 4)
+
+
+def _short_session(config: ServiceConfig) -> Origin:
+    """One worker who writes one token."""
+    team = Team(names=("Alice",), layout=LAYOUTS["independent"], limits=Limits(max_tokens=1))
+    problem = "Say hello."
+    spec = team.spec(problem, load_tokenizer(resolve_model(config.model)))
+    return Origin(problem=problem, team=team, spec=spec)

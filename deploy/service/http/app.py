@@ -1,0 +1,52 @@
+"""The whole HTTP interface."""
+
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from deploy.service.context import Service
+from deploy.service.errors import handle_errors
+from deploy.service.http import chat, health, page, sessions
+from deploy.service.middleware import Envelope
+
+
+def build_http(service: Service) -> FastAPI:
+    """The interface of an ingress.
+
+    Args:
+        service: its parts.
+    """
+    app = FastAPI(
+        title="hogwild-dist",
+        description="Teams of workers that think together.",
+        version=version("hogwild-dist"),
+        max_body_size=service.config.bounds.body_bytes,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.service = service
+    handle_errors(app)
+    for part in (chat, sessions, health, page):
+        app.include_router(part.router)
+    page.add_files(app)
+    app.add_middleware(Envelope, metrics=service.metrics)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document; invalid requests are answered with 400, not FastAPI's 422."""
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            routes=app.routes,
+        )
+        for path in document["paths"].values():
+            for operation in path.values():
+                operation["responses"].pop("422", None)
+        app.openapi_schema = document
+    return app.openapi_schema

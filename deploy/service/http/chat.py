@@ -1,0 +1,185 @@
+"""OpenAI's interface: chat completions by a team, and the list of models."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.sse import format_sse_event
+
+from deploy.service.chat_schema import ChatRequest
+from deploy.service.choice import Choice, Said, Thought
+from deploy.service.completion import Completion, wish_of
+from deploy.service.context import Asking, Here, Service
+from deploy.service.errors import RESPONSES, ApiError, error_body
+from deploy.service.following import GATHER_SECONDS, chosen_steps
+from deploy.service.keys import Client
+from deploy.service.metrics import Pace
+from deploy.service.stop_strings import Shown
+from hogwild_dist.errors import HogwildError
+from hogwild_dist.stream import Update
+
+router = APIRouter(prefix="/v1", tags=["openai"], responses=RESPONSES)
+
+QUEUED_UPDATES = 4
+"""Of one request, that a slow reader has not taken; its sessions' journals hold the rest."""
+
+News = tuple[int, list[Update], HogwildError | None]
+"""Index of a choice, its updates, and what went wrong."""
+
+STARTED = int(time.time())
+
+
+@router.get("/models")
+async def models(service: Here, _: Asking) -> dict[str, Any]:
+    """List the one model."""
+    model = {
+        "id": service.config.served_model,
+        "object": "model",
+        "created": STARTED,
+        "owned_by": "hogwild-dist",
+    }
+    return {"object": "list", "data": [model]}
+
+
+@router.post(
+    "/chat/completions",
+    response_model=None,
+    responses={200: {"description": "A completion, or a stream of its chunks."}},
+)
+async def complete(
+    request: ChatRequest, service: Here, client: Asking
+) -> JSONResponse | StreamingResponse:
+    """Let a team work on a chat; its answer is the message, what it thinks is beside it."""
+    if request.model != service.config.served_model:
+        raise ApiError(
+            404,
+            f"There is no model {request.model[:60]!r} here; use {service.config.served_model!r}.",
+            param="model",
+        )
+    client.count_request()
+    completion = await _open(request, service, client)
+    if not request.stream:
+        async with aclosing(_run(completion, service, client)) as news:
+            async for _ in news:
+                pass
+        return JSONResponse(completion.whole())
+    chunks = _stream(request, completion, service, client)
+    first = await anext(chunks)  # what refuses the request comes before it
+    return StreamingResponse(
+        _behind(first, chunks),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+async def _open(request: ChatRequest, service: Service, client: Client) -> Completion:
+    """Open a session for every choice."""
+    count = request.n or 1
+    if count > service.config.bounds.choices:
+        raise ApiError(
+            400, f"n is {count}; it may be {service.config.bounds.choices} at most.", param="n"
+        )
+    choices: list[Choice] = []
+    try:
+        for index in range(count):
+            wish = wish_of(request, service.config.defaults, index)
+            opened = await service.desk.open(wish, tenant=client.name, leased=True)
+            choices.append(Choice(opened, Shown(request.stops)))
+    except BaseException:
+        _leave(service, choices)
+        raise
+    return Completion(request.model, choices)
+
+
+async def _stream(
+    request: ChatRequest, completion: Completion, service: Service, client: Client
+) -> AsyncIterator[bytes]:
+    """Chunks as server-sent events; an error on the way is the last one."""
+    opened: set[int] = set()
+    try:
+        async with aclosing(_run(completion, service, client)) as news:
+            async for index, said in news:
+                if said is None:
+                    yield format_sse_event(comment="keep-alive")
+                    continue
+                if index not in opened:
+                    opened.add(index)
+                    yield _event(completion.opening(index))
+                for one in said:
+                    yield _event(completion.chunk(index, one))
+                if completion.choices[index].done:
+                    yield _event(completion.closing(index))
+    except HogwildError as error:
+        if not opened:
+            raise
+        yield _event(error_body(500, str(error)))
+        return
+    if request.stream_options is not None and request.stream_options.include_usage:
+        yield _event(completion.usage_chunk())
+    yield format_sse_event(data_str="[DONE]")
+
+
+async def _run(
+    completion: Completion, service: Service, client: Client
+) -> AsyncGenerator[tuple[int, list[Thought | Said] | None]]:
+    """What each choice's updates bring, as they come; None is a sign of life.
+
+    Sessions whose end nobody waits for are ended with this.
+    """
+    queue: asyncio.Queue[News] = asyncio.Queue(QUEUED_UPDATES)
+    choices = completion.choices
+    tasks = [
+        asyncio.create_task(_pump(queue, index, choice, service))
+        for index, choice in enumerate(choices)
+    ]
+    try:
+        while not all(choice.done for choice in choices):
+            index, updates, error = await queue.get()
+            if error is not None:
+                raise error
+            choice = choices[index]
+            if not choice.done:
+                said = [one for update in updates for one in choice.take(update)]
+                yield index, said if updates else None
+            if choice.done:
+                tasks[index].cancel()
+    finally:
+        for task in tasks:
+            task.cancel()
+        _leave(service, choices)
+        client.count_tokens(completion.num_prompt + completion.num_completion)
+        service.metrics.count_tokens(completion.num_prompt, completion.num_completion)
+
+
+async def _pump(queue: asyncio.Queue[News], index: int, choice: Choice, service: Service) -> None:
+    """Fetch the updates of one choice, as fast as they are taken."""
+    pace = Pace(service.metrics)
+    try:
+        async for updates in service.desk.follow(choice.opened.id):
+            pace.steps(chosen_steps(updates))
+            await queue.put((index, updates, None))
+            await asyncio.sleep(GATHER_SECONDS if updates else 0)
+    except HogwildError as error:
+        await queue.put((index, [], error))
+
+
+def _leave(service: Service, choices: Sequence[Choice]) -> None:
+    """End the sessions whose end nobody waits for."""
+    for choice in choices:
+        if not choice.ended:
+            service.desk.leave(choice.opened.id)
+
+
+def _event(data: dict[str, Any]) -> bytes:
+    return format_sse_event(data_str=json.dumps(data))
+
+
+async def _behind(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for chunk in rest:
+        yield chunk

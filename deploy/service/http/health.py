@@ -1,0 +1,43 @@
+"""Whether the process is alive, and whether a group writes."""
+
+from typing import Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from deploy.service.context import Here
+from deploy.service.errors import RESPONSES
+
+router = APIRouter(tags=["health"])
+
+
+class Alive(BaseModel):
+    """The process answers."""
+
+    status: Literal["alive"] = "alive"
+
+
+class Ready(BaseModel):
+    """Groups that take sessions; each has proved that it writes tokens."""
+
+    status: Literal["ready"] = "ready"
+    groups: int
+    running: int
+    waiting: int
+
+
+@router.get("/healthz")
+async def healthz() -> Alive:
+    """Whether this process answers."""
+    return Alive()
+
+
+@router.get("/readyz", responses={503: RESPONSES[503]})
+async def readyz(service: Here) -> Ready:
+    """Whether a group takes sessions."""
+    _, loads = await service.desk.groups.least_loaded()
+    return Ready(
+        groups=len(loads),
+        running=sum(load.running for load in loads.values()),
+        waiting=sum(load.waiting for load in loads.values()),
+    )

@@ -1,0 +1,212 @@
+"""The native interface: sessions that can be followed, spoken to and changed."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Header, Query
+from fastapi.responses import JSONResponse, StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from deploy.service.completion import sampling_of
+from deploy.service.context import Asking, Here, Own, Readable
+from deploy.service.errors import RESPONSES
+from deploy.service.following import session_events
+from deploy.service.views import SessionSummaryView, SessionView, session_view, summary_view
+from deploy.service.wishes import Wish
+from hogwild_dist.answers import FormKind
+from hogwild_dist.layout import LAYOUTS
+from hogwild_dist.member import Member
+
+router = APIRouter(prefix="/v1", tags=["sessions"], responses=RESPONSES)
+
+Line = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class SessionRequest(_Part):
+    """A problem, and who is to work on it; None takes the service's default."""
+
+    problem: str
+    team: str | None = None
+    workers: Annotated[int | None, Field(ge=1)] = None
+    layout: str | None = None
+    max_tokens: Annotated[int | None, Field(ge=1, le=2**31)] = None
+    answer_tokens: Annotated[int | None, Field(ge=1, le=2**31)] = None
+    answer: Literal[FormKind.TEXT, FormKind.BOXED, FormKind.CODE] = FormKind.TEXT
+    temperature: Annotated[float | None, Field(ge=0, le=2)] = None
+    top_p: Annotated[float | None, Field(gt=0, le=1)] = None
+    top_k: Annotated[int | None, Field(ge=0, le=2**31)] = None
+    min_p: Annotated[float | None, Field(ge=0, le=1)] = None
+    repetition_penalty: Annotated[float | None, Field(gt=0, le=10)] = None
+    logit_bias: None = None
+    seed: Annotated[int | None, Field(ge=-(2**63), lt=2**63)] = None
+    trace: bool = False
+
+
+class Words(_Part):
+    """What a person says to the team."""
+
+    text: Annotated[str, Field(max_length=20_000)]
+    speaker: Line = "You"
+
+
+class Newcomer(_Part):
+    """A worker who is to join."""
+
+    name: Line
+    role: Annotated[str, Field(max_length=2_000)] = ""
+    brief: Annotated[str, Field(max_length=20_000)] = ""
+
+
+class TeamView(BaseModel):
+    """A team that can be chosen; `workers` are those in special roles."""
+
+    name: str
+    about: str
+    workers: list[str]
+    size: int
+    layout: str
+
+
+class Info(BaseModel):
+    """What the service offers."""
+
+    model: str
+    visibility: str
+    layouts: list[str]
+    max_workers: int
+    max_problem_chars: int
+    needs_key: bool
+    teams: list[TeamView]
+    defaults: dict[str, str | float]
+
+
+class SessionList(BaseModel):
+    """Sessions, the newest first."""
+
+    object: Literal["list"] = "list"
+    data: list[SessionSummaryView]
+
+
+class Accepted(BaseModel):
+    """A change was passed on; what comes of it is among the session's events."""
+
+    accepted: Literal[True] = True
+
+
+@router.get("/info")
+async def info(service: Here) -> Info:
+    """What the service offers."""
+    config = service.config
+    return Info(
+        model=config.served_model,
+        visibility=config.visibility.value,
+        layouts=list(LAYOUTS),
+        max_workers=config.bounds.workers,
+        max_problem_chars=config.bounds.problem_chars,
+        needs_key=service.keyring.needed,
+        teams=[
+            TeamView(
+                name=name,
+                about=plan.file.about,
+                workers=[worker.name for worker in plan.file.workers],
+                size=plan.file.size,
+                layout=plan.layout.name,
+            )
+            for name, plan in service.desk.planner.plans.items()
+        ],
+        defaults=config.defaults.model_dump(),
+    )
+
+
+@router.post("/sessions", status_code=201)
+async def create(request: SessionRequest, service: Here, client: Asking) -> SessionView:
+    """Open a session; it goes on whether anybody follows it or not."""
+    client.count_request()
+    wish = Wish(
+        problem=request.problem,
+        team=request.team,
+        workers=request.workers,
+        layout=request.layout,
+        max_tokens=request.max_tokens,
+        answer_tokens=request.answer_tokens,
+        answer=request.answer,
+        sampling=sampling_of(request, service.config.defaults),
+        seed=request.seed or 0,
+        recorded=request.trace,
+    )
+    opened = await service.desk.open(wish, tenant=client.name, leased=False)
+    return session_view(*await service.desk.look(str(opened.id)))
+
+
+@router.get("/sessions")
+async def sessions(service: Here, client: Asking) -> SessionList:
+    """List one's sessions that are still known."""
+    found = await service.desk.looks(client.name)
+    return SessionList(data=[summary_view(name, look) for name, look in found])
+
+
+@router.get("/sessions/{session}")
+async def session(found: Readable) -> SessionView:
+    """Fetch a session with all that was written."""
+    return session_view(found.id, found.look)
+
+
+@router.get(
+    "/sessions/{session}/events",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"text/event-stream": {}}, "description": "Updates, and the end."}},
+)
+async def events(
+    found: Readable,
+    service: Here,
+    after: Annotated[int, Query(ge=0, le=2**53)] = 0,
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> StreamingResponse:
+    """Follow a session from its beginning, or from behind the last event that one has."""
+    if last_event_id is not None and last_event_id.isdecimal():
+        after = int(last_event_id)
+    after = min(after, found.look.cursor)
+    return StreamingResponse(
+        session_events(service.desk, service.metrics, found.id, found.look, after),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+@router.post("/sessions/{session}/messages", status_code=202)
+async def say(words: Words, found: Own, service: Here) -> Accepted:
+    """Say something to the team; everybody sees it from the next step on."""
+    await service.desk.say(found.id, found.look, words.text, words.speaker)
+    return Accepted()
+
+
+@router.post("/sessions/{session}/workers", status_code=202)
+async def join(newcomer: Newcomer, found: Own, service: Here) -> Accepted:
+    """Let a worker join the team."""
+    member = Member(role=newcomer.role, brief=newcomer.brief)
+    await service.desk.join(found.id, found.look, newcomer.name, member)
+    return Accepted()
+
+
+@router.delete("/sessions/{session}/workers/{worker}", status_code=202)
+async def let_go(worker: str, found: Own, service: Here) -> Accepted:
+    """Let a worker leave when its paragraph ends."""
+    await service.desk.let_go(found.id, worker)
+    return Accepted()
+
+
+@router.post("/sessions/{session}/cancel", status_code=202)
+async def cancel(found: Own, service: Here) -> Accepted:
+    """End a session; its text is kept."""
+    await service.desk.cancel(found.id)
+    return Accepted()
+
+
+@router.get("/sessions/{session}/trace", response_model=None)
+async def trace(found: Readable, service: Here) -> JSONResponse:
+    """Fetch the trace of a session that was recorded and has ended."""
+    recorded: dict[str, Any] = await service.desk.trace(found.id, found.look)
+    return JSONResponse(recorded)
