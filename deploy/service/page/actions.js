@@ -1,7 +1,7 @@
 // What a person does with a session: stop it, share it, keep it.
 
 import { cancel, trace } from "./api.js";
-import { byId, el, tell } from "./dom.js";
+import { byId, el, note } from "./dom.js";
 import { isOver } from "./state.js";
 import { transcript } from "./transcript.js";
 
@@ -32,9 +32,9 @@ export function showActions(state) {
 /** Do something and tell what came of it. */
 const attempt = (action) => async () => {
   try {
-    tell(byId("actions-note"), await action());
+    note(byId("actions-note"), await action());
   } catch (error) {
-    tell(byId("actions-note"), error.message);
+    note(byId("actions-note"), error.message, true);
   }
 };
 

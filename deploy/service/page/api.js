@@ -49,11 +49,13 @@ async function call(method, url, body) {
   const response = await send(method, url, body);
   const answer = await response.json().catch(() => null);
   if (response.ok) return answer;
+  if (response.status === 401) {
+    const why = key() ? REFUSED : NEEDED;
+    if (await askForKey(why)) return call(method, url, body);
+    throw new ApiError(why, response.status);
+  }
   const { message, param } = answer?.error ?? {};
   const sentence = message ?? `The service answered with an error (${response.status}).`;
-  if (response.status === 401 && (await askForKey(key() ? REFUSED : NEEDED))) {
-    return call(method, url, body);
-  }
   throw new ApiError(sentence, response.status, param ?? null);
 }
 

@@ -21,6 +21,12 @@ export function tell(element, sentence) {
   element.hidden = !sentence;
 }
 
+/** Show what came of something that a person did. */
+export function note(element, sentence, failed = false) {
+  element.classList.toggle("error", failed);
+  tell(element, sentence);
+}
+
 function filled(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
   element.append(...children);

@@ -19,34 +19,35 @@ const MOST_FLIGHTS = 3;
 /** Show a session, as far as it is, and go on with it. */
 export function showSession(session) {
   let state = beginning(session);
-  let waiting = [];
+  const waiting = [];
   const talk = new Talk(state.id);
   const columns = new Columns(byId("columns"), (name, button) => talk.leave(name, button));
   const history = new History(
     byId("history-pane"), byId("history-scroll"), byId("history"), byId("history-empty"));
 
-  byId("session-problem").textContent = state.problem;
   document.title = `${state.problem.slice(0, 60)} · hogwild`;
   byId("session").hidden = false;
+  showProblem(state.problem);
   prepareActions(() => state);
   draw(null);
   follow(state.id, {
     message(kind, data) {
-      if (!waiting.length) requestAnimationFrame(flush);
+      if (!waiting.length) requestAnimationFrame(() => take(waiting.splice(0)));
       waiting.push([kind, data]);
     },
     connected(is) {
       tell(byId("connection"), is || isOver(state) ? "" : "The connection is lost; trying again…");
     },
     gone(why) {
-      tell(byId("connection"), why);
+      tell(byId("connection"), "");
+      take([["end", { state: "failed", end_reason: null, error: why, answer: null }]]);
     },
   });
 
-  function flush() {
+  /** Take in messages, and draw once. */
+  function take(messages) {
     const before = state;
-    state = waiting.reduce((so_far, [kind, data]) => after(so_far, kind, data), state);
-    waiting = [];
+    state = messages.reduce((known, [kind, data]) => after(known, kind, data), state);
     draw(before);
     if (before.workers.length !== state.workers.length) refresh();
   }
@@ -74,6 +75,13 @@ export function showSession(session) {
     if (added.length > MOST_FLIGHTS) return;
     for (const { paragraph, item } of added) fly(columns.of(paragraph.name), item);
   }
+}
+
+/** A problem too long for its place can be scrolled, with the keyboard too. */
+function showProblem(problem) {
+  const heading = byId("session-problem");
+  heading.textContent = problem;
+  if (heading.scrollHeight > heading.clientHeight) heading.tabIndex = 0;
 }
 
 function showStatus(state) {

@@ -31,7 +31,7 @@ export function beginning(session) {
 export function after(state, kind, data) {
   switch (kind) {
     case "waiting":
-      return { ...state, ahead: data.ahead };
+      return { ...state, ahead: data.ahead ?? null };
     case "end":
       return {
         ...state,

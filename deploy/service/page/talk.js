@@ -1,7 +1,7 @@
 // Speaking to a team at work, and changing it.
 
 import { join, leave, say } from "./api.js";
-import { byId, tell } from "./dom.js";
+import { byId, note } from "./dom.js";
 
 /** The forms under the columns. What was asked for is noted until the events tell of it. */
 export class Talk {
@@ -32,27 +32,27 @@ export class Talk {
   update(before, state) {
     byId("talk").hidden = state.phase !== "running";
     if (!this.asked) return;
-    if (state.refusals.length > before.refusals.length) this.#answered(state.refusals.at(-1));
+    if (state.refusals.length > before.refusals.length) this.#answered(state.refusals.at(-1), true);
     else if (changed(before, state)) this.#answered("");
   }
 
   async #ask(action, sentence, fields) {
     this.asked = true;
-    tell(byId("talk-note"), "");
+    note(byId("talk-note"), "");
     try {
       await action();
       for (const field of fields) field.value = "";
-      if (this.asked) tell(byId("talk-note"), sentence);
+      if (this.asked) note(byId("talk-note"), sentence);
       return true;
     } catch (error) {
-      this.#answered(error.message);
+      this.#answered(error.message, true);
       return false;
     }
   }
 
-  #answered(sentence) {
+  #answered(sentence, failed = false) {
     this.asked = false;
-    tell(byId("talk-note"), sentence);
+    note(byId("talk-note"), sentence, failed);
   }
 }
 
