@@ -1,0 +1,55 @@
+// What a person does with a session: stop it, share it, keep it.
+
+import { cancel, trace } from "./api.js";
+import { byId, el, note } from "./dom.js";
+import { isOver } from "./state.js";
+import { transcript } from "./transcript.js";
+
+/** Make the buttons ready; `current` gives the newest state. */
+export function prepareActions(current) {
+  const { id } = current();
+  byId("stop").onclick = attempt(async () => {
+    byId("stop").disabled = true;
+    await cancel(id).catch((error) => {
+      byId("stop").disabled = false;
+      throw error;
+    });
+    return "";
+  });
+  byId("share").onclick = attempt(share);
+  byId("save-text").onclick = attempt(() => save(`${id}.txt`, "text/plain", transcript(current())));
+  byId("save-trace").onclick = attempt(async () =>
+    save(`${id}.json`, "application/json", JSON.stringify(await trace(id))));
+}
+
+/** Show the buttons that fit. */
+export function showActions(state) {
+  byId("stop").hidden = isOver(state);
+  byId("new").hidden = !isOver(state);
+  byId("save-trace").hidden = !(isOver(state) && state.trace);
+}
+
+/** Do something and tell what came of it. */
+const attempt = (action) => async () => {
+  try {
+    note(byId("actions-note"), await action());
+  } catch (error) {
+    note(byId("actions-note"), error.message, true);
+  }
+};
+
+async function share() {
+  try {
+    await navigator.clipboard.writeText(location.href);
+    return "The link is copied. Whoever has it can read this session.";
+  } catch {
+    return `Whoever has this link can read this session: ${location.href}`;
+  }
+}
+
+function save(name, type, text) {
+  const link = el("a", { download: name, href: URL.createObjectURL(new Blob([text], { type })) });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+  return "";
+}

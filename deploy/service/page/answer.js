@@ -1,0 +1,25 @@
+// The answer: while it is being stated, and when it stands.
+
+import { byId, el } from "./dom.js";
+
+const SHORT = 60;
+
+/** Draw the answer, and what each worker answered where everybody answers alone. */
+export function showAnswer(state) {
+  const { answer, answers, statements } = state;
+  const text = answer ?? statements.map(chosen).find(Boolean) ?? "";
+  const alone = answers.filter((one) => one.answer !== null);
+  byId("answer").hidden = !text && !statements.length;
+  byId("answer").classList.toggle("stated", answer !== null);
+  byId("answer").classList.toggle("short", text.length < SHORT);
+  if (byId("answer-text").textContent !== text) byId("answer-text").textContent = text;
+  const each = byId("answer-each");
+  each.hidden = alone.length < 2;
+  if (each.childElementCount === alone.length) return;
+  each.replaceChildren(...alone.map((one) =>
+    el("li", {}, el("strong", {}, one.name.replace(/^Finisher of /, "")), ` ${one.answer}`)));
+}
+
+/** What stands of an answer that is being stated. */
+const chosen = ({ pieces }) =>
+  pieces.filter((piece) => piece.chosen).map((piece) => piece.text).join("").trim();

@@ -1,0 +1,43 @@
+// The page: a form to start with, or the session that the address names.
+
+import { info, session } from "./api.js";
+import { byId, tell } from "./dom.js";
+import { askForKey } from "./key.js";
+import { showSession } from "./show.js";
+import { prepareStart } from "./start.js";
+
+async function open() {
+  const id = location.hash.slice(1);
+  const about = await info();
+  byId("about").textContent = `${about.model} · ${about.visibility}`;
+  byId("key-button").hidden = !about.needs_key;
+  byId("key-button").onclick = () => askForKey("It is sent with all that you ask of the service.");
+  prepareStart(about, started);
+  if (id) await show(id);
+  else showStart();
+}
+
+async function show(id) {
+  try {
+    showSession(await session(id));
+  } catch (error) {
+    tell(byId("trouble"), error.message);
+    showStart();
+  }
+}
+
+function showStart() {
+  byId("start").hidden = false;
+  if (matchMedia("(pointer: fine)").matches) byId("problem").focus();
+}
+
+function started(session) {
+  history.pushState(null, "", `/#${session.id}`);
+  byId("start").hidden = true;
+  tell(byId("trouble"), "");
+  showSession(session);
+  byId("session-problem").focus();
+}
+
+addEventListener("hashchange", () => location.reload());
+open().catch((error) => tell(byId("trouble"), error.message));
