@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hogwild_dist.errors import ConfigError
+from hogwild_dist.evaluation.unit_tests import with_call
 
 QUESTIONS = ("question", "problem", "prompt")
 ANSWERS = ("answer", "target", "tests", "test")
@@ -79,15 +80,25 @@ def _item(number: int, line: str, question: str | None, answer: str | None) -> I
         raise ConfigError(f"Line {number} is {type(fields).__name__} and not an object.")
     asked = _field(number, fields, (question,) if question else QUESTIONS, "question")
     known = _field(number, fields, (answer,) if answer else ANSWERS, "answer")
-    return Item(number, asked, known)
+    try:
+        return Item(number, asked, with_call(known, fields.get("entry_point")))
+    except ConfigError as error:
+        raise ConfigError(f"Line {number} cannot be tested: {error}") from error
 
 
 def _field(number: int, fields: dict[str, Any], names: tuple[str, ...], what: str) -> str:
     for name in names:
-        value = fields.get(name)
+        value = _joined(fields.get(name))
         if isinstance(value, str | int | float) and str(value).strip():
             return str(value)
     raise ConfigError(
         f"Line {number} has no {what} under {' or '.join(map(repr, names))}; it has "
         f"{', '.join(map(repr, fields)) or 'nothing'}. Name the field with --{what}-field."
     )
+
+
+def _joined(value: object) -> object:
+    """A list of texts, as MBPP has its asserts, as one text."""
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return "\n".join(value)
+    return value

@@ -1,20 +1,22 @@
 """Is an answer right? Graders run in a process of their own, so that none can stop the rest."""
 
 import multiprocessing
-import re
-from collections.abc import Callable
-from decimal import Decimal, InvalidOperation
+import subprocess
+import sys
 from enum import StrEnum
 from importlib.util import find_spec
 from multiprocessing.connection import Connection
+from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from hogwild_dist.errors import ConfigError
-from hogwild_dist.evaluation.sandbox import passes_tests
+from hogwild_dist.evaluation.sandbox import descendants, kill_all
 
-_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?|-?\.\d+")
-_CHOICE = re.compile(r"(?<![A-Za-z])\(?([A-Z])\)?(?![A-Za-z])")
+START_SECONDS = 120.0
+"""In which a grader says that it is ready: loading its library is not part of an answer."""
+
+_PROCESS = Path(__file__).with_name("grader_process.py")
 
 
 class GraderKind(StrEnum):
@@ -35,7 +37,7 @@ class GraderPool:
 
     Args:
         kind: how answers are compared.
-        seconds: for one answer.
+        seconds: for one answer; starting is not counted.
 
     Raises:
         ConfigError: the library that the grader needs is not installed.
@@ -49,8 +51,7 @@ class GraderPool:
             )
         self._kind = kind
         self._seconds = seconds
-        self._context = multiprocessing.get_context("spawn")
-        self._worker: tuple[multiprocessing.process.BaseProcess, Connection] | None = None
+        self._worker: tuple[subprocess.Popen[bytes], Connection] | None = None
 
     def grade(self, answer: str | None, known: str) -> bool:
         """Whether an answer is right; none is wrong.
@@ -60,35 +61,32 @@ class GraderPool:
             known: what is right, or the unit tests of a program.
 
         Raises:
-            GraderError: the grader crashed or took too long.
+            GraderError: the grader failed, crashed or took too long.
         """
         if answer is None:
             return False
-        process, pipe = self._worker = self._worker or self._start()
+        if self._worker is None:
+            self._worker = self._start()
+            self._receive(START_SECONDS, "to start")
+        _, pipe = self._worker
         try:
-            pipe.send((self._kind, answer, known))
-            if not pipe.poll(self._seconds):
-                self.close()
-                raise GraderError(
-                    f"the {self._kind} grader took more than {self._seconds:g} seconds"
-                )
-            right = pipe.recv()
-        except (EOFError, OSError):
-            process.join()
-            code = process.exitcode
-            self.close()
-            raise GraderError(f"the {self._kind} grader died with exit code {code}") from None
+            pipe.send((answer, known))
+        except OSError:
+            raise self._died() from None
+        right = self._receive(self._seconds, "for an answer")
         if isinstance(right, str):
             raise GraderError(f"the {self._kind} grader failed: {right}")
         return bool(right)
 
     def close(self) -> None:
-        """End the process."""
+        """End the process, and what it began."""
         if self._worker is not None:
             process, pipe = self._worker
             pipe.close()
+            begun = descendants(process.pid)
             process.kill()
-            process.join()
+            kill_all(begun)
+            process.wait()
             self._worker = None
 
     def __enter__(self) -> Self:
@@ -102,58 +100,33 @@ class GraderPool:
     ) -> None:
         self.close()
 
-    def _start(self) -> tuple[multiprocessing.process.BaseProcess, Connection]:
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_serve, args=(theirs,), daemon=True)
-        process.start()
-        theirs.close()
+    def _start(self) -> tuple[subprocess.Popen[bytes], Connection]:
+        ours, theirs = multiprocessing.Pipe()
+        with theirs:
+            process = subprocess.Popen(
+                [sys.executable, "-P", _PROCESS, self._kind, str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,  # Ctrl-C is for us
+            )
         return process, ours
 
-
-def _serve(pipe: Connection) -> None:
-    """Grade until the other side closes."""
-    while True:
+    def _receive(self, seconds: float, what: str) -> Any:
+        assert self._worker is not None, "only a grader that was started answers"
+        _, pipe = self._worker
         try:
-            kind, answer, known = pipe.recv()
-        except EOFError:
-            return
-        try:
-            pipe.send(GRADERS[kind](answer, known))
-        except Exception as error:  # whatever a parser meets in a model's text
-            pipe.send(f"{type(error).__name__}: {error}")
+            if pipe.poll(seconds):
+                return pipe.recv()
+        except (EOFError, OSError):
+            raise self._died() from None
+        self.close()
+        raise GraderError(f"the {self._kind} grader took more than {seconds:g} seconds {what}")
 
-
-def same_number(answer: str, known: str) -> bool:
-    """Compare the last numbers; in GSM8K the known one follows ``####``."""
-    said, right = _last_number(answer), _last_number(known.rpartition("####")[2])
-    return said is not None and said == right
-
-
-def same_mathematics(answer: str, known: str) -> bool:
-    """Compare as mathematics, by math-verify."""
-    from math_verify import parse, verify  # noqa: PLC0415 - an extra, and slow to import
-
-    right, said = (parse(f"\\boxed{{{text}}}") for text in (known, answer))
-    return bool(right) and bool(said) and bool(verify(right, said))
-
-
-def same_choice(answer: str, known: str) -> bool:
-    """Compare letters of a multiple choice."""
-    said, right = _CHOICE.findall(answer), _CHOICE.findall(known)
-    return bool(said and right) and said[-1] == right[-1]
-
-
-def _last_number(text: str) -> Decimal | None:
-    found = _NUMBER.findall(text)
-    try:
-        return Decimal(found[-1].replace(",", "")) if found else None
-    except InvalidOperation:
-        return None
-
-
-GRADERS: dict[GraderKind, Callable[[str, str], bool]] = {
-    GraderKind.NUMBER: same_number,
-    GraderKind.MATH: same_mathematics,
-    GraderKind.CHOICE: same_choice,
-    GraderKind.CODE: passes_tests,
-}
+    def _died(self) -> GraderError:
+        assert self._worker is not None, "only a grader that was started dies"
+        process, _ = self._worker
+        code = process.wait()
+        self.close()
+        return GraderError(f"the {self._kind} grader died with exit code {code}")

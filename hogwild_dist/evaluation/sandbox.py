@@ -4,54 +4,125 @@ The limits keep a program from filling memory, disk or time. They are no prison:
 model that you do not trust in a container without network.
 """
 
-import resource
+import json
+import os
+import secrets
+import select
 import subprocess
 import sys
-import tempfile
+from collections.abc import Iterable
 from contextlib import suppress
-from os import killpg
+from io import FileIO
 from pathlib import Path
+from shutil import disk_usage
 from signal import SIGKILL
+from tempfile import TemporaryDirectory
+from time import monotonic
+
+import psutil
 
 SECONDS = 10
 MEMORY_BYTES = 1 << 30
+"""Of each process."""
 FILE_BYTES = 1 << 20
+FREE_BYTES = 256 << 20
+"""What stays free on the disk."""
+NUM_PROCESSES = 32
+
+_TRIAL = Path(__file__).with_name("trial.py")
 
 
 def passes_tests(program: str, tests: str) -> bool:
-    """Whether a Python program and the tests after it run to their end.
+    """Whether a Python program and the tests after it run to the last line.
 
     Args:
         program: what the model wrote.
         tests: code that raises where the program is wrong.
+
+    Raises:
+        OSError: there is no room to run it.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "program.py").write_text(f"{program}\n\n{tests}\n", encoding="utf-8")
-        process = subprocess.Popen(
-            [sys.executable, "-I", "program.py"],
-            cwd=folder,
-            env={},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            preexec_fn=_limit,  # noqa: PLW1509 - the grader's process has one thread
-        )
-        try:
-            return process.wait(SECONDS) == 0
-        except subprocess.TimeoutExpired:
-            return False
-        finally:
-            with suppress(ProcessLookupError):
-                killpg(process.pid, SIGKILL)
-            process.wait()
+    proof = secrets.token_hex()
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        if disk_usage(folder).free < FREE_BYTES:
+            raise OSError(f"less than {FREE_BYTES >> 20} MiB are free in {Path(folder).parent}")
+        ours, theirs = os.pipe()
+        with open(ours, "rb", buffering=0) as channel, open(theirs, "wb") as end:
+            process = subprocess.Popen(
+                [sys.executable, "-I", _TRIAL],
+                cwd=folder,
+                env={"TMPDIR": folder},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[theirs],
+                start_new_session=True,
+            )
+            end.close()
+            said = _run(process, _trial(program, tests, proof, theirs), channel, folder)
+            return said == f"{proof}\n".encode()
 
 
-def _limit() -> None:
-    for what, most in (
-        (resource.RLIMIT_CPU, SECONDS),
-        (resource.RLIMIT_AS, MEMORY_BYTES),
-        (resource.RLIMIT_FSIZE, FILE_BYTES),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        resource.setrlimit(what, (most, most))
+def kill_all(processes: Iterable[psutil.Process]) -> None:
+    """End processes; those that have ended are passed over."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def descendants(pid: int) -> list[psutil.Process]:
+    """The running processes that a process began, and those that they began."""
+    with suppress(psutil.NoSuchProcess):
+        found = psutil.Process(pid).children(recursive=True)
+        return [one for one in found if _runs(one)]
+    return []
+
+
+def _trial(program: str, tests: str, proof: str, channel: int) -> bytes:
+    limits = {
+        "RLIMIT_CPU": SECONDS,
+        "RLIMIT_AS": MEMORY_BYTES,
+        "RLIMIT_FSIZE": FILE_BYTES,
+        "RLIMIT_CORE": 0,
+    }
+    trial = {"program": program, "tests": tests, "proof": proof, "channel": channel}
+    return json.dumps({**trial, "limits": limits}).encode()
+
+
+def _run(process: subprocess.Popen[bytes], trial: bytes, channel: FileIO, folder: str) -> bytes:
+    """Run a trial to its end or to a limit; then none of its processes is left.
+
+    Returns:
+        What came over its channel: the proof from the program's process, and the end of the line
+        from the process that waited for it.
+    """
+    told = select.poll()
+    told.register(channel, select.POLLIN)
+    said = b""
+    seen: set[psutil.Process] = set()
+    end = monotonic() + SECONDS
+    try:
+        assert process.stdin is not None
+        with process.stdin as stdin:
+            stdin.write(trial)
+        while b"\n" not in said and process.poll() is None and monotonic() < end:
+            if told.poll(20):
+                said += channel.read(100)
+            found = descendants(process.pid)
+            seen.update(found)
+            if len(found) > NUM_PROCESSES or disk_usage(folder).free < FREE_BYTES:
+                break
+        return said
+    finally:
+        while left := descendants(process.pid):
+            kill_all(left)
+        kill_all(seen)  # also those that lost the process above them
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, SIGKILL)
+        process.wait()
+
+
+def _runs(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    return False

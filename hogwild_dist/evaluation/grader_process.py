@@ -1,0 +1,36 @@
+"""The process that grades; it is started by its path, with the kind of grader and its pipe."""
+
+import sys
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import ModuleType
+
+
+def main(kind: str, handle: str) -> None:
+    """Say that it is ready, and grade until the other side closes."""
+    # Without their __init__, which load torch: that takes seconds, and no grader needs it.
+    folder = Path(__file__).parent
+    for name, path in (("hogwild_dist", folder.parent), ("hogwild_dist.evaluation", folder)):
+        sys.modules[name] = ModuleType(name)
+        sys.modules[name].__path__ = [str(path)]
+    from hogwild_dist.evaluation.graders import GRADERS, warm_up  # noqa: PLC0415
+    from hogwild_dist.evaluation.grading import GraderError, GraderKind  # noqa: PLC0415
+
+    pipe: Connection = Connection(int(handle))
+    grader = GraderKind(kind)
+    warm_up(grader)
+    pipe.send(None)
+    with suppress(EOFError, OSError):
+        while True:
+            answer, known = pipe.recv()
+            try:
+                pipe.send(GRADERS[grader](answer, known))
+            except GraderError as error:
+                pipe.send(str(error))
+            except Exception as error:  # whatever a parser meets in a model's text
+                pipe.send(f"{type(error).__name__}: {error}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

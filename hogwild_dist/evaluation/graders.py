@@ -1,0 +1,60 @@
+"""What each kind of grader does with an answer and what is known."""
+
+from collections.abc import Callable
+
+from hogwild_dist.evaluation.choices import choice
+from hogwild_dist.evaluation.grading import GraderError, GraderKind
+from hogwild_dist.evaluation.numerals import last_number, plain_digits
+from hogwild_dist.evaluation.sandbox import passes_tests
+from hogwild_dist.evaluation.unit_tests import tests_something
+
+
+def same_number(answer: str, known: str) -> bool:
+    """Compare the last numbers; in GSM8K the known one follows ``####``."""
+    right = last_number(known.rpartition("####")[2])
+    if right is None:
+        raise GraderError(f"the known answer {known!r} does not end with a number")
+    return last_number(answer) == right
+
+
+def same_mathematics(answer: str, known: str) -> bool:
+    """Compare as mathematics, by math-verify."""
+    from math_verify import parse, verify  # noqa: PLC0415 - an extra
+
+    right, said = (parse(f"\\boxed{{{plain_digits(text)}}}") for text in (known, answer))
+    if not right:
+        raise GraderError(f"math-verify cannot read the known answer {known!r}")
+    return bool(said) and bool(verify(right, said))
+
+
+def same_choice(answer: str, known: str) -> bool:
+    """Compare the letters that are named."""
+    right = choice(known)
+    if right is None:
+        raise GraderError(f"the known answer {known!r} names no single letter")
+    return choice(answer) == right
+
+
+def passes_known_tests(answer: str, known: str) -> bool:
+    """Run a program and the known tests."""
+    try:
+        tested = tests_something(known)
+    except (SyntaxError, ValueError) as error:
+        raise GraderError(f"the known tests are no Python: {error}") from error
+    if not tested:
+        raise GraderError("the known tests define and never call, so that every program passes")
+    return passes_tests(answer, known)
+
+
+GRADERS: dict[GraderKind, Callable[[str, str], bool]] = {
+    GraderKind.NUMBER: same_number,
+    GraderKind.MATH: same_mathematics,
+    GraderKind.CHOICE: same_choice,
+    GraderKind.CODE: passes_known_tests,
+}
+
+
+def warm_up(kind: GraderKind) -> None:
+    """Load what the first answer would wait for."""
+    if kind is GraderKind.MATH:
+        same_mathematics("1", "1")

@@ -1,0 +1,128 @@
+"""Programs of models: who passes, who does not, and what is left of them."""
+
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+
+from hogwild_dist.evaluation import sandbox
+from hogwild_dist.evaluation.sandbox import passes_tests
+from tests.evaluation.ended import ended
+
+
+@pytest.mark.parametrize(
+    ("program", "tests", "passes"),
+    [
+        ("def f(x):\n    return x + 1", "assert f(1) == 2\nassert f(2) == 3", True),
+        ("def f(x):\n    return x + 1", "assert f(1) == 2\nassert f(2) == 4", False),
+        ("def f(x):\n    return x + 1", "if __name__ == '__main__':\n    assert f(1) == 3", False),
+        ("def f(:", "assert True", False),
+        ("x = 1\nif __name__ == '__main__':\n    input()", "assert x == 1", True),
+        ("from dataclasses import dataclass\n@dataclass\nclass A:\n    x: 'int'", "A(1)", True),
+        ("x = '\u2212'", "assert ord(x) == 0x2212", True),
+        ("for _ in range(100): print('x' * 10**6)", "assert True", True),
+    ],
+)
+def test_a_program_passes_its_tests(program: str, tests: str, passes: bool) -> None:
+    assert passes_tests(program, tests) is passes
+
+
+@pytest.mark.parametrize(
+    "end", ["exit()", "quit()", "raise SystemExit", "sys.exit(0)", "os._exit(0)", "os.abort()"]
+)
+def test_a_program_that_ends_early_does_not_pass(end: str) -> None:
+    assert not passes_tests(f"import os, sys\n{end}", "assert False")
+    assert not passes_tests(f"import os, sys\ndef f():\n    {end}", "f()\nassert False")
+
+
+def test_what_a_program_writes_proves_nothing() -> None:
+    program = """
+import os
+for number in range(256):
+    try:
+        os.write(number, b"0" * 64)
+    except OSError:
+        pass
+os._exit(0)
+"""
+    assert not passes_tests(program, "assert False")
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "while True: pass",
+        "while True: print('x' * 10**6)",
+        "x = 'a' * (1 << 34)",
+        "open('f', 'w').write('x' * (1 << 22))",
+        "import os, signal; os.killpg(0, signal.SIGKILL)",
+        "import os, signal; os.kill(os.getppid(), signal.SIGKILL)",
+    ],
+)
+def test_programs_are_limited(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "SECONDS", 2)
+    assert not passes_tests(program, "assert True")
+
+
+def test_a_program_with_many_processes_does_not_pass() -> None:
+    program = "import os, time\nfor _ in range({}): os.fork()\ntime.sleep(0.5)"
+    assert passes_tests(program.format(2), "assert True")
+    assert not passes_tests(program.format(7), "assert True")
+
+
+def test_the_disk_is_not_filled(monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "free")
+
+    def small_disk(folder: str) -> usage:
+        written = sum(path.stat().st_size for path in Path(folder).iterdir())
+        return usage(sandbox.FREE_BYTES + (8 << 20) - written)
+
+    monkeypatch.setattr(sandbox, "disk_usage", small_disk)
+    program = "import time\nfor i in range({}): open(str(i), 'w').write('x' * (1 << 20))\n"
+    program += "time.sleep(0.5)"
+    assert passes_tests(program.format(4), "assert True")
+    assert not passes_tests(program.format(16), "assert True")
+
+
+def test_a_full_disk_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "FREE_BYTES", 1 << 62)
+    with pytest.raises(OSError, match="MiB are free in"):
+        passes_tests("pass", "assert True")
+
+
+def test_files_of_a_program_are_gone(tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    program = f"""
+import os, tempfile
+number, path = tempfile.mkstemp()
+open({str(note)!r}, "w").write(path)
+os.mkdir("closed")
+os.chmod("closed", 0)
+"""
+    assert passes_tests(program, "assert os.path.exists(path)")
+    assert note.read_text()
+    assert not Path(note.read_text()).exists()
+
+
+@pytest.mark.parametrize("end", ["pass", "os.kill(parent, 9)", "time.sleep(60)"])
+def test_no_process_of_a_program_is_left(
+    tmp_path: Path, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox, "SECONDS", 2)
+    note = tmp_path / "note"
+    program = f"""
+import os, time
+parent = os.getppid()
+if not os.fork():
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    open({str(note)!r}, "w").write(str(os.getpid()))
+    time.sleep(600)
+while not os.path.exists({str(note)!r}) or not open({str(note)!r}).read():
+    time.sleep(0.01)
+time.sleep(0.2)
+{end}
+"""
+    assert passes_tests(program, "assert True") is (end == "pass")
+    assert ended(int(note.read_text()))
