@@ -151,7 +151,6 @@ def eval_command(
     settings: dict[str, object] = {
         "model": engine.model,
         "dtype": engine.dtype,
-        "device": engine.device,
         "visibility": engine.visibility.value,
         "grader": grader.value,
         "budgets": list(budgets),
