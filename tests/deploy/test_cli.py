@@ -217,7 +217,8 @@ def test_a_team_with_roles_is_asked_for_an_answer(hogwild, tiny_dir: Path) -> No
         (["--answer", "boxed", "--budgets", "999"], "budget of 999 steps cannot be reached"),
         (["--team", "zoo"], "Unknown team 'zoo'"),
         (["--team", "solver-critic", "--workers", "1"], "has 2 roles"),
-        (["--person", "third"], "bad 'person'"),
+        (["--person", "third"], "'--person'"),
+        (["--prompt-as", "assistant"], "'--prompt-as'"),
     ],
 )
 def test_bad_teams_and_answers_are_one_sentence(hogwild, arguments: list, sentence: str) -> None:

@@ -79,9 +79,22 @@ def test_a_file_of_one_s_own(tmp_path: Path) -> None:
     ("text", "sentence"),
     [
         ("= 1", "cannot be used"),
-        ("colour = 'red'", "has a bad 'colour'"),
-        ("[[workers]]\nrole = 'x'", "has a bad 'workers.0.name'"),
-        ("size = 17", "has a bad 'size'"),
+        ("colour = 'red'", "has a bad 'colour': there is no such key; `hogwild"),
+        ("[[workers]]\nrole = 'x'", "has a bad 'workers.0.name': it is missing"),
+        ("[[workers]]\nname = 1", "has a bad 'workers.0.name': it must be a text"),
+        ("workers = 1", "has a bad 'workers': it must be a list"),
+        ("others = 1", "has a bad 'others': it must be a table"),
+        ("size = 17", "has a bad 'size': it must be 16 or less"),
+        ("size = 0", "has a bad 'size': it must be 1 or more"),
+        ("size = 1.5", "has a bad 'size': it must be a whole number"),
+        ("size = 'x'", "has a bad 'size': it must be a whole number"),
+        ("layout = 1", "has a bad 'layout': it must be a text or a table"),
+        ("[finish]\nvote = 'x'", "has a bad 'finish.vote': it must be true or false"),
+        (
+            "[others.sampling]\ntop_p = 'x'",
+            "has a bad 'others.sampling.top_p': it must be a number",
+        ),
+        ("[layout.everyone]\nview = ['own']\nzoo = 1", "a rule has no 'zoo', but view, seen"),
         ("layout = 'zoo'", "Unknown layout 'zoo'"),
         ("[layout]\nname = 'x'", "has no 'everyone'"),
     ],
@@ -90,6 +103,13 @@ def test_bad_files_are_named(tmp_path: Path, text: str, sentence: str) -> None:
     path = tmp_path / "bad.toml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=sentence):
+        load_team(str(path))
+
+
+def test_a_file_whose_name_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "a\udcff.toml"
+    path.write_text("size = 1")
+    with pytest.raises(ConfigError, match=r"A team's name holds '.udcff'"):
         load_team(str(path))
 
 
