@@ -76,6 +76,12 @@ class TeamFile(_Part):
     until: tuple[str, ...] = ()
     finish: _Finish = _Finish()
 
+    @property
+    def all_named(self) -> bool:
+        """Whether nobody can work in the team but those whom the file names."""
+        speaks_of_others = "others" in self.model_fields_set or self.size > len(self.workers)
+        return bool(self.workers) and not speaks_of_others
+
 
 @dataclass(frozen=True, slots=True)
 class TeamPlan:
@@ -99,7 +105,7 @@ class TeamPlan:
             names: of the workers without a special role; empty takes default ones.
 
         Raises:
-            ConfigError: fewer workers than special roles, or too many.
+            ConfigError: fewer workers than special roles, or more than the file speaks of.
         """
         special = [worker.name for worker in self.file.workers]
         if names:
@@ -110,6 +116,12 @@ class TeamPlan:
             raise ConfigError(
                 f"The team {self.name!r} has {len(special)} roles ({', '.join(special)}) and "
                 f"{count} workers were asked for; ask for {len(special)} or more."
+            )
+        if count > len(special) and self.file.all_named:
+            raise ConfigError(
+                f"The team {self.name!r} has {len(special)} roles ({', '.join(special)}) and says "
+                f"nothing about others, and {count} workers were asked for; ask for {len(special)},"
+                " or give it [others] in a file of your own."
             )
         free = [name for name in default_names(MAX_WORKERS) if name not in special]
         rest = list(names) or free[: count - len(special)]

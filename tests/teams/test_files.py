@@ -12,6 +12,7 @@ from hogwild_dist.model import prepare_model
 from hogwild_dist.run import Run
 from hogwild_dist.team import Limits
 from hogwild_dist.teams import TEAMS, load_team
+from hogwild_dist.teams.files import team_text
 from tests.tiny_engine import tiny_engine, tiny_network
 from tests.tiny_tokenizer import byte_tokenizer
 
@@ -75,6 +76,13 @@ def test_a_file_of_one_s_own(tmp_path: Path) -> None:
     assert team.member("Lea").max_tokens == 9
 
 
+def test_others_join_a_team_with_roles_where_its_file_speaks_of_them(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(team_text("debate") + "\n[others]\n")
+    assert load_team(str(path)).team(3).names == ("Pro", "Contra", "Alice")
+    assert load_team("coordinator").team(4).names[1:] == ("Alice", "Bob", "Carol")
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -118,6 +126,9 @@ def test_bad_names_and_counts() -> None:
         load_team("zoo")
     with pytest.raises(ConfigError, match=r"has 2 roles \(Solver, Critic\) and 1 workers"):
         load_team("solver-critic").team(1)
+    for more in ({"count": 5}, {"names": ("Zoe",)}):
+        with pytest.raises(ConfigError, match=r"\(Solver, Critic\) and says nothing about others"):
+            load_team("solver-critic").team(**more)
     with pytest.raises(ConfigError, match="17 workers were asked for"):
         load_team("peers").team(17)
 
