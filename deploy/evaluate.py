@@ -197,7 +197,7 @@ def _run(
             record = evaluate(place, item, name, team, graders)
             records.add(record)
             told = record.error or _marks(record.right)
-            tell(f"{number}/{len(wanted)}  {name}  line {item.line}  {told}")
+            tell(f"{number}/{len(wanted)}  {name}  line {item.line}, seed {team.seed}  {told}")
 
 
 def _wanted(

@@ -50,8 +50,8 @@ def check_page(page: Path, *kept: Path) -> None:
     """
     if realpath(page) in map(realpath, kept) or (page.is_file() and not _begins_as_page(page)):
         raise ConfigError(
-            f"The page would be written over {str(page)!r}, which is none; give --out a name that "
-            "is free."
+            f"The page would be written over {str(page)!r}, which is something else; give --out "
+            "another name."
         )
 
 

@@ -179,7 +179,7 @@ def test_signs_are_explained_and_a_missing_library_is_named_first(
     missing, legend, progress = done.err.splitlines()
     assert "Page and plots need matplotlib" in missing
     assert legend == "+ right, - wrong, ? not graded: after 2 steps, after 4 steps, at the end"
-    assert progress.startswith("1/1  peers  line 1  ")
+    assert progress.startswith("1/1  peers  line 1, seed 0  ")
     assert not (data.parent / "out.html").exists()
     assert hogwild("report", data.parent / "out.jsonl").code == 2
 
@@ -205,3 +205,14 @@ def test_names_of_teams_are_no_markup(hogwild, data: Path, tiny_dir: Path) -> No
     assert done.code == 0
     assert done.out.splitlines()[1].startswith("[red]a_$x$[y] ")
     assert "[red]a_$x$[y]" in (data.parent / "out.html").read_text()
+
+
+def test_teams_of_several_sizes_go_into_one_file(hogwild, data: Path, tiny_dir: Path) -> None:
+    call = ["eval", *options(data, tiny_dir), "--limit", 1]
+    done = hogwild(*call, "--workers", 3, "--teams", "peers,solver-critic")
+    assert "has 2 roles (Solver, Critic) and says nothing about others" in done.err
+    assert not (data.parent / "out.jsonl").exists()
+    assert hogwild(*call, "--workers", 3, "--teams", "peers").code == 0
+    assert hogwild(*call, "--teams", "solver-critic").code == 0
+    done = hogwild("report", data.parent / "out.jsonl")
+    assert [line.split()[0] for line in done.out.splitlines()[1::3]] == ["peers", "solver-critic"]
