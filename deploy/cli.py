@@ -8,8 +8,9 @@ from transformers.utils import logging as transformers_logging
 
 from deploy import group, models, prompts, teams
 from deploy.check import check_command
-from deploy.evaluate import eval_command, report_command
+from deploy.evaluate import eval_command
 from deploy.replay import replay_command
+from deploy.report import report_command
 from deploy.run import run_command
 from hogwild_dist.errors import HogwildError
 

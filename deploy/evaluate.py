@@ -1,18 +1,18 @@
 """`hogwild eval`: teams on a dataset, graded, with a table at the end."""
 
-import sys
+import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from deploy import options
 from deploy.grouped import grouped
 from deploy.place_options import EngineOptions, ShardOptions, where_from
+from deploy.report import check_page, check_plots, page_beside, print_table, tell, write_page
 from deploy.team_options import PromptOptions
 from deploy.where import Where, backend
 from deploy.writing_options import SamplingOptions
@@ -22,8 +22,8 @@ from hogwild_dist.errors import ConfigError
 from hogwild_dist.evaluation.dataset import Item, read_items
 from hogwild_dist.evaluation.grading import GraderKind, GraderPool
 from hogwild_dist.evaluation.records import Records
-from hogwild_dist.evaluation.runs import evaluate
-from hogwild_dist.evaluation.summary import Row, summarize
+from hogwild_dist.evaluation.runs import evaluate, fingerprint
+from hogwild_dist.evaluation.summary import summarize
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,8 +44,17 @@ class DataOptions:
             data, question=self.question_field, answer=self.answer_field, limit=self.limit
         )
         for fault in faults:
-            _tell(f"hogwild: {fault} It is left out.")
+            tell(f"hogwild: {fault} It is left out.")
         return items
+
+    def settings(self, data: Path) -> dict[str, object]:
+        """What results must have been made with, to go on from them."""
+        return {
+            "data": data.name,
+            "data_sha256": hashlib.sha256(data.read_bytes()).hexdigest(),
+            "question_field": self.question_field,
+            "answer_field": self.answer_field,
+        }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,11 +74,19 @@ class CompareOptions:
         """The teams by name.
 
         Raises:
-            ConfigError: there is no such team, or it cannot work with these options.
+            ConfigError: there is none or no such team, two have one name, or one cannot work with
+                these options.
         """
-        made = {}
-        for name in filter(None, self.teams.split(",")):
+        made: dict[str, Team] = {}
+        files: dict[str, str] = {}
+        for name in filter(None, map(str.strip, self.teams.split(","))):
             plan = load_team(name)
+            if plan.name in files:
+                raise ConfigError(
+                    f"--teams names two teams {plan.name!r} ({files[plan.name]} and {name}); drop "
+                    "one, or give its file another name."
+                )
+            files[plan.name] = name
             made[plan.name] = replace(
                 plan.team(self.workers),
                 prompts=prompts.load(plan.layout.name),
@@ -84,7 +101,23 @@ class CompareOptions:
                 ),
             )
             made[plan.name].check()
+        if not made:
+            raise ConfigError("--teams names no team; name at least one, peers say.")
         return made
+
+    def each_seed(self) -> tuple[int, ...]:
+        """The seeds.
+
+        Raises:
+            ConfigError: there is none, or one stands twice.
+        """
+        seeds = options.numbers("seeds", self.seeds)
+        if not seeds:
+            raise ConfigError("--seeds names no seed; name at least one, 0 say.")
+        seed, count = Counter(seeds).most_common(1)[0]
+        if count > 1:
+            raise ConfigError(f"--seeds names {seed} {count} times; name every seed once.")
+        return seeds
 
 
 @grouped
@@ -102,83 +135,76 @@ def eval_command(
         "results.jsonl"
     ),
 ) -> None:
-    """Let teams answer the questions of DATA, and print how often they are right."""
+    """Let teams answer the questions of DATA, and print how often they are right.
+
+    While it runs, each answer has a sign, at the budgets and at the end: + right, - wrong,
+    ? not graded.
+    """
+    page = page_beside(out)
+    check_page(page, out, data)
     items = questions.read(data)
     kind = FormKind.CODE if grader is GraderKind.CODE else FormKind.BOXED
     teams = compare.make(AnswerForm(kind=kind), sampling.config(), prompts)
+    seeds = compare.each_seed()
     budgets = options.numbers("budgets", compare.budgets)
     where = where_from(engine, shards, address=address)
     settings: dict[str, object] = {
         "model": engine.model,
+        "dtype": engine.dtype,
+        "visibility": engine.visibility.value,
         "grader": grader.value,
         "budgets": list(budgets),
-        "workers": compare.workers,
         "max_tokens": compare.max_tokens,
         "finisher_tokens": compare.finisher_tokens,
         **asdict(sampling),
-        **asdict(prompts),
-        "prompts": None if prompts.prompts is None else str(prompts.prompts),
-        "visibility": engine.visibility.value,
-        "data": data.name,
+        **questions.settings(data),
     }
     records = Records(out, settings)
-    wanted = list(_wanted(teams, options.numbers("seeds", compare.seeds), items, records))
+    for name, team in teams.items():
+        records.check_team(name, fingerprint(team))
+    records.check_writable()
+    plotted = _plots_are_there()
+    wanted = list(_wanted(teams, seeds, items, records))
     if wanted:
         _run(where, grader, wanted, records)
     else:
-        _tell("all of it was done before")
-    _print(summarize(records.all, list(teams), budgets))
+        tell("all of it was done before")
+    print_table(summarize(records.all, list(teams), budgets))
+    failed = sum(not record.done for record in records.all if record.team in teams)
+    if failed:
+        tell(f"{failed} failed and count as wrong; the same command runs them again")
+    if plotted:
+        write_page(records, page)
+
+
+def _plots_are_there() -> bool:
+    """Whether there can be a page; said before anything is run where there can be none."""
     try:
-        _report(records, out.with_suffix(".html"))
+        check_plots()
     except ConfigError as error:
-        _tell(f"hogwild: {error}")
-
-
-def report_command(
-    results: Annotated[Path, typer.Argument(help="What `hogwild eval` wrote with --out.")],
-    out: Annotated[Path | None, typer.Option(help="The page; beside RESULTS by default.")] = None,
-    plots: Annotated[Path | None, typer.Option(help="Also write the plots to a folder.")] = None,
-) -> None:
-    """Print the table of RESULTS again, and write its page and plots."""
-    records = Records(results)
-    _print(summarize(records.all, records.teams, records.budgets))
-    _report(records, out or results.with_suffix(".html"), plots)
-
-
-def _report(records: Records, path: Path, plots: Path | None = None) -> None:
-    """Write page and plots, where the library for them is there."""
-    try:
-        from hogwild_dist.evaluation.report import write_plots, write_report  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"Page and plots need {error.name}, which is not installed; install it with "
-            "pip install 'hogwild-dist[eval]' and call `hogwild report`."
-        ) from error
-    write_report(records, path)
-    _tell(f"page with plots and transcripts: {path}")
-    for plot in write_plots(records, plots) if plots is not None else ():
-        _tell(f"plot: {plot}")
+        tell(f"hogwild: {error}")
+        return False
+    return True
 
 
 def _run(
     where: Where, grader: GraderKind, wanted: list[tuple[str, Team, Item]], records: Records
 ) -> None:
     """Run and grade what is wanted, and keep each result at once."""
+    tell(_legend(wanted[0][1]))
     with backend(where) as place, GraderPool(grader) as graders:
         for number, (name, team, item) in enumerate(wanted, start=1):
             record = evaluate(place, item, name, team, graders)
             records.add(record)
             told = record.error or _marks(record.right)
-            _tell(f"{number}/{len(wanted)}  {name}  line {item.line}  {told}")
+            tell(f"{number}/{len(wanted)}  {name}  line {item.line}, seed {team.seed}  {told}")
 
 
 def _wanted(
     teams: dict[str, Team], seeds: tuple[int, ...], items: list[Item], records: Records
 ) -> Iterator[tuple[str, Team, Item]]:
-    """What has not been run yet; question by question, so that what there is compares teams."""
-    if not seeds or not teams:
-        raise ConfigError("There is nothing to run; name at least one team and one seed.")
-    done = {record.key for record in records.all if record.ran}
+    """What is not done yet; question by question, so that what there is compares teams."""
+    done = {record.key for record in records.all if record.done}
     for item in items:
         for seed in seeds:
             for name, team in teams.items():
@@ -186,42 +212,14 @@ def _wanted(
                     yield name, replace(team, seed=seed), item
 
 
+def _legend(team: Team) -> str:
+    """What the signs mean."""
+    assert team.finish is not None, "an evaluation asks for answers"
+    places = [f"after {budget} steps" for budget in team.finish.budgets]
+    return f"+ right, - wrong, ? not graded: {', '.join([*places, 'at the end'])}"
+
+
 def _marks(right: tuple[bool | None, ...]) -> str:
     """One sign for each budget and the end."""
     signs = {True: "+", False: "-", None: "?"}
     return "".join(signs[one] for one in right)
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-def _print(rows: list[Row]) -> None:
-    table = Table(box=None, pad_edge=False)
-    table.add_column("team")
-    for name in (
-        "budget",
-        "right",
-        "accuracy",
-        "95 %",
-        "tokens",
-        "forwards",
-        "s",
-        "redundancy",
-        "failed",
-    ):
-        table.add_column(name, justify="right")
-    for row in rows:
-        table.add_row(
-            row.team,
-            "end" if row.budget is None else str(row.budget),
-            f"{row.right}/{row.graded}",
-            f"{row.accuracy:.1%}",
-            f"{row.low:.1%} to {row.high:.1%}",
-            f"{row.tokens:.0f}",
-            f"{row.forwards:.0f}",
-            f"{row.seconds:.1f}",
-            f"{row.redundancy:.1%}",
-            str(row.failed),
-        )
-    Console(width=None if Console().is_terminal else 120).print(table)

@@ -1,7 +1,7 @@
 """Options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,7 +21,11 @@ Address = Annotated[
 Seed = Annotated[int, typer.Option(help="Same seed, same text.")]
 Prompts = Annotated[Path | None, typer.Option(help="A folder of templates of your own.")]
 Person = Annotated[
-    str | None, typer.Option(help="The rules speak as `we` (first) or to `you` (second).")
+    Literal["first", "second"] | None,
+    typer.Option(help="The rules speak as `we` (first) or to `you` (second)."),
+]
+PromptAs = Annotated[
+    Literal["system", "user"] | None, typer.Option(help="The message that carries the rules.")
 ]
 Examples = Annotated[
     bool | None, typer.Option("--examples/--no-examples", help="Show examples of good teamwork.")

@@ -18,9 +18,7 @@ class PromptOptions:
     prompts: options.Prompts = None
     person: options.Person = None
     examples: options.Examples = None
-    prompt_as: Annotated[
-        str | None, typer.Option(help="The message that carries the rules: system or user.")
-    ] = None
+    prompt_as: options.PromptAs = None
 
     def load(self, layout: str) -> Prompts:
         """The templates for a layout of this name.

@@ -11,7 +11,7 @@ A layout is data. Items of a view are the names of shared blocks (`common`, `hea
 
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +191,10 @@ def layout_from(data: Mapping[str, Any], name: str, label: str = "The layout") -
 
 
 def _rule(data: Mapping[str, Any]) -> Rule:
+    known = [one.name for one in fields(Rule)]
+    for key in data:
+        if key not in known:
+            raise TypeError(f"a rule has no {key!r}, but {', '.join(known)}")
     target = data.get("paragraphs_to")
     if not all(isinstance(item, str) for item in data["view"]) or not isinstance(
         target, str | None

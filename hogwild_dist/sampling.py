@@ -23,6 +23,7 @@ from transformers import (
 )
 
 from hogwild_dist.config import SamplingConfig
+from hogwild_dist.errors import ModelError
 from hogwild_dist.exchange.base import LogitsSummary
 
 NUM_TOP = 8
@@ -36,6 +37,24 @@ def uniform(seed: int, worker: int, index: int) -> float:
     """A number in [0, 1) for token `index` of `worker`; the same on every machine."""
     digest = hashlib.blake2b(f"{seed}/{worker}/{index}".encode(), digest_size=8).digest()
     return (int.from_bytes(digest, "big") >> 11) / (1 << 53)
+
+
+def check_logits(logits: Tensor, model: str) -> None:
+    """Refuse logits that nothing can be chosen from.
+
+    Args:
+        logits: of one or more rows; minus infinity is a token that cannot be chosen.
+        model: its name.
+
+    Raises:
+        ModelError: one is not a number, or infinite.
+    """
+    if not bool((logits < torch.inf).all()):
+        raise ModelError(
+            f"Model {model!r} computes scores that are no numbers (NaN or infinite), so that no "
+            "token can be chosen: its weights are damaged, or too large for the dtype; use another "
+            "--dtype, float32 say, or another model."
+        )
 
 
 def summarize(logits: Tensor, allowed: Tensor) -> LogitsSummary:

@@ -19,7 +19,7 @@ from hogwild_dist.exchange.base import Agreement, Exchange, News, RowReport, Ste
 from hogwild_dist.outcome import Flight, RowOutcome, SessionStep, StepOutcome
 from hogwild_dist.rooms import Rooms
 from hogwild_dist.runner import ModelRunner
-from hogwild_dist.sampling import summarize, uniform
+from hogwild_dist.sampling import check_logits, summarize, uniform
 from hogwild_dist.session import Feed, Session
 from hogwild_dist.timeline import Timeline
 
@@ -129,6 +129,7 @@ class Stepper:
                     [slots[i] for i in mine],
                     arriving=[rows[i] for i in range(len(rows)) if i not in mine],
                 )
+            check_logits(logits, self._runner.model.name)
             with self._timeline.span("sampling"):
                 flight.rows = tuple(
                     self._choose(*order[i], logits[row], partial(batch.seen_ids, row))

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from hogwild_dist.answers import FormKind
 from hogwild_dist.config import Visibility
+from hogwild_dist.validation import first_fault
 
 TokenId = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
 Count = Annotated[int, Field(strict=True, ge=0, lt=2**62)]
@@ -166,7 +167,6 @@ def fault(raw: Any) -> str | None:
     try:
         TraceFile.model_validate(raw)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        return f"{place}: {first['msg']}"
+        place, wrong = first_fault(error, raw)
+        return f"{place}: {wrong}"
     return None

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hogwild_dist.config import SamplingConfig
-from hogwild_dist.errors import ConfigError
-from hogwild_dist.sampling import Sampler, uniform
+from hogwild_dist.errors import ConfigError, ModelError
+from hogwild_dist.sampling import Sampler, check_logits, uniform
 
 CPU = torch.device("cpu")
 LOGITS = torch.tensor([2.0, 1.0, 0.0, -1.0, -2.0])
@@ -82,3 +82,10 @@ def test_random_numbers_are_in_range(seed: int, worker: int, index: int) -> None
 def test_bad_values_are_named(field: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"{field} is {value}; it must be"):
         SamplingConfig(**{field: value})
+
+
+def test_scores_that_are_no_numbers_name_the_model() -> None:
+    check_logits(torch.tensor([[0.0, -torch.inf], [1.0, 2.0]]), "tiny")
+    for wrong in (torch.nan, torch.inf):
+        with pytest.raises(ModelError, match="Model 'tiny' computes scores that are no numbers"):
+            check_logits(torch.tensor([[0.0, 1.0], [wrong, 2.0]]), "tiny")

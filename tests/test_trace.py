@@ -203,10 +203,10 @@ def recorded(model: LoadedModel, tmp_path: Path) -> tuple[Path, dict]:
     ("spoil", "sentence"),
     [
         (lambda raw: raw.update(format=3), "has format 3; formats 1 and 2"),
-        (lambda raw: raw.pop("layout"), "malformed: layout: Field required"),
+        (lambda raw: raw.pop("layout"), "malformed: layout: it is missing"),
         (
             lambda raw: raw["steps"][1].pop("input_ids"),
-            "malformed: steps.1.input_ids: Field required",
+            "malformed: steps.1.input_ids: it is missing",
         ),
         (lambda raw: raw["steps"][1]["margin"].pop(), "step 1 has 2 margin for 3 rows"),
         (lambda raw: raw["steps"][1].update(active=[0, 1, 7]), "not in the team"),
@@ -216,7 +216,7 @@ def recorded(model: LoadedModel, tmp_path: Path) -> tuple[Path, dict]:
         (lambda raw: raw["write_to"].__setitem__(0, "w1"), "is not the end of its view"),
         (
             lambda raw: raw.update(visibility="later"),
-            "visibility: Input should be 'same-step', 'next-step' or",
+            "visibility: it must be 'same-step', 'next-step' or 'overlapped'",
         ),
         (lambda raw: raw.update(workers=["Ann", "Ann", "Cat"]), "a name of its own"),
         (
@@ -234,10 +234,18 @@ def recorded(model: LoadedModel, tmp_path: Path) -> tuple[Path, dict]:
         (lambda raw: raw["steps"][2]["top_ids"][0].pop(), "top_ids and top_logits differ"),
         (lambda raw: raw["steps"][2]["greedy"].pop(), "greedy and new differ"),
         (lambda raw: raw["steps"][2].update(new=[None] * 3, greedy=None), "which needs greedy"),
+        (
+            lambda raw: raw["params"].update(first_index="x"),
+            "params.first_index: it must be a whole number or a list",
+        ),
+        (
+            lambda raw: raw["steps"][0]["margin"].__setitem__(0, None),
+            "steps.0.margin.0: it must be a number",
+        ),
         (lambda raw: raw["params"].update(s1_message=None), "s1_every needs an s1_message"),
         (
             lambda raw: raw["steps"][2]["input_ids"][0].__setitem__(0, -1),
-            "steps.2.input_ids.0.0: Input should be greater than or equal to 0",
+            "steps.2.input_ids.0.0: it must be 0 or more",
         ),
     ],
 )

@@ -59,8 +59,8 @@ class LiveView:
             self._keyboard.__exit__(kind, error, traceback)
         self._console.line()
         print_whole_text(self._console, self._state)
-        if self._state.answer is not None:
-            _print_labelled(self._console, "answer", Text(self._state.answer))
+        for label, answer in self._state.team_answers:
+            _print_labelled(self._console, label, Text(answer))
         self._console.print("", summary(self._state), sep="\n")
 
     def handle(self, event: Event) -> None:

@@ -44,8 +44,8 @@ class PlainView:
     ) -> None:
         for worker in sorted(self._unfinished):
             self._finish_line(worker)
-        if self._state.answer is not None:
-            self._print(f"answer: {self._state.answer}")
+        for label, answer in self._state.team_answers:
+            self._print(f"{label}: {answer}")
         self._print(self._summary())
 
     def handle(self, event: Event) -> None:

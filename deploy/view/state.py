@@ -16,6 +16,7 @@ from hogwild_dist.events import (
     Text,
     WorkerStop,
 )
+from hogwild_dist.finish import team_answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class TeamState:
         began: when the first event came.
         now: when the newest came.
         ended: why the session ended, or None while it goes on.
-        answer: the newest, or None.
+        answers: announced or stated, in order.
     """
 
     workers: tuple[WorkerState, ...]
@@ -66,7 +67,7 @@ class TeamState:
     began: float | None = None
     now: float = 0.0
     ended: str | None = None
-    answer: str | None = None
+    answers: tuple[Answer, ...] = ()
 
     @classmethod
     def before(cls, about: ViewInfo) -> Self:
@@ -77,6 +78,18 @@ class TeamState:
     def num_tokens(self) -> int:
         """Tokens that the workers chose."""
         return sum(worker.num_tokens for worker in self.workers)
+
+    @property
+    def team_answers(self) -> list[tuple[str, str]]:
+        """When the team was asked for an answer, and what it was; where there was one."""
+        vote = any(one.of is not None for one in self.answers)
+        budgets = sorted({one.budget for one in self.answers if one.budget is not None})
+        found = [
+            (f"answer after {budget} steps", team_answer(self.answers, vote=vote, budget=budget))
+            for budget in budgets
+        ]
+        found.append(("answer", team_answer(self.answers, vote=vote)))
+        return [(label, harmless(answer)) for label, answer in found if answer is not None]
 
     def seconds(self, now: float | None = None) -> float:
         """How long it has taken at a time, which is the newest event's unless given."""
@@ -107,7 +120,7 @@ class TeamState:
                 said = Piece(harmless(f"{event.reason}\n"), False)
                 state = state._with_history(None, 0, (said,))
             case Answer():
-                state = replace(state, answer=harmless(event.answer or "") or state.answer)
+                state = replace(state, answers=(*self.answers, event))
             case SessionEnd():
                 state = replace(state, ended=in_words(event.reason))
         return state

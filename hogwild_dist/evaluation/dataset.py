@@ -7,6 +7,7 @@ from typing import Any
 
 from hogwild_dist.errors import ConfigError
 from hogwild_dist.evaluation.unit_tests import with_call
+from hogwild_dist.tokens import check_text
 
 QUESTIONS = ("question", "problem", "prompt")
 ANSWERS = ("answer", "target", "tests", "test")
@@ -49,11 +50,17 @@ def read_items(
     Raises:
         ConfigError: the file cannot be read, or holds no item.
     """
+    if limit is not None and limit < 1:
+        raise ConfigError(f"limit is {limit}; it must be at least 1.")
     try:
         # Other line ends than this one may stand within a JSON string.
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"Dataset {str(path)!r} cannot be read: {error}.") from error
+        lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
+    except OSError as error:
+        raise ConfigError(f"Dataset {str(path)!r} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"Dataset {str(path)!r} is not UTF-8 ({error}); convert it first."
+        ) from error
     items: list[Item] = []
     faults: list[str] = []
     for number, line in enumerate(lines, start=1):
@@ -74,7 +81,7 @@ def read_items(
 def _item(number: int, line: str, question: str | None, answer: str | None) -> Item:
     try:
         fields = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter: far too many brackets
         raise ConfigError(f"Line {number} is not JSON: {error}.") from error
     if not isinstance(fields, dict):
         raise ConfigError(f"Line {number} is {type(fields).__name__} and not an object.")
@@ -90,6 +97,7 @@ def _field(number: int, fields: dict[str, Any], names: tuple[str, ...], what: st
     for name in names:
         value = _joined(fields.get(name))
         if isinstance(value, str | int | float) and str(value).strip():
+            check_text(f"The {what} of line {number}", str(value))
             return str(value)
     raise ConfigError(
         f"Line {number} has no {what} under {' or '.join(map(repr, names))}; it has "

@@ -1,6 +1,7 @@
 """Plots of an evaluation."""
 
 import io
+import warnings
 from collections.abc import Sequence
 from statistics import fmean
 
@@ -15,6 +16,7 @@ SIZE = (6.4, 3.8)
 """Inches."""
 
 
+@matplotlib.rc_context({"text.parse_math": False})  # names may hold dollar signs
 def accuracy_plot(rows: Sequence[Row]) -> Figure:
     """Accuracy of each team over forwards, the paper's axis, with 95 % intervals.
 
@@ -23,6 +25,7 @@ def accuracy_plot(rows: Sequence[Row]) -> Figure:
     figure, axes = _axes("sequential forwards", "accuracy")
     teams = list(dict.fromkeys(row.team for row in rows))
     widest = max(map(_forwards, rows), default=0.0)
+    lines = []
     for number, team in enumerate(teams):
         own = sorted((row for row in rows if row.team == team), key=_forwards)
         # Side by side, since teams share their budgets and intervals would hide each other.
@@ -30,7 +33,7 @@ def accuracy_plot(rows: Sequence[Row]) -> Figure:
         places = [_forwards(row) + aside for row in own]
         shares = [row.accuracy for row in own]
         colour = f"C{number}"
-        axes.plot(places, shares, marker="o", markersize=4, color=colour, label=team)
+        lines += axes.plot(places, shares, marker="o", markersize=4, color=colour)
         low = [row.accuracy - row.low for row in own]
         high = [row.high - row.accuracy for row in own]
         axes.errorbar(
@@ -38,10 +41,11 @@ def accuracy_plot(rows: Sequence[Row]) -> Figure:
         )
     axes.set_ylim(-0.03, 1.03)
     axes.set_xlim(left=0)
-    axes.legend(frameon=False)
+    axes.legend(lines, teams, frameon=False)
     return figure
 
 
+@matplotlib.rc_context({"text.parse_math": False})  # names may hold dollar signs
 def redundancy_plot(records: Sequence[Record], teams: Sequence[str]) -> Figure:
     """Share of each worker's 4-grams that others had written before: runs, and their mean."""
     figure, axes = _axes("", "redundancy")
@@ -62,7 +66,12 @@ def redundancy_plot(records: Sequence[Record], teams: Sequence[str]) -> Figure:
 def as_svg(figure: Figure) -> str:
     """The figure as an `<svg>` element, the same for the same figures."""
     text = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": "hogwild", "svg.fonttype": "none"}):
+    with (
+        matplotlib.rc_context({"svg.hashsalt": "hogwild", "svg.fonttype": "none"}),
+        warnings.catch_warnings(),
+    ):
+        # The fonts are those of whoever looks at it.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure.savefig(text, format="svg", metadata={"Date": None})
     whole = text.getvalue()
     return whole[whole.index("<svg") :]

@@ -1,15 +1,19 @@
 """Results on disk: one JSON line for each run, so that an interrupted evaluation goes on."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Self
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from hogwild_dist.errors import ConfigError
 from hogwild_dist.evaluation.passages import Passage
+
+FORMAT = 1
+"""Of the file: its first line says it beside the settings."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,6 +33,7 @@ class Record:
         seconds: of stepping.
         redundancy: worker -> share of its word 4-grams that another wrote in an earlier step.
         transcript: all that was written.
+        made_of: fingerprint of the team, its prompts and its limits.
         error: what went wrong with the run or the grader, if anything.
     """
 
@@ -44,6 +49,7 @@ class Record:
     seconds: float = 0.0
     redundancy: Mapping[str, float] = field(default_factory=dict)
     transcript: tuple[Passage, ...] = ()
+    made_of: str = ""
     error: str | None = None
 
     @property
@@ -53,29 +59,29 @@ class Record:
 
     @property
     def ran(self) -> bool:
-        """Whether the run came to its end; a later evaluation runs it again where it did not."""
+        """Whether the run came to its end."""
         return bool(self.right)
+
+    @property
+    def done(self) -> bool:
+        """Whether all of it was graded; a later evaluation runs it again where it was not."""
+        return self.ran and None not in self.right
 
     @property
     def mean_redundancy(self) -> float:
         """Of the workers."""
         return fmean(self.redundancy.values()) if self.redundancy else 0.0
 
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Self:
-        """From what `asdict` gave.
 
-        Raises:
-            TypeError: it is something else.
-        """
-        data["answers"] = tuple(data.get("answers", ()))
-        data["right"] = tuple(data.get("right", ()))
-        data["transcript"] = tuple(Passage(**one) for one in data.get("transcript", ()))
-        return cls(**data)
+_RECORD = TypeAdapter(Record)
+_SETTINGS = TypeAdapter(dict[str, Any])
 
 
 class Records:
-    """The results of an evaluation; of runs that failed and were run again, the last.
+    """The results of an evaluation; of runs that were run again, the last.
+
+    The file is begun with its first record. Half a line at its end, from an interruption, is cut
+    off when the next record is added.
 
     Args:
         path: of the file; what is in it already is kept.
@@ -90,21 +96,23 @@ class Records:
         self.path = path
         self._by_key: dict[tuple[str, int, int], Record] = {}
         try:
-            text = path.read_text(encoding="utf-8") if settings is None or path.exists() else ""
-            whole = text[: text.rfind("\n") + 1]
-            if whole:
-                self.settings = self._read(whole, settings)
-            elif settings is not None:
-                self.settings = settings
-                path.write_text(json.dumps(settings) + "\n", encoding="utf-8")
-            else:
-                raise ConfigError(
-                    f"Results {str(path)!r} are empty; make some with `hogwild eval`."
-                )
-            if whole and settings is not None:
-                os.truncate(path, len(whole.encode()))
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"Results {str(path)!r} cannot be used: {error}.") from error
+            data = path.read_bytes() if settings is None or path.exists() else b""
+        except OSError as error:
+            raise ConfigError(
+                f"Results {str(path)!r} cannot be used: {error.strerror}; name another file."
+            ) from error
+        self._size = len(data)
+        whole = data[: data.rfind(b"\n") + 1]
+        self._num_whole = len(whole)
+        # as they will be read again
+        self.settings: Mapping[str, Any] = json.loads(_line(settings or {}))
+        if whole:
+            wanted, self.settings = self.settings, self._read(whole)
+            self._compare(wanted)
+        elif not _line(self._header).startswith(data):
+            raise self._foreign("has no whole line")
+        elif settings is None:
+            raise ConfigError(f"Results {str(path)!r} are empty; make some with `hogwild eval`.")
 
     @property
     def all(self) -> list[Record]:
@@ -119,38 +127,106 @@ class Records:
     @property
     def budgets(self) -> tuple[int, ...]:
         """Of the evaluation."""
-        budgets = self.settings.get("budgets")
-        return tuple(budgets) if isinstance(budgets, list | tuple) else ()
+        return tuple(self.settings["budgets"])
+
+    def check_writable(self) -> None:
+        """Refuse a place where nothing can be written, before anything is run.
+
+        Raises:
+            ConfigError: it is one.
+        """
+        there = self.path.exists()
+        try:
+            with self.path.open("ab"):
+                pass
+            if not there:
+                self.path.unlink()
+        except OSError as error:
+            raise ConfigError(
+                f"Results {str(self.path)!r} cannot be written: {error.strerror}; name another "
+                "file with --out."
+            ) from error
+
+    def check_team(self, name: str, made_of: str) -> None:
+        """Refuse a team that is not the one that was run under this name.
+
+        Raises:
+            ConfigError: it is not.
+        """
+        if any(one.team == name and one.made_of != made_of for one in self.all):
+            raise ConfigError(
+                f"{str(self.path)!r} holds runs of another team {name!r}: its file, its workers or "
+                "its prompts have changed; name another file with --out."
+            )
 
     def add(self, record: Record) -> None:
-        """Keep one more."""
+        """Keep one more.
+
+        Raises:
+            ConfigError: it cannot be written, or somebody else has written to the file.
+        """
         self._by_key[record.key] = record
+        new = b"" if self._num_whole else _line(self._header)
+        new += _line(asdict(record))
         try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(record), ensure_ascii=False) + "\n")
+            with self.path.open("ab") as file:
+                if file.tell() != self._size:
+                    raise ConfigError(
+                        f"Results {str(self.path)!r} were changed by somebody else meanwhile; let "
+                        "one evaluation at a time write to them."
+                    )
+                file.truncate(self._num_whole)
+                file.write(new)
         except OSError as error:
             raise ConfigError(
                 f"Results {str(self.path)!r} cannot be written further: {error.strerror}; what is "
                 "there is kept, and the same command goes on from it."
             ) from error
+        self._num_whole += len(new)
+        self._size = self._num_whole
 
-    def _read(self, text: str, wanted: Mapping[str, object] | None) -> Mapping[str, object]:
-        settings = wanted or {}
-        first, *lines = text.rstrip("\n").split("\n")
+    @property
+    def _header(self) -> Mapping[str, object]:
+        return {"evaluation": FORMAT, **self.settings}
+
+    def _read(self, whole: bytes) -> dict[str, Any]:
+        """Take in the records; returns the settings."""
+        first, *lines = whole.removesuffix(b"\n").split(b"\n")
         try:
-            began: dict[str, object] = json.loads(first)
-            for line in lines:
-                record = Record.from_json(json.loads(line))
-                self._by_key[record.key] = record
-            changed = [name for name in settings if began.get(name) != settings[name]]
-        except (ValueError, TypeError, AttributeError) as error:
-            raise ConfigError(
-                f"{str(self.path)!r} does not hold results of an evaluation ({error}); name "
-                "another file."
-            ) from error
-        if changed:
-            raise ConfigError(
-                f"{str(self.path)!r} began with {changed[0]} {began.get(changed[0])!r} and now it "
-                f"is {settings[changed[0]]!r}; name another file with --out."
-            )
+            began = _SETTINGS.validate_json(first)
+        except ValidationError:
+            began = {}
+        if began.pop("evaluation", None) != FORMAT or not _are_budgets(began.get("budgets")):
+            raise self._foreign("begins with something else")
+        for number, line in enumerate(lines, start=2):
+            try:
+                record = _RECORD.validate_json(line, strict=True)
+            except ValidationError as error:
+                raise self._foreign(f"line {number} is no record of a run") from error
+            wanted = len(began["budgets"]) + 1 if record.right else 0
+            if not len(record.right) == len(record.answers) == wanted:
+                raise self._foreign(f"line {number} has answers for other budgets")
+            self._by_key[record.key] = record
         return began
+
+    def _compare(self, wanted: Mapping[str, object]) -> None:
+        for name, value in wanted.items():
+            if self.settings.get(name) != value:
+                raise ConfigError(
+                    f"{str(self.path)!r} began with {name} {self.settings.get(name)!r} and now it "
+                    f"is {value!r}; name another file with --out."
+                )
+
+    def _foreign(self, why: str) -> ConfigError:
+        return ConfigError(
+            f"{str(self.path)!r} does not hold results of an evaluation ({why}); name another file."
+        )
+
+
+def _line(data: Mapping[str, object]) -> bytes:
+    """A line of the file; half a character, which no reader takes, becomes a question mark."""
+    return json.dumps(data, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+
+
+def _are_budgets(value: object) -> bool:
+    return isinstance(value, list) and all(type(one) is int for one in value)

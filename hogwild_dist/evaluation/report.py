@@ -141,7 +141,7 @@ def write_report(records: Records, path: Path) -> None:
         ConfigError: the file cannot be written.
     """
     try:
-        path.write_text(report(records), encoding="utf-8")
+        path.write_text(report(records), encoding="utf-8", errors="replace")
     except OSError as error:
         raise ConfigError(f"Report {str(path)!r} cannot be written: {error.strerror}.") from error
 

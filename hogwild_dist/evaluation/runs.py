@@ -1,7 +1,9 @@
 """One team on one question: run, read the answers, grade them."""
 
+import hashlib
+import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from hogwild_dist.engine import Engine
 from hogwild_dist.errors import HogwildError
@@ -30,7 +32,12 @@ def evaluate(
         graders: compare the answers.
     """
     about = Record(
-        team=name, seed=team.seed, line=item.line, question=item.question, known=item.answer
+        team=name,
+        seed=team.seed,
+        line=item.line,
+        question=item.question,
+        known=item.answer,
+        made_of=fingerprint(team),
     )
     try:
         with Run(place, item.question, team) as run:
@@ -51,6 +58,14 @@ def evaluate(
         transcript=tuple(passages(events, len(team.names))),
         error=fault,
     )
+
+
+def fingerprint(team: Team) -> str:
+    """The same for teams that differ at most in their seed and in where their prompts lie."""
+    prompts = None if team.prompts is None else replace(team.prompts, label="")
+    fields = asdict(replace(team, seed=0, prompts=prompts))
+    text = json.dumps(fields, default=repr, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _answers(result: Result, team: Team) -> list[str | None]:

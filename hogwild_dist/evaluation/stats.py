@@ -17,13 +17,41 @@ def wilson(right: int, total: int, z: float = Z95) -> tuple[float, float]:
         total: trials.
         z: width in standard deviations.
     """
+    return _wilson_of_share(right / total if total else 0.0, total, z)
+
+
+def _wilson_of_share(share: float, total: float, z: float) -> tuple[float, float]:
     if total == 0:
         return 0.0, 1.0
-    share = right / total
     middle = share + z * z / (2 * total)
     spread = z * sqrt(share * (1 - share) / total + z * z / (4 * total * total))
     scale = 1 + z * z / total
     return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
+
+
+def clustered(counts: Iterable[tuple[int, int]], z: float = Z95) -> tuple[float, float]:
+    """Confidence interval of a share whose trials come in clusters, as the seeds of a question do.
+
+    Trials of one question are alike, so that many of them tell less than as many questions. The
+    variance between clusters says how many independent trials they are worth (Kish, 1965; Korn and
+    Graubard, 1998), and Wilson's interval is taken for that many, as Dean and Pagano (2015) advise.
+    With one trial in each cluster it is Wilson's. Where all trials came out alike there is no
+    variance to see, and a cluster counts as one trial.
+
+    Args:
+        counts: (successes, trials) of each cluster.
+        z: width in standard deviations.
+    """
+    clusters = [(right, total) for right, total in counts if total]
+    trials = sum(total for _, total in clusters)
+    right = sum(right for right, _ in clusters)
+    if right in (0, trials) or len(clusters) < 2:
+        return _wilson_of_share(right / trials if trials else 0.0, len(clusters), z)
+    share = right / trials
+    between = sum((own - share * total) ** 2 for own, total in clusters)
+    variance = len(clusters) / (len(clusters) - 1) * between / trials**2
+    effect = variance * (trials - 1) / (share * (1 - share))
+    return _wilson_of_share(share, trials / max(1.0, effect), z)
 
 
 def redundancy(pieces: Iterable[tuple[str, str, int]], size: int = 4) -> dict[str, float]:

@@ -1,47 +1,48 @@
 """What a table says about an evaluation."""
 
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from hogwild_dist.evaluation.records import Record
-from hogwild_dist.evaluation.stats import wilson
+from hogwild_dist.evaluation.stats import clustered
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """A team at a budget.
+    """A team at a budget. What is known of whole runs alone is None at a budget.
 
     Attributes:
         team: its name.
         budget: steps of the team; None is the end.
         right: right answers.
-        graded: answers that were graded.
+        runs: all of them; one that failed, or could not be graded, is not right.
+        failed: those among them.
         low: lower end of the 95 % interval of the accuracy.
         high: upper end.
-        tokens: a run, on average (of the whole run).
-        forwards: a run, on average.
-        seconds: a run, on average.
+        forwards: up to here, on average over the runs that came to their end.
+        tokens: of a run, on average over the same.
+        seconds: of a run, on average.
         redundancy: on average over workers and runs.
-        failed: runs or gradings that went wrong.
     """
 
     team: str
     budget: int | None
     right: int
-    graded: int
+    runs: int
+    failed: int
     low: float
     high: float
-    tokens: float
     forwards: float
-    seconds: float
-    redundancy: float
-    failed: int
+    tokens: float | None = None
+    seconds: float | None = None
+    redundancy: float | None = None
 
     @property
     def accuracy(self) -> float:
-        """Share of right answers."""
-        return self.right / self.graded if self.graded else 0.0
+        """Share of right answers; failures do not raise it."""
+        return self.right / self.runs if self.runs else 0.0
 
 
 def summarize(records: Sequence[Record], teams: Sequence[str], budgets: Sequence[int]) -> list[Row]:
@@ -55,23 +56,29 @@ def summarize(records: Sequence[Record], teams: Sequence[str], budgets: Sequence
 
 def _row(records: Sequence[Record], team: str, place: int, budget: int | None) -> Row:
     ran = [one for one in records if one.ran]
-    graded = [one.right[place] for one in ran if one.right[place] is not None]
-    right = sum(map(bool, graded))
-    low, high = wilson(right, len(graded))
-
-    def mean(values: list[float]) -> float:
-        return fmean(values) if values else 0.0
-
-    return Row(
+    questions: dict[int, list[bool]] = defaultdict(list)
+    for one in records:
+        questions[one.line].append(one.ran and one.right[place] is True)
+    low, high = clustered((sum(runs), len(runs)) for runs in questions.values())
+    row = Row(
         team=team,
         budget=budget,
-        right=right,
-        graded=len(graded),
+        right=sum(map(sum, questions.values())),
+        runs=len(records),
+        failed=sum(not one.ran or one.right[place] is None for one in records),
         low=low,
         high=high,
-        tokens=mean([one.tokens for one in ran]),
-        forwards=mean([one.forwards for one in ran]),
-        seconds=mean([one.seconds for one in ran]),
-        redundancy=mean([one.mean_redundancy for one in ran]),
-        failed=sum(one.error is not None for one in records),
+        forwards=_mean([min(one.forwards, budget or one.forwards) for one in ran]),
     )
+    if budget is not None:
+        return row
+    return replace(
+        row,
+        tokens=_mean([one.tokens for one in ran]),
+        seconds=_mean([one.seconds for one in ran]),
+        redundancy=_mean([one.mean_redundancy for one in ran]),
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return fmean(values) if values else 0.0

@@ -18,6 +18,7 @@ from jinja2.sandbox import SandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hogwild_dist.errors import ConfigError
+from hogwild_dist.validation import first_fault
 
 SUFFIX = ".jinja"
 SETTINGS = "prompts.toml"
@@ -87,7 +88,10 @@ class Prompts:
     def with_settings(self, **changes: Any) -> Self:
         """The same templates with some settings changed; None leaves one as it is."""
         wanted = {name: value for name, value in changes.items() if value is not None}
-        return replace(self, settings=_settings({**self.settings.model_dump(), **wanted}, "these"))
+        changed = _settings(
+            {**self.settings.model_dump(), **wanted}, "What was asked of the prompts"
+        )
+        return replace(self, settings=changed)
 
 
 def load_prompts(layout: str, folder: str | Path | None = None) -> Prompts:
@@ -115,7 +119,8 @@ def load_prompts(layout: str, folder: str | Path | None = None) -> Prompts:
         _check_used(changed, templates, label)
         templates |= changed
         settings |= user.settings()
-    return Prompts(templates=templates, settings=_settings(settings, label), label=label)
+    place = f"{SETTINGS} of prompts {label!r}"
+    return Prompts(templates=templates, settings=_settings(settings, place), label=label)
 
 
 def default_folder() -> Traversable:
@@ -173,11 +178,10 @@ def _settings(values: Mapping[str, Any], label: str) -> PromptSettings:
     try:
         return PromptSettings.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
+        place, fault = first_fault(error, values)
         raise ConfigError(
-            f"{SETTINGS} of prompts {label!r} has a bad {place!r}: {first['msg']}; "
-            f"known are {', '.join(PromptSettings.model_fields)}."
+            f"{label} has a bad {place!r}: {fault}; known are "
+            f"{', '.join(PromptSettings.model_fields)}."
         ) from error
 
 

@@ -15,6 +15,8 @@ from hogwild_dist.layout import Layout, layout_from, load_layout
 from hogwild_dist.member import Member
 from hogwild_dist.spec import MAX_WORKERS
 from hogwild_dist.team import Team, default_names
+from hogwild_dist.tokens import check_text
+from hogwild_dist.validation import first_fault
 
 TEAMS = ("peers", "coordinator", "solver-critic", "thinker-writer", "debate", "independent")
 """The teams that come with the package."""
@@ -74,6 +76,12 @@ class TeamFile(_Part):
     until: tuple[str, ...] = ()
     finish: _Finish = _Finish()
 
+    @property
+    def all_named(self) -> bool:
+        """Whether nobody can work in the team but those whom the file names."""
+        speaks_of_others = "others" in self.model_fields_set or self.size > len(self.workers)
+        return bool(self.workers) and not speaks_of_others
+
 
 @dataclass(frozen=True, slots=True)
 class TeamPlan:
@@ -97,7 +105,7 @@ class TeamPlan:
             names: of the workers without a special role; empty takes default ones.
 
         Raises:
-            ConfigError: fewer workers than special roles, or too many.
+            ConfigError: fewer workers than special roles, or more than the file speaks of.
         """
         special = [worker.name for worker in self.file.workers]
         if names:
@@ -108,6 +116,12 @@ class TeamPlan:
             raise ConfigError(
                 f"The team {self.name!r} has {len(special)} roles ({', '.join(special)}) and "
                 f"{count} workers were asked for; ask for {len(special)} or more."
+            )
+        if count > len(special) and self.file.all_named:
+            raise ConfigError(
+                f"The team {self.name!r} has {len(special)} roles ({', '.join(special)}) and says "
+                f"nothing about others, and {count} workers were asked for; ask for {len(special)},"
+                " or give it [others] in a file of your own."
             )
         free = [name for name in default_names(MAX_WORKERS) if name not in special]
         rest = list(names) or free[: count - len(special)]
@@ -139,17 +153,18 @@ def load_team(name_or_file: str) -> TeamPlan:
                     f"Unknown team {name_or_file[:80]!r}; use {', '.join(TEAMS)} or a .toml file."
                 )
             text = path.read_text(encoding="utf-8")
-        file = TeamFile.model_validate(tomllib.loads(text))
+        data = tomllib.loads(text)
+        file = TeamFile.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
+        place, fault = first_fault(error, data)
         raise ConfigError(
-            f"Team {name_or_file!r} has a bad {place!r}: {first['msg']}; `hogwild teams show "
+            f"Team {name_or_file!r} has a bad {place!r}: {fault}; `hogwild teams show "
             "coordinator` prints one that works."
         ) from error
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"Team {name_or_file!r} cannot be used: {error}.") from error
     name = name_or_file if name_or_file in TEAMS else Path(name_or_file).stem
+    check_text("A team's name", name)
     layout = file.layout
     made = load_layout(layout) if isinstance(layout, str) else layout_from(layout, name)
     return TeamPlan(name, file, made)

@@ -8,8 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from hogwild_dist.teams.files import team_text
+from tests.tiny_engine import tiny_network
+from tests.tiny_tokenizer import byte_tokenizer
 
 ROOT = Path(__file__).parents[2]
 
@@ -214,7 +217,8 @@ def test_a_team_with_roles_is_asked_for_an_answer(hogwild, tiny_dir: Path) -> No
         (["--answer", "boxed", "--budgets", "999"], "budget of 999 steps cannot be reached"),
         (["--team", "zoo"], "Unknown team 'zoo'"),
         (["--team", "solver-critic", "--workers", "1"], "has 2 roles"),
-        (["--person", "third"], "bad 'person'"),
+        (["--person", "third"], "'--person'"),
+        (["--prompt-as", "assistant"], "'--prompt-as'"),
     ],
 )
 def test_bad_teams_and_answers_are_one_sentence(hogwild, arguments: list, sentence: str) -> None:
@@ -222,3 +226,21 @@ def test_bad_teams_and_answers_are_one_sentence(hogwild, arguments: list, senten
     assert done.code == 2
     assert sentence in done.err
     assert "Traceback" not in done.err
+
+
+def test_a_model_that_computes_nonsense_ends_the_run(hogwild, tmp_path: Path) -> None:
+    network = tiny_network(4_096)
+    tokenizer = byte_tokenizer()
+    (damaged,) = tokenizer.encode("~", add_special_tokens=False)
+    with torch.no_grad():
+        network.get_input_embeddings().weight[damaged] = torch.nan
+    model, trace = tmp_path / "damaged", tmp_path / "t.json"
+    network.save_pretrained(model)
+    tokenizer.save_pretrained(model)
+    common = ("--model", model, "--max-tokens", 4, "--trace", trace)
+    assert hogwild("run", "Count!", *common).code == 0
+    for options in ((), ("--temperature", 1), ("--visibility", "overlapped")):
+        done = hogwild("run", "Count to ~!", *common, *options)
+        assert done.code == 2
+        assert f"Model {str(model)!r} computes scores that are no numbers" in done.err
+        assert "Traceback" not in done.err

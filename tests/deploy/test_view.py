@@ -12,7 +12,7 @@ from rich.console import Console
 
 from deploy.view import JsonView, LiveView, PlainView, ViewKind, make_view
 from deploy.view.text import harmless
-from hogwild_dist.events import Event, SessionEnd
+from hogwild_dist.events import Answer, Event, SessionEnd
 from tests.deploy.view_events import info, paragraph_end, short_run, stop, text
 
 ROOT = Path(__file__).parents[2]
@@ -202,3 +202,35 @@ def test_the_picture_shows_the_screen_at_an_event(tmp_path: Path, monkeypatch: p
     assert "Six times seven" in drawn
     assert "I will che" in drawn
     assert "is 42." not in drawn
+
+
+def stated(answer: str | None, after: int, budget: int | None = None, of: int | None = None):
+    return Answer(
+        step=after, worker=2, name="Finisher", of=of, answer=answer, after=after, budget=budget
+    )
+
+
+@pytest.mark.parametrize("view", [PlainView, LiveView])
+def test_answers_come_with_the_step_at_which_they_were_asked_for(view):
+    events = [*short_run(), stated("41", 64, 64), stated(None, 128, 128), stated("42\x1b", 200)]
+    said = printed(view, events, width=80, height=24)
+    lines = [line.rstrip("\u2500 ") for line in said.splitlines()]
+    assert "answer after 128 steps" not in said
+    if view is PlainView:
+        assert lines[-3:-1] == ["answer after 64 steps: 41", "answer: 42␛"]
+    else:
+        assert lines[lines.index("answer after 64 steps") :][:4] == [
+            "answer after 64 steps", "41", "answer", "42␛",
+        ]  # fmt: skip
+
+
+def test_an_answer_at_a_budget_is_not_that_of_the_end():
+    events = [*short_run(), stated("41", 64, 64), SessionEnd(step=70, reason="cancelled")]
+    assert "\nanswer: " not in printed(PlainView, events)
+
+
+def test_of_a_vote_the_most_frequent_answer_is_shown():
+    votes = [stated(said, 64, 64, of) for of, said in enumerate(("1", "2", "2"))]
+    votes += [stated(said, 90, None, of) for of, said in enumerate(("3", "3", "2"))]
+    out = printed(PlainView, [*short_run(), *votes])
+    assert "answer after 64 steps: 2\nanswer: 3\n" in out

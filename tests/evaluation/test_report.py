@@ -1,6 +1,5 @@
 """Results on disk, and the page that is made of them."""
 
-import json
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -12,7 +11,6 @@ from hogwild_dist.errors import ConfigError
 from hogwild_dist.evaluation.passages import Passage, passages
 from hogwild_dist.evaluation.records import Record, Records
 from hogwild_dist.evaluation.report import cells, report, write_plots, write_report
-from hogwild_dist.evaluation.summary import summarize
 from hogwild_dist.events import Answer, Interjected, ParagraphEnd, Text
 
 SETTINGS = {"model": "a <model>", "budgets": [4]}
@@ -75,55 +73,6 @@ def test_passages_are_cut_where_writing_paused() -> None:
     ]
 
 
-def test_results_are_read_as_they_were_written(records: Records) -> None:
-    again = Records(records.path)
-    assert again.all == records.all
-    assert again.settings == SETTINGS
-    assert again.teams == ["peers", "independent"]
-    assert again.budgets == (4,)
-
-
-def test_a_run_that_failed_is_replaced_by_its_repetition(records: Records) -> None:
-    assert [one.ran for one in records.all] == [True, True, False]
-    records.add(replace(RECORD, line=2))
-    assert [one.ran for one in Records(records.path).all] == [True, True, True]
-
-
-def test_a_row_counts_what_was_graded(records: Records) -> None:
-    rows = {(row.team, row.budget): row for row in summarize(records.all, records.teams, (4,))}
-    assert [(row.right, row.graded, row.failed) for row in rows.values()] == [
-        (0, 1, 1), (1, 1, 1), (0, 1, 1), (0, 0, 1),
-    ]  # fmt: skip
-    assert rows["peers", None].redundancy == 0.5
-    assert rows["peers", None].forwards == 6
-    assert rows["independent", None].accuracy == 0
-
-
-@pytest.mark.parametrize(
-    ("content", "sentence"),
-    [
-        ("", "are empty"),
-        ("no json\n", "does not hold results"),
-        ("[]\n[]\n", "does not hold results"),
-        ('{}\n{"team": "peers"}\n', "does not hold results"),
-        ('{}\n{"transcript": [{"zoo": 1}]}\n', "does not hold results"),
-    ],
-)
-def test_a_file_that_holds_something_else_is_refused(
-    tmp_path: Path, content: str, sentence: str
-) -> None:
-    path = tmp_path / "r.jsonl"
-    path.write_text(content)
-    with pytest.raises(ConfigError, match=sentence):
-        Records(path)
-    assert path.read_text() == content
-
-
-def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot be used"):
-        Records(tmp_path / "none.jsonl")
-
-
 def test_what_stands_side_by_side_was_written_at_the_same_time() -> None:
     transcript = [
         passage("Alice", 0, 5),
@@ -182,6 +131,14 @@ def test_a_page_that_cannot_be_written_is_one_sentence(records: Records, tmp_pat
         write_plots(records, records.path)
 
 
-def test_results_hold_one_line_for_each_run(records: Records) -> None:
-    lines = records.path.read_text(encoding="utf-8").rstrip("\n").split("\n")
-    assert [json.loads(line).get("line") for line in lines[1:]] == [1, 1, 2]
+@pytest.mark.filterwarnings("error")
+def test_names_are_drawn_as_they_are_written(tmp_path: Path) -> None:
+    names = ("_a$b$c_", "[red]x^{$", "$\\frac{$", "漢字")
+    made = Records(tmp_path / "r.jsonl", SETTINGS)
+    for name in names:
+        made.add(replace(RECORD, team=name, redundancy={name: 0.5}))
+    for figure in write_plots(made, tmp_path):
+        page = _Page()
+        page.feed(figure.read_text())
+        for name in names:
+            assert name in page.text

@@ -103,9 +103,12 @@ def test_reasoning_tags_are_opened_once(template: str, setting: str, opened: str
     ("files", "sentence"),
     [
         ({"frist": "x"}, "holds 'frist.jinja', which nothing uses"),
-        ({"prompts": "persn = 'first'"}, "has a bad 'persn'"),
-        ({"prompts": "person = 'third'"}, "has a bad 'person'"),
-        ({"prompts": "[redundancy]\nevery = -1"}, "has a bad 'redundancy.every'"),
+        ({"prompts": "persn = 'first'"}, "has a bad 'persn': there is no such key"),
+        ({"prompts": "person = 'third'"}, "has a bad 'person': it must be 'first' or 'second'"),
+        (
+            {"prompts": "[redundancy]\nevery = -1"},
+            "has a bad 'redundancy.every': it must be 0 or more",
+        ),
         ({"prompts": "= 1"}, "is not TOML"),
         ({"extra": "{% if"}, "'extra.jinja' of .* is malformed"),
     ],
@@ -146,3 +149,8 @@ def test_the_redundancy_question_can_count_each_worker() -> None:
     check = Team(names=default_names(2), prompts=prompts).spec("Why?", TOKENIZER).redundancy
     assert check is not None
     assert check.counted == "worker"
+
+
+def test_a_setting_that_is_asked_for_and_is_none_is_named() -> None:
+    with pytest.raises(ConfigError, match="asked of the prompts has a bad 'thinking': it must be"):
+        load_prompts("combined").with_settings(thinking="maybe")

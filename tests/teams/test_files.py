@@ -12,6 +12,7 @@ from hogwild_dist.model import prepare_model
 from hogwild_dist.run import Run
 from hogwild_dist.team import Limits
 from hogwild_dist.teams import TEAMS, load_team
+from hogwild_dist.teams.files import team_text
 from tests.tiny_engine import tiny_engine, tiny_network
 from tests.tiny_tokenizer import byte_tokenizer
 
@@ -75,13 +76,33 @@ def test_a_file_of_one_s_own(tmp_path: Path) -> None:
     assert team.member("Lea").max_tokens == 9
 
 
+def test_others_join_a_team_with_roles_where_its_file_speaks_of_them(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(team_text("debate") + "\n[others]\n")
+    assert load_team(str(path)).team(3).names == ("Pro", "Contra", "Alice")
+    assert load_team("coordinator").team(4).names[1:] == ("Alice", "Bob", "Carol")
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
         ("= 1", "cannot be used"),
-        ("colour = 'red'", "has a bad 'colour'"),
-        ("[[workers]]\nrole = 'x'", "has a bad 'workers.0.name'"),
-        ("size = 17", "has a bad 'size'"),
+        ("colour = 'red'", "has a bad 'colour': there is no such key; `hogwild"),
+        ("[[workers]]\nrole = 'x'", "has a bad 'workers.0.name': it is missing"),
+        ("[[workers]]\nname = 1", "has a bad 'workers.0.name': it must be a text"),
+        ("workers = 1", "has a bad 'workers': it must be a list"),
+        ("others = 1", "has a bad 'others': it must be a table"),
+        ("size = 17", "has a bad 'size': it must be 16 or less"),
+        ("size = 0", "has a bad 'size': it must be 1 or more"),
+        ("size = 1.5", "has a bad 'size': it must be a whole number"),
+        ("size = 'x'", "has a bad 'size': it must be a whole number"),
+        ("layout = 1", "has a bad 'layout': it must be a text or a table"),
+        ("[finish]\nvote = 'x'", "has a bad 'finish.vote': it must be true or false"),
+        (
+            "[others.sampling]\ntop_p = 'x'",
+            "has a bad 'others.sampling.top_p': it must be a number",
+        ),
+        ("[layout.everyone]\nview = ['own']\nzoo = 1", "a rule has no 'zoo', but view, seen"),
         ("layout = 'zoo'", "Unknown layout 'zoo'"),
         ("[layout]\nname = 'x'", "has no 'everyone'"),
     ],
@@ -93,11 +114,21 @@ def test_bad_files_are_named(tmp_path: Path, text: str, sentence: str) -> None:
         load_team(str(path))
 
 
+def test_a_file_whose_name_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "a\udcff.toml"
+    path.write_text("size = 1")
+    with pytest.raises(ConfigError, match=r"A team's name holds '.udcff'"):
+        load_team(str(path))
+
+
 def test_bad_names_and_counts() -> None:
     with pytest.raises(ConfigError, match="Unknown team 'zoo'; use peers"):
         load_team("zoo")
     with pytest.raises(ConfigError, match=r"has 2 roles \(Solver, Critic\) and 1 workers"):
         load_team("solver-critic").team(1)
+    for more in ({"count": 5}, {"names": ("Zoe",)}):
+        with pytest.raises(ConfigError, match=r"\(Solver, Critic\) and says nothing about others"):
+            load_team("solver-critic").team(**more)
     with pytest.raises(ConfigError, match="17 workers were asked for"):
         load_team("peers").team(17)
 
