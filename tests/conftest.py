@@ -1,8 +1,7 @@
 """Fixtures that the whole suite shares."""
 
-from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -15,32 +14,7 @@ settings.register_profile("untimed", deadline=None)  # a busy machine is no faul
 settings.load_profile("untimed")
 
 
-STORE_BYTES = 100 * 1024 * 1024
-
-
-@pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """One real Ray cluster for all tests that need one: nodes of 3, 3 and 2 CPUs.
-
-    Ray's tokens and logs stay out of the user's home.
-    """
-    import ray  # noqa: PLC0415  # the engine's tests run without it
-    from ray.cluster_utils import Cluster  # noqa: PLC0415
-
-    from actors.settings import NAMESPACE  # noqa: PLC0415
-
-    patch = pytest.MonkeyPatch()
-    patch.setenv("RAY_AUTH_MODE", "disabled")
-    patch.setenv("HOGWILD_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-    node = {"object_store_memory": STORE_BYTES, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 3, **node})
-    cluster.add_node(num_cpus=3, object_store_memory=STORE_BYTES)
-    cluster.add_node(num_cpus=2, object_store_memory=STORE_BYTES)
-    ray.init(address=cluster.address, namespace=NAMESPACE, log_to_driver=False)
-    yield cluster
-    ray.shutdown()
-    cluster.shutdown()
-    patch.undo()
+pytest_plugins = ["tests.actors.cluster"] if find_spec("ray") else []
 
 
 @pytest.fixture(scope="session")

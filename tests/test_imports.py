@@ -55,7 +55,7 @@ def test_only_settings_reads_the_environment() -> None:
 
 def test_the_engine_s_tests_need_no_ray() -> None:
     """So that they run where it is not installed."""
-    elsewhere = {"actors", "deploy"}
+    elsewhere = {"actors", "deploy", "service"}
     files = [
         path
         for path in (ROOT / "tests").rglob("*.py")
