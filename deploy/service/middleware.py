@@ -7,6 +7,8 @@ import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from starlette.exceptions import HTTPException
+
 from deploy.service.metrics import ServiceMetrics
 
 log = logging.getLogger("hogwild_dist.service")
@@ -26,6 +28,33 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
 }
 _REQUEST_ID = re.compile(rb"[\w.-]{1,64}")
+
+
+class SizeLimit:
+    """Refuses bodies over a size when they are read, also where no length was announced.
+
+    Args:
+        app: behind it.
+        max_bytes: of a body.
+    """
+
+    def __init__(self, app: App, max_bytes: int) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        left = self._max_bytes
+
+        async def limited() -> MutableMapping[str, Any]:
+            nonlocal left
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if left < 0:
+                raise HTTPException(413, f"the body is larger than {self._max_bytes} bytes")
+            return message
+
+        await self._app(scope, limited, send)
 
 
 class Envelope:
