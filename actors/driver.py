@@ -158,15 +158,14 @@ class Driver:
         begin = time.monotonic()
         if begin < self._journal.last_token + seconds or self._care.retiring:
             return
-        owner = Owner(tenant=HEALTH, seconds=seconds)
-        session = await self.open(origin, recorded=False, owner=owner)
-        ended, cursor = False, 0
-        while not ended:
-            updates, ended = await self._journal.read(session, cursor, seconds)
+        owner = Owner(tenant=HEALTH, seconds=seconds, kept=False)
+        session, cursor = await self.open(origin, recorded=False, owner=owner), 0
+        while self._journal.last_token < begin and session in self._journal.records:
+            left = begin + seconds - time.monotonic()
+            if left <= 0:
+                raise ClusterError(f"The group has written no token within {seconds:g} s.")
+            updates, _ = await self._journal.read(session, cursor, left)
             cursor += len(updates)
-        self._journal.forget(session)
-        if self._journal.last_token < begin:
-            raise ClusterError(f"The group has written no token within {seconds:g} s.")
 
     async def claim(self, holder: str, seconds: float) -> bool:
         """Let an adapter look after the group, unless another does; see `Claim.take`.

@@ -23,12 +23,14 @@ class Owner:
         secret: what a client of a service has to know to read it.
         leased: whether it is cancelled when no client asks for it any more.
         seconds: after which it is cancelled in any case; None is never.
+        kept: whether it can be read when it has ended.
     """
 
     tenant: str = ""
     secret: str = ""
     leased: bool = True
     seconds: float | None = None
+    kept: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -199,11 +201,6 @@ class Journal:
         for number in ended[: max(0, len(ended) - self._kept)]:
             del self.records[number]
 
-    def forget(self, session: int) -> None:
-        """Drop a session that has ended."""
-        if self.records[session].ended:
-            del self.records[session]
-
     def add(self, updates: Sequence[Update]) -> None:
         """Take in what the shards agreed on."""
         for update in updates:
@@ -218,6 +215,8 @@ class Journal:
                 if isinstance(event, Text) and event.chosen:
                     self.last_token = time.monotonic()
             record.wake()
+            if record.ended and not record.owner.kept:
+                del self.records[record.id]
 
     def fail(self, reason: str) -> None:
         """No open session gets any further."""

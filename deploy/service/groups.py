@@ -11,7 +11,7 @@ from deploy.service.config import ServiceConfig
 from hogwild_dist.errors import HogwildError
 
 LOOK_SECONDS = 1.0
-"""How long a slot that was found empty is not looked at again."""
+"""A slot that is not known to have a group is looked at no more often."""
 
 
 class Groups:
@@ -24,7 +24,7 @@ class Groups:
     def __init__(self, config: ServiceConfig) -> None:
         self._config = config
         self._known: dict[int, RemoteGroup] = {}
-        self._empty: dict[int, float] = {}
+        self._looked: dict[int, float] = {}
 
     async def info(self) -> GroupInfo:
         """Of any group that is ready: all of a service are alike.
@@ -64,19 +64,16 @@ class Groups:
             ClusterError: there is none.
         """
         if slot not in self._known:
-            if slot >= self._config.num_slots or time.monotonic() < self._empty.get(slot, 0.0):
+            now = time.monotonic()
+            if slot >= self._config.num_slots or now < self._looked.get(slot, 0.0) + LOOK_SECONDS:
                 raise ClusterError(f"There is no group in slot {slot}.")
-            try:
-                self._known[slot] = RemoteGroup(self._config.group_name(slot))
-            except ClusterError:
-                self.forget(slot)
-                raise
+            self._looked[slot] = now
+            self._known[slot] = RemoteGroup(self._config.group_name(slot))
         return self._known[slot]
 
     def forget(self, slot: int) -> None:
-        """Look for a slot's group anew, after a moment."""
+        """Look for a slot's group anew, since what was known of it does not answer."""
         self._known.pop(slot, None)
-        self._empty[slot] = time.monotonic() + LOOK_SECONDS
 
     async def _load(self, slot: int) -> Load | None:
         try:
