@@ -135,7 +135,7 @@ class Driver:
             ConfigError: there is none of that number.
         """
         self._check_known(session)
-        return self._journal.records[session].look()
+        return self._journal.look(session)
 
     async def load(self) -> Load:
         """How much the group has to do; sessions that prove its health do not count."""

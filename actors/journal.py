@@ -71,6 +71,7 @@ class SessionLook:
         transcript: so far.
         recorded: whether its updates carry a trace's entries.
         cursor: updates so far.
+        ahead: sessions that wait for longer, while it waits itself.
     """
 
     summary: SessionSummary
@@ -79,6 +80,7 @@ class SessionLook:
     transcript: Transcript
     recorded: bool
     cursor: int
+    ahead: int
 
 
 @dataclass(slots=True)
@@ -133,8 +135,12 @@ class Record:
         """Whether its time is over, by the monotonic clock."""
         return self.owner.seconds is not None and now > self.opened + self.owner.seconds
 
-    def look(self) -> SessionLook:
-        """All about it so far."""
+    def look(self, ahead: int) -> SessionLook:
+        """All about it so far.
+
+        Args:
+            ahead: sessions that wait for longer.
+        """
         return SessionLook(
             summary=self.summary(),
             owner=self.owner,
@@ -142,6 +148,7 @@ class Record:
             transcript=self.transcript,
             recorded=self.recorded,
             cursor=len(self.updates),
+            ahead=ahead,
         )
 
     def summary(self) -> SessionSummary:
@@ -177,6 +184,12 @@ class Journal:
     def open_records(self) -> list[Record]:
         """Those that go on."""
         return [record for record in self.records.values() if not record.ended]
+
+    def look(self, session: int) -> SessionLook:
+        """All about a session so far but its single updates."""
+        waiting = [record.id for record in self.open_records if not record.updates]
+        ahead = waiting.index(session) if session in waiting else 0
+        return self.records[session].look(ahead)
 
     def begin(self, session: int, origin: Origin, owner: Owner, *, recorded: bool) -> None:
         """Note a new session; the oldest of too many that have ended is forgotten."""

@@ -6,7 +6,7 @@ import typer
 from huggingface_hub.utils import logging as hub_logging
 from transformers.utils import logging as transformers_logging
 
-from deploy import group, models, prompts, teams
+from deploy import group, models, prompts, serve, teams
 from deploy.check import check_command
 from deploy.evaluate import eval_command
 from deploy.replay import replay_command
@@ -42,6 +42,8 @@ one shared key-value cache.
       how often teams are right
   hogwild report results.jsonl
       its plots and transcripts as one page
+  hogwild serve
+      a page, and OpenAI's interface, for many clients at once
   hogwild teams
       which teams there are
   hogwild prompts show "..."
@@ -62,10 +64,12 @@ app.command("replay")(replay_command)
 app.command("check")(check_command)
 app.command("eval")(eval_command)
 app.command("report")(report_command)
+app.command("serve")(serve.serve_command)
 app.add_typer(models.app, name="models")
 app.add_typer(teams.app, name="teams")
 app.add_typer(prompts.app, name="prompts")
 app.add_typer(group.app, name="group")
+app.add_typer(serve.keys, name="keys")
 
 
 def main() -> None:

@@ -199,7 +199,7 @@ def test_headings_are_forbidden_where_they_are_one_token() -> None:
     [
         ("boxed", "**Final answer:** \\boxed{"),
         ("code", "```python\n"),
-        ("text", "**Answer to the user:**"),
+        ("text", "answered: Why?\n\n**Answer:**"),
         ("x", "**Final answer:**"),
     ],
 )

@@ -10,7 +10,7 @@ from actors.errors import ClusterError
 from actors.journal import Owner, SessionLook
 from actors.remote import RemoteGroup
 from deploy.service.config import ServiceConfig
-from deploy.service.errors import ApiError, busy, not_found
+from deploy.service.errors import ApiError, FieldError, busy, not_found
 from deploy.service.groups import Groups
 from deploy.service.ids import SessionId, new_secret
 from deploy.service.wishes import Plan, Planner, Wish
@@ -79,9 +79,10 @@ class Desk:
         origin = await self._run(self._origin, wish.problem, plan, end_ids)
         prompt_tokens = sum(len(ids) for ids in origin.spec.shared.values())
         if prompt_tokens > self.config.bounds.prompt_tokens:
-            raise ConfigError(
+            raise FieldError(
+                "problem",
                 f"Problem and prompts take {prompt_tokens} tokens; a session may begin with "
-                f"{self.config.bounds.prompt_tokens}."
+                f"{self.config.bounds.prompt_tokens}.",
             )
         slot, loads = await self.groups.least_loaded()
         if sum(load.waiting for load in loads.values()) >= self.config.bounds.queue > 0:

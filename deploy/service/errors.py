@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from actors.errors import ClusterError
-from hogwild_dist.errors import HogwildError
+from hogwild_dist.errors import ConfigError, HogwildError
 
 TYPES = {
     401: "authentication_error",
@@ -80,6 +80,19 @@ class ApiError(HogwildError):
         self.retry_after = retry_after
 
 
+class FieldError(ConfigError):
+    """A field of a request has a value that cannot be used.
+
+    Args:
+        param: name of the field.
+        message: one sentence.
+    """
+
+    def __init__(self, param: str, message: str) -> None:
+        super().__init__(message)
+        self.param = param
+
+
 def not_found(message: str) -> ApiError:
     """What is asked for is not there."""
     return ApiError(404, message)
@@ -100,9 +113,9 @@ def error_body(status: int, message: str, param: str | None = None) -> dict[str,
 def answer(error: HogwildError) -> JSONResponse:
     """The response to a request that failed."""
     headers = {}
-    param = None
+    param = error.param if isinstance(error, ApiError | FieldError) else None
     if isinstance(error, ApiError):
-        status, param = error.status, error.param
+        status = error.status
         if error.retry_after is not None:
             headers["Retry-After"] = str(error.retry_after)
         if status == 401:

@@ -33,14 +33,16 @@ async def session_events(
         after: number of the last update that the client has.
     """
     if state_of(look) == "waiting":
-        yield format_sse_event(event="waiting", data_str="{}")
+        yield _waiting(look)
     pace, number = Pace(metrics), after
     with contextlib.suppress(HogwildError):  # the look at the end says what went wrong
         async for updates in desk.follow(name, after):
             for update in updates:
                 number += 1
                 yield _message(update, number)
-            if not updates:
+            if not number:
+                yield _waiting((await desk.look(str(name)))[1])
+            elif not updates:
                 yield format_sse_event(comment="keep-alive")
             elif after < number and not look.summary.end_reason:
                 pace.steps(chosen_steps(updates))
@@ -54,6 +56,10 @@ def chosen_steps(updates: list[Update]) -> int:
         any(isinstance(event, Text) and event.chosen for event in update.events)
         for update in updates
     )
+
+
+def _waiting(look: SessionLook) -> bytes:
+    return format_sse_event(event="waiting", data_str=json.dumps({"ahead": look.ahead}))
 
 
 def _message(update: Update, number: int) -> bytes:

@@ -8,6 +8,7 @@ from collections.abc import MutableMapping
 from typing import Any
 
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
 
 from deploy.service.errors import error_body
 from deploy.service.metrics import ServiceMetrics
@@ -30,6 +31,33 @@ GONE = 499
 
 class BrokenOffError(Exception):
     """An answer that had begun cannot be brought to its end; Serve breaks the connection."""
+
+
+class SizeLimit:
+    """Refuses bodies over a size when they are read, also where no length was announced.
+
+    Args:
+        app: behind it.
+        max_bytes: of a body.
+    """
+
+    def __init__(self, app: App, max_bytes: int) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        left = self._max_bytes
+
+        async def limited() -> MutableMapping[str, Any]:
+            nonlocal left
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if left < 0:
+                raise HTTPException(413, f"the body is larger than {self._max_bytes} bytes")
+            return message
+
+        await self._app(scope, limited, send)
 
 
 class Envelope:

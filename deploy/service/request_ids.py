@@ -13,6 +13,15 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 HEADER = b"x-request-id"
+CONTROLLER = {
+    "runtime_env": {
+        "env_vars": {
+            "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "deploy.service.request_ids:for_proxies"
+        }
+    }
+}
+"""Options of Serve's controller, which hands its environment on to the proxies that it starts."""
+
 _HARMLESS = re.compile(rb"[A-Za-z0-9_.-]{1,64}")
 
 
@@ -46,8 +55,5 @@ class NamedRequests:
 
 
 def for_proxies() -> list[Middleware]:
-    """What `RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH` lets Serve's proxies put before all else.
-
-    They log and return a request's name themselves, as it came.
-    """
+    """What Serve's proxies put before all else; they log and return a name as it comes to them."""
     return [Middleware(NamedRequests)]

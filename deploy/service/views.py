@@ -30,10 +30,11 @@ class BlockView(BaseModel):
 
 
 class SeenBy(BaseModel):
-    """What a worker sees, in order."""
+    """What a worker sees, in order, and where its finished paragraphs go."""
 
     worker: str
     sees: list[BlockView]
+    paragraphs_to: str | None
 
 
 class SessionSummaryView(BaseModel):
@@ -70,7 +71,6 @@ def summary_view(name: SessionId, look: SessionLook) -> SessionSummaryView:
 def session_view(name: SessionId, look: SessionLook) -> SessionView:
     """A session with all that was written."""
     so_far, team = look.transcript, look.origin.team
-    workers = [one for one in so_far.texts if not _is_finisher(one, look)]
     return SessionView(
         **_summary(name, look),
         answer=answer_of(look),
@@ -83,7 +83,7 @@ def session_view(name: SessionId, look: SessionLook) -> SessionView:
                 num_tokens=so_far.num_tokens[worker],
                 finish_reason=so_far.finish_reasons[worker],
             )
-            for worker in workers
+            for worker in _workers(look)
         ],
         views=_views(look),
         trace=look.recorded,
@@ -123,9 +123,12 @@ def _summary(name: SessionId, look: SessionLook) -> dict[str, Any]:
 
 
 def _views(look: SessionLook) -> list[SeenBy]:
-    """Who sees what, of the workers that the session began with."""
-    workers = look.origin.spec.workers
-    owners = {worker.view[-1]: worker.name for worker in workers}
+    """Who sees what, those included who have joined."""
+    layout = look.origin.team.layout
+    briefed = {name for name, member in look.origin.team.members.items() if member.brief}
+    names = _workers(look)
+    views = layout.views(names, briefed)
+    owners = {view[-1]: name for name, view in zip(names, views, strict=True)}
 
     def block(name: str, own: str) -> BlockView:
         kind: Literal["shared", "worker", "own"] = "shared"
@@ -134,10 +137,16 @@ def _views(look: SessionLook) -> list[SeenBy]:
         return BlockView(block=name, kind=kind, worker=owners.get(name))
 
     return [
-        SeenBy(worker=worker.name, sees=[block(name, worker.view[-1]) for name in worker.view])
-        for worker in workers
+        SeenBy(
+            worker=worker,
+            sees=[block(name, view[-1]) for name in view],
+            paragraphs_to=layout.rule(worker).paragraphs_to,
+        )
+        for worker, view in zip(names, views, strict=True)
     ]
 
 
-def _is_finisher(name: str, look: SessionLook) -> bool:
-    return name in {one.name for one in look.origin.spec.finishers}
+def _workers(look: SessionLook) -> tuple[str, ...]:
+    """All who have been in the team, in the order of their numbers."""
+    finishers = {one.name for one in look.origin.spec.finishers}
+    return tuple(name for name in look.transcript.texts if name not in finishers)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from deploy.service.config import Bounds, ServiceConfig
+from deploy.service.errors import FieldError
 from hogwild_dist import AnswerForm, Finish, Limits, SamplingConfig, Team, load_team
 from hogwild_dist.answers import FormKind
 from hogwild_dist.errors import ConfigError
@@ -89,11 +90,15 @@ class Planner:
         """
         _check_bounds(wish, self._config.bounds)
         plan = self._file(wish)
-        team = plan.team(wish.workers)
+        try:
+            team = plan.team(wish.workers)
+        except ConfigError as error:
+            raise FieldError("workers", str(error)) from error
         if len(team.names) > self._config.bounds.workers:
-            raise ConfigError(
+            raise FieldError(
+                "workers",
                 f"{len(team.names)} workers were asked for; a team has at most "
-                f"{self._config.bounds.workers} here."
+                f"{self._config.bounds.workers} here.",
             )
         speaker = _speaker(plan)
         tokens, answer_tokens = self._tokens(wish, len(team.names), speaks=speaker != FINISHER)
@@ -124,12 +129,16 @@ class Planner:
         """The team's file, in the layout that is asked for."""
         name = wish.team or self._config.defaults.team
         if name not in self.plans:
-            raise ConfigError(f"There is no team {name[:60]!r} here; use {', '.join(self.plans)}.")
+            raise FieldError(
+                "team", f"There is no team {name[:60]!r} here; use {', '.join(self.plans)}."
+            )
         plan = self.plans[name]
         if wish.layout is None:
             return plan
         if wish.layout not in LAYOUTS:
-            raise ConfigError(f"Unknown layout {wish.layout[:60]!r}; use {', '.join(LAYOUTS)}.")
+            raise FieldError(
+                "layout", f"Unknown layout {wish.layout[:60]!r}; use {', '.join(LAYOUTS)}."
+            )
         return replace(plan, layout=LAYOUTS[wish.layout])
 
     def _tokens(self, wish: Wish, num_workers: int, *, speaks: bool) -> tuple[int, int]:
@@ -141,9 +150,10 @@ class Planner:
         if total is None:
             return each, answer
         if total < num_workers + (not speaks):
-            raise ConfigError(
+            raise FieldError(
+                "max_tokens",
                 f"{total} tokens were allowed; a team of {num_workers} and its answer need "
-                f"{num_workers + (not speaks)} at least."
+                f"{num_workers + (not speaks)} at least.",
             )
         answer = min(answer, max(total // 2, 1), total - num_workers)
         return min(each, (total - answer) // num_workers), answer
@@ -156,10 +166,13 @@ def _speaker(plan: TeamPlan) -> str:
 
 
 def _check_bounds(wish: Wish, bounds: Bounds) -> None:
+    if not wish.problem.strip():
+        raise FieldError("problem", "The problem is empty; say what the team should work on.")
     if len(wish.problem) > bounds.problem_chars:
-        raise ConfigError(
-            f"The problem has {len(wish.problem)} characters; it may have {bounds.problem_chars}."
+        raise FieldError(
+            "problem",
+            f"The problem has {len(wish.problem)} characters; it may have {bounds.problem_chars}.",
         )
     for name, value in (("max_tokens", wish.max_tokens), ("answer_tokens", wish.answer_tokens)):
         if value is not None and not 1 <= value <= bounds.max_tokens:
-            raise ConfigError(f"{name} is {value}; it must be from 1 to {bounds.max_tokens}.")
+            raise FieldError(name, f"{name} is {value}; it must be from 1 to {bounds.max_tokens}.")

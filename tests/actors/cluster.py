@@ -19,9 +19,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """
     patch = pytest.MonkeyPatch()
     patch.setenv("RAY_AUTH_MODE", "disabled")
-    patch.setenv(
-        "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", "deploy.service.request_ids:for_proxies"
-    )
     patch.setenv("HOGWILD_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
     node = {"object_store_memory": STORE_BYTES, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 3, **node})

@@ -12,8 +12,9 @@ from ray import serve
 from ray.cluster_utils import Cluster
 
 from deploy.service.app import build_app
-
-START_SECONDS = 120.0
+from deploy.service.request_ids import CONTROLLER
+from tests.tiny_engine import tiny_network
+from tests.tiny_tokenizer import byte_tokenizer
 
 
 def free_port() -> int:
@@ -36,21 +37,34 @@ def wait_until(holds: Callable[[], bool], seconds: float = 30.0) -> bool:
 def serve_url(cluster: Cluster) -> Iterator[str]:
     """Serve on the tests' cluster."""
     port = free_port()
-    serve.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": port})
+    serve.start(
+        proxy_location="HeadOnly",
+        http_options={"host": "127.0.0.1", "port": port},
+        controller_options=CONTROLLER,
+    )
     yield f"http://127.0.0.1:{port}"
     serve.shutdown()
 
 
 @pytest.fixture(scope="session")
-def arguments(tiny_dir: Path) -> dict[str, Any]:
+def roomy_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model with a context that sessions do not fill while a test looks at them."""
+    folder = tmp_path_factory.mktemp("roomy") / "tiny"
+    tiny_network(max_position_embeddings=32_768).save_pretrained(folder)
+    byte_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def arguments(roomy_dir: Path) -> dict[str, Any]:
     """Of a service on the tiny model."""
     return {
-        "model": str(tiny_dir),
+        "model": str(roomy_dir),
         "dtype": "float64",
         "threads": 1,
-        "cache_tokens": 65_536,
+        "cache_tokens": 131_072,
         "defaults": {"max_tokens": 24, "answer_tokens": 12, "temperature": 1.0},
-        "bounds": {"problem_chars": 2_000, "prompt_tokens": 4_000, "max_tokens": 3_000},
+        "bounds": {"problem_chars": 2_000, "prompt_tokens": 4_000, "max_tokens": 6_000},
     }
 
 

@@ -168,7 +168,7 @@ def test_what_cannot_be_done_is_refused_in_openai_s_form(
     assert caught.value.body.keys() == {"message", "type", "param", "code"}
 
 
-LONG = {"model": MODEL, "messages": ASK, "budgets": {"worker_tokens": 1_500}}
+LONG = {"model": MODEL, "messages": ASK, "budgets": {"worker_tokens": 6_000}}
 
 
 @pytest.mark.parametrize("stream", [False, True])

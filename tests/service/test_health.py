@@ -1,8 +1,9 @@
 import httpx
 
+from tests.service.conftest import wait_until
+
 
 def test_a_service_that_is_started_is_ready(http: httpx.Client) -> None:
     assert http.get("/healthz").json() == {"status": "alive"}
-    ready = http.get("/readyz")
-    assert ready.status_code == 200
-    assert ready.json() == {"status": "ready", "groups": 1, "running": 0, "waiting": 0}
+    idle = {"status": "ready", "groups": 1, "running": 0, "waiting": 0}
+    assert wait_until(lambda: http.get("/readyz").json() == idle)

@@ -6,17 +6,21 @@ import logging
 import re
 import traceback
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import yaml
 from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 from ray.cluster_utils import Cluster
+from ray.serve.schema import ServeDeploySchema
 
 from actors.logs import JsonLines
 from deploy.service.metrics import ServiceMetrics
 from deploy.service.middleware import BrokenOffError, Envelope
+from deploy.service.request_ids import CONTROLLER
 from tests.actors.observing import files_with, log_lines
 from tests.service.conftest import wait_until
 
@@ -103,6 +107,13 @@ def test_a_client_that_leaves_is_no_fault_of_the_service(
     assert wait_until(lambda: bool(list(log_lines(cluster, {"request": "leaves-early"}))))
     (line,) = log_lines(cluster, {"request": "leaves-early"})
     assert line["status"] == 499
+
+
+def test_serve_deploy_replaces_harmful_names_too() -> None:
+    text = (Path(__file__).parents[2] / "deploy" / "serve.yaml").read_text(encoding="utf-8")
+    options = ServeDeploySchema.model_validate(yaml.safe_load(text)).controller_options
+    assert options is not None
+    assert options.model_dump() == CONTROLLER
 
 
 def failing_app() -> FastAPI:

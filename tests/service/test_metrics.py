@@ -83,7 +83,15 @@ def test_the_dashboard_asks_for_what_there_is(samples: list[Sample]) -> None:
 
 def test_a_service_and_its_groups_name_the_model_alike(samples: list[Sample]) -> None:
     """One variable of the dashboard picks both."""
-    assert len({one.labels["model"] for one in samples if "model" in one.labels}) == 1
+    by_ingress = {
+        one.labels["model"] for one in samples if one.labels.get("service") == "hogwild-service"
+    }
+    by_shards = {
+        one.labels["model"] for one in samples
+        if one.labels.get("group") == "hogwild-service-0" and "model" in one.labels
+    }  # fmt: skip
+    assert len(by_ingress) == 1
+    assert by_ingress == by_shards
 
 
 def test_the_dashboard_shows_every_documented_metric() -> None:

@@ -9,7 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from deploy.service.context import Service
 from deploy.service.errors import handle_errors
 from deploy.service.http import chat, health, page, sessions
-from deploy.service.middleware import Envelope
+from deploy.service.middleware import Envelope, SizeLimit
 
 
 def build_http(service: Service) -> FastAPI:
@@ -22,7 +22,6 @@ def build_http(service: Service) -> FastAPI:
         title="hogwild-dist",
         description="Teams of workers that think together.",
         version=version("hogwild-dist"),
-        max_body_size=service.config.bounds.body_bytes,
         docs_url=None,
         redoc_url=None,
     )
@@ -31,6 +30,7 @@ def build_http(service: Service) -> FastAPI:
     for part in (chat, sessions, health, page):
         app.include_router(part.router)
     page.add_files(app)
+    app.add_middleware(SizeLimit, max_bytes=service.config.bounds.body_bytes)
     app.add_middleware(Envelope, metrics=service.metrics)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app

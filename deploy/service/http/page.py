@@ -1,22 +1,37 @@
 """The page, and its files."""
 
 from importlib import resources
+from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.responses import Response
 
 FOLDER = resources.files("deploy.service").joinpath("page")
 
+NO_CACHE = {"Cache-Control": "no-cache"}
+"""Ask whether a file has changed, so that files of two versions do not mix."""
+
 router = APIRouter(include_in_schema=False)
+
+
+class Files(StaticFiles):
+    """The page's scripts and styles."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        """A file, or that it has not changed."""
+        response = super().file_response(*args, **kwargs)
+        response.headers.update(NO_CACHE)
+        return response
 
 
 @router.get("/")
 async def index() -> FileResponse:
     """The page itself."""
-    return FileResponse(str(FOLDER.joinpath("index.html")), headers={"Cache-Control": "no-cache"})
+    return FileResponse(str(FOLDER.joinpath("index.html")), headers=NO_CACHE)
 
 
 def add_files(app: FastAPI) -> None:
     """Serve the page's scripts and styles."""
-    app.mount("/page", StaticFiles(directory=str(FOLDER)), name="page")
+    app.mount("/page", Files(directory=str(FOLDER)), name="page")

@@ -11,7 +11,7 @@ export function showAnswer(state) {
   const alone = answers.filter((one) => one.answer !== null);
   byId("answer").hidden = !text && !statements.length;
   byId("answer").classList.toggle("stated", answer !== null);
-  byId("answer").classList.toggle("short", text.length < SHORT);
+  byId("answer").classList.toggle("short", answer !== null && answer.length < SHORT);
   if (byId("answer-text").textContent !== text) byId("answer-text").textContent = text;
   const each = byId("answer-each");
   each.hidden = alone.length < 2;

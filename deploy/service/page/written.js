@@ -41,9 +41,10 @@ export class FollowEnd {
       const below = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight;
       this.following = below < 32;
     }, { passive: true });
+    new ResizeObserver(() => this.grown()).observe(scroller);
   }
 
-  /** The element has grown. */
+  /** The text has grown, or the element has another size. */
   grown() {
     if (this.following) this.scroller.scrollTop = this.scroller.scrollHeight;
   }
