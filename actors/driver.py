@@ -122,8 +122,10 @@ class Driver:
         self._commander.send(
             Open(session=session, spec=origin.spec, recorded=recorded, tenant=owner.tenant)
         )
-        label = self._journal.records[session].summary().label if self._settings.log_texts else ""
-        log.info("session opened %s", label, extra={"session": session})
+        about: dict[str, object] = {"session": session}
+        if self._settings.log_texts:
+            about["problem"] = self._journal.records[session].summary().label
+        log.info("session opened", extra=about)
         return session
 
     async def look(self, session: int) -> SessionLook:

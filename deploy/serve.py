@@ -19,9 +19,10 @@ from actors.connect import connected
 from actors.errors import ClusterError
 from deploy import options
 from deploy.models import fetch_with_progress
-from deploy.service.app import application
+from deploy.service.app import LOGGING, application
 from deploy.service.config import ServiceConfig, read_config, service_config
 from deploy.service.keys import new_key
+from deploy.service.request_ids import CONTROLLER
 from deploy.service.wishes import Planner
 from deploy.where import told
 from hogwild_dist.config import Visibility
@@ -102,7 +103,12 @@ def _running(
     """
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     tell("starting the service")
-    serve.start(proxy_location="EveryNode", http_options={"host": host, "port": port})
+    serve.start(
+        proxy_location="EveryNode",
+        http_options={"host": host, "port": port},
+        logging_config=LOGGING,
+        controller_options=CONTROLLER,
+    )
     try:
         tell(f"loading {config.model}")
         try:

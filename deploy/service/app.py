@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from ray import serve
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 from ray.serve.handle import DeploymentHandle
+from ray.serve.schema import EncodingType, LoggingConfig
 
 from actors.logs import write_structured
 from deploy.service.config import ServiceConfig, service_config
@@ -22,6 +23,9 @@ from deploy.service.metrics import ServiceMetrics
 
 MAX_REQUESTS = 2_000
 """Requests that an ingress answers at a time; most of them wait for tokens."""
+
+LOGGING = LoggingConfig(encoding=EncodingType.JSON, enable_access_log=False)
+"""Of Serve's own files; every request is in the ingress's own log."""
 
 
 @serve.ingress()
@@ -40,7 +44,7 @@ class Ingress:
             config=config,
             desk=Desk(config),
             keyring=Keyring(config.keys),
-            metrics=ServiceMetrics(config.name, config.served_model),
+            metrics=ServiceMetrics(config.name, config.model),
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:
@@ -68,6 +72,7 @@ def application(config: ServiceConfig) -> serve.Application:
         health_check_period_s=min(10.0, config.health_seconds),
         health_check_timeout_s=2 * config.health_seconds,
         graceful_shutdown_timeout_s=10.0,
+        logging_config=LOGGING,
         **_scale(config),
     )(Group).bind(config)
     ingress = serve.deployment(
@@ -75,6 +80,7 @@ def application(config: ServiceConfig) -> serve.Application:
         num_replicas=config.scale.ingresses,
         ray_actor_options={"num_cpus": 0},
         max_ongoing_requests=MAX_REQUESTS,
+        logging_config=LOGGING,
     )(Ingress)
     return ingress.bind(config, groups)
 

@@ -13,7 +13,7 @@ class ServiceMetrics:
 
     Args:
         service: its name.
-        model: that it serves.
+        model: that it serves, as its shards name it.
     """
 
     def __init__(self, service: str, model: str) -> None:

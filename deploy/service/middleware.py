@@ -1,22 +1,20 @@
-"""Around every request: headers, a name for the logs, and a log line."""
+"""Around every request: headers, a name for the logs, a log line, and what is left of failures."""
 
+import asyncio
 import logging
-import re
 import time
-import uuid
-from collections.abc import Awaitable, Callable, MutableMapping
+import traceback
+from collections.abc import MutableMapping
 from typing import Any
 
+from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from deploy.service.errors import error_body
 from deploy.service.metrics import ServiceMetrics
+from deploy.service.request_ids import App, Receive, Scope, Send, given_id, new_id
 
 log = logging.getLogger("hogwild_dist.service")
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -27,7 +25,12 @@ HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }
-_REQUEST_ID = re.compile(rb"[\w.-]{1,64}")
+GONE = 499
+"""Status, in logs and metrics only, of a request whose client left before it was answered."""
+
+
+class BrokenOffError(Exception):
+    """An answer that had begun cannot be brought to its end; Serve breaks the connection."""
 
 
 class SizeLimit:
@@ -74,15 +77,16 @@ class Envelope:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        begin, status = time.perf_counter(), 500
-        request_id = _request_id(scope)
-        scope.setdefault("state", {})["request_id"] = request_id
+        begin, status = time.perf_counter(), 0
+        given = given_id(scope)
+        request_id = given or new_id()
+        # Serve's proxy returns the name that came with the request.
+        more = HEADERS if given else {**HEADERS, "x-request-id": request_id}
 
         async def with_headers(message: MutableMapping[str, Any]) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                more = {**HEADERS, "x-request-id": request_id}
                 message["headers"] = [
                     *message.get("headers", ()),
                     *((name.encode(), value.encode()) for name, value in more.items()),
@@ -91,23 +95,40 @@ class Envelope:
 
         try:
             await self._app(scope, receive, with_headers)
+        except asyncio.CancelledError:
+            status = status or GONE
+            raise
+        except Exception as error:
+            _log_failure(error, request_id)
+            if status:
+                raise BrokenOffError(f"The answer to request {request_id} broke off.") from None
+            message = f"The service failed; its log says more about request {request_id}."
+            await JSONResponse(error_body(500, message), 500)(scope, receive, with_headers)
         finally:
-            route = getattr(scope.get("route"), "path", "other")
-            seconds = time.perf_counter() - begin
-            self._metrics.count_request(route, status)
-            log.info(
-                "request",
-                extra={
-                    "request": request_id,
-                    "method": scope["method"],
-                    "route": route,
-                    "status": status,
-                    "seconds": round(seconds, 3),
-                },
-            )
+            self._count(scope, request_id, status, time.perf_counter() - begin)
+
+    def _count(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "other")
+        self._metrics.count_request(route, status)
+        log.info(
+            "request",
+            extra={
+                "request": request_id,
+                "method": scope["method"],
+                "route": route,
+                "status": status,
+                "seconds": round(seconds, 3),
+            },
+        )
 
 
-def _request_id(scope: Scope) -> str:
-    """The client's name for a request, or a new one."""
-    given = dict(scope["headers"]).get(b"x-request-id", b"")
-    return given.decode() if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+def _log_failure(error: Exception, request_id: str) -> None:
+    """Log where it failed; what the exception says may hold a client's text."""
+    log.error(
+        "request failed",
+        extra={
+            "request": request_id,
+            "error": type(error).__name__,
+            "traceback": "".join(traceback.format_tb(error.__traceback__)),
+        },
+    )

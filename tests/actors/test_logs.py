@@ -1,9 +1,7 @@
 """Logs are lines of JSON that name group, shard, epoch and session."""
 
 import json
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import ray
 from ray.cluster_utils import Cluster
@@ -11,16 +9,8 @@ from ray.cluster_utils import Cluster
 from actors.cluster import ShardGroup
 from actors.settings import GroupSettings
 from hogwild_dist import LAYOUTS, Run
+from tests.actors.observing import log_lines
 from tests.actors.test_cluster_runs import team
-
-
-def entries(cluster: Cluster, group: str) -> Iterator[dict[str, Any]]:
-    """What the actors of a group have logged, from Ray's files."""
-    logs = Path(cluster.head_node.get_session_dir_path()) / "logs"
-    for path in logs.glob("worker-*.err"):
-        for line in path.read_text(errors="replace").splitlines():
-            if line.startswith("{") and json.loads(line).get("group") == group:
-                yield json.loads(line)
 
 
 def test_logs_name_shard_epoch_and_session(
@@ -31,7 +21,7 @@ def test_logs_name_shard_epoch_and_session(
         pass
     group.checksums(1)  # waits until every shard has retired it
     group.stop()
-    logged = list(entries(cluster, "logged"))
+    logged = list(log_lines(cluster, {"group": "logged"}))
     ended = [entry for entry in logged if entry["message"] == "session ended: all_stopped"]
     assert {(entry["shard"], entry["epoch"], entry["session"]) for entry in ended} == {
         (0, 1, 1),
@@ -39,5 +29,17 @@ def test_logs_name_shard_epoch_and_session(
     }
     address = ray.nodes()[0]["NodeManagerAddress"]
     assert {entry["node"] for entry in ended} == {address}
-    (opened,) = [entry for entry in logged if entry["message"] == "session opened: Count!"]
-    assert (opened["logger"], opened["session"]) == ("hogwild_dist.driver", 1)
+    by_driver = {"group": "logged", "logger": "hogwild_dist.driver", "message": "session opened"}
+    (opened,) = log_lines(cluster, by_driver)
+    assert opened["session"] == 1
+    assert "Count!" not in json.dumps(logged)
+
+
+def test_logs_hold_problems_only_where_that_is_wished(
+    cluster: Cluster, settings: Callable[..., GroupSettings]
+) -> None:
+    with ShardGroup.start(settings(1, log_texts=True), name="told") as group:
+        for _ in Run(group, "Count!", team(2, LAYOUTS["combined"])):
+            pass
+    (opened,) = log_lines(cluster, {"group": "told", "problem": "Count!"})
+    assert opened["message"] == "session opened"

@@ -1,39 +1,16 @@
-"""Every metric that is documented is exported by a real run, and none besides."""
+"""Every metric that is documented of groups is exported by a real run, and none besides."""
 
-import re
-import time
-import urllib.request
 from collections.abc import Callable
-from pathlib import Path
 
-import ray
+from prometheus_client.samples import Sample
 
 from actors.cluster import ShardGroup
 from actors.settings import GroupSettings
 from hogwild_dist import LAYOUTS, Run
+from tests.actors.observing import documented, scrape_until, tags_of, total
 from tests.actors.test_cluster_runs import team
 
-DOCUMENTED = set(
-    re.findall(r"`(ray_hogwild_\w+)`", (Path(__file__).parents[2] / "docs/metrics.md").read_text())
-)
-
-
-def exported(group: str) -> dict[str, float]:
-    """Name -> sum over the shards of a group, from every node's metrics port."""
-    found: dict[str, float] = {}
-    for node in ray.nodes():
-        if node["Alive"]:
-            url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}"
-            with urllib.request.urlopen(url, timeout=5) as reply:
-                text = reply.read().decode()
-            series = rf'^(ray_hogwild_\w+)\{{.*group="{group}".*\}} (\S+)$'
-            for name, value in re.findall(series, text, re.M):
-                found[name] = found.get(name, 0.0) + float(value)
-    return found
-
-
-def base_names(names: set[str]) -> set[str]:
-    return {re.sub(r"_(bucket|count|sum)$", "", name) for name in names}
+DOCUMENTED = documented("Driver", "Shards")
 
 
 def test_every_documented_metric_is_exported(settings: Callable[..., GroupSettings]) -> None:
@@ -42,16 +19,15 @@ def test_every_documented_metric_is_exported(settings: Callable[..., GroupSettin
     for _ in run:
         pass
     chosen = sum(run.result.num_tokens.values())
-    metrics: dict[str, float] = {}
-    late = time.monotonic() + 60
-    while time.monotonic() < late and (
-        base_names(set(metrics)) != DOCUMENTED or metrics["ray_hogwild_tokens_total"] < chosen
-    ):
-        time.sleep(0.5)
-        metrics = exported("counted")
+
+    def complete(samples: list[Sample]) -> bool:
+        counted = total(samples, "ray_hogwild_tokens_total")
+        return tags_of(samples) == DOCUMENTED and counted == chosen
+
+    samples = scrape_until(complete, group="counted")
     group.stop()
-    assert base_names(set(metrics)) == DOCUMENTED
-    assert metrics["ray_hogwild_tokens_total"] == chosen
-    assert metrics["ray_hogwild_live_shards"] == 2
-    exposed = metrics["ray_hogwild_exposed_wait_seconds_total"]
-    assert 0 < exposed <= metrics["ray_hogwild_exchange_seconds_total"]
+    assert tags_of(samples) == DOCUMENTED
+    assert total(samples, "ray_hogwild_tokens_total") == chosen
+    assert total(samples, "ray_hogwild_live_shards") == 2
+    exposed = total(samples, "ray_hogwild_exposed_wait_seconds_total")
+    assert 0 < exposed <= total(samples, "ray_hogwild_exchange_seconds_total")

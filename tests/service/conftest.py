@@ -12,6 +12,7 @@ from ray import serve
 from ray.cluster_utils import Cluster
 
 from deploy.service.app import build_app
+from deploy.service.request_ids import CONTROLLER
 from tests.tiny_engine import tiny_network
 from tests.tiny_tokenizer import byte_tokenizer
 
@@ -36,7 +37,11 @@ def wait_until(holds: Callable[[], bool], seconds: float = 30.0) -> bool:
 def serve_url(cluster: Cluster) -> Iterator[str]:
     """Serve on the tests' cluster."""
     port = free_port()
-    serve.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": port})
+    serve.start(
+        proxy_location="HeadOnly",
+        http_options={"host": "127.0.0.1", "port": port},
+        controller_options=CONTROLLER,
+    )
     yield f"http://127.0.0.1:{port}"
     serve.shutdown()
 
