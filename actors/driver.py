@@ -143,7 +143,7 @@ class Driver:
         return Load(
             running=len(going_on),
             waiting=sum(not record.updates for record in going_on),
-            ready=self._info is not None and self._lost is None and not self._care.retiring,
+            ready=self._proven and self._lost is None and not self._care.retiring,
         )
 
     async def prove(self, origin: Origin, seconds: float) -> None:
@@ -168,6 +168,11 @@ class Driver:
                 raise ClusterError(f"The group has written no token within {seconds:g} s.")
             updates, _ = await self._journal.read(session, cursor, left)
             cursor += len(updates)
+
+    @property
+    def _proven(self) -> bool:
+        """Whether the group has written a token."""
+        return self._info is not None and self._journal.last_token > 0
 
     async def claim(self, holder: str, seconds: float) -> bool:
         """Let an adapter look after the group, unless another does; see `Claim.take`.

@@ -28,7 +28,7 @@ class Load:
     Attributes:
         running: sessions that go on.
         waiting: those of them that wait for room.
-        ready: whether it takes new ones.
+        ready: whether it takes new ones; it does from the first token on, a health check's mostly.
     """
 
     running: int

@@ -74,7 +74,9 @@ async def looks_after() -> None:
     assert not await group.claim("two", 60.0)
     assert await group.claim("one", 60.0)
 
+    assert not (await group.load()).ready  # it has not written anything yet
     await group.prove(origin(SHORT), 30.0)
+    assert (await group.load()).ready
     assert await group.sessions() == []
 
     timed = Owner(tenant="ann", secret="s", leased=False, seconds=0.5)

@@ -8,13 +8,16 @@ from typing import Any
 import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
+from ray.serve.schema import ServeDeploySchema
 
 from deploy.job import job_command
+from deploy.service.config import service_config
 
 ROOT = Path(__file__).parents[2]
 CLUSTERS = ROOT / "deploy" / "clusters"
 RAY_UP = [ROOT / "ray_cluster.yaml", CLUSTERS / "aws-cpu.yaml", CLUSTERS / "on-premises.yaml"]
-KUBERAY = [CLUSTERS / "kuberay-cluster.yaml", CLUSTERS / "kuberay-job.yaml"]
+SERVICE = CLUSTERS / "kuberay-service.yaml"
+KUBERAY = [CLUSTERS / "kuberay-cluster.yaml", CLUSTERS / "kuberay-job.yaml", SERVICE]
 FIELDS = json.loads((ROOT / "tests" / "data" / "kuberay" / "fields.json").read_text())
 
 
@@ -63,6 +66,18 @@ def unknown(value: Any, kind: str) -> list[str]:
         if inner_kind is not None:
             wrong += unknown(inner, inner_kind)
     return wrong
+
+
+@pytest.mark.parametrize("path", [ROOT / "deploy" / "serve.yaml", SERVICE], ids=lambda p: p.name)
+def test_serve_and_the_service_accept_what_is_deployed(path: Path) -> None:
+    fields = yaml.safe_load(path.read_text())
+    if path == SERVICE:
+        fields = yaml.safe_load(fields["spec"]["serveConfigV2"])
+    (application,) = ServeDeploySchema.model_validate(fields).applications
+    assert application.import_path == "deploy.service.app:build_app"
+    config = service_config(application.args)
+    assert config.keys or fields["http_options"]["host"] == "127.0.0.1"
+    assert not fields["logging_config"]["enable_access_log"]
 
 
 @pytest.mark.parametrize(
