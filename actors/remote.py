@@ -1,5 +1,6 @@
 """A named group as a service sees it: every call is awaited, and errors are one sentence."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
@@ -113,8 +114,14 @@ class RemoteGroup:
 
 
 async def _get(reference: Awaitable[Any]) -> Any:
-    """A result, or its error in one sentence."""
+    """A result, or its error in one sentence.
+
+    Raises:
+        CancelledError: whoever asked is being cancelled, and Ray cancelled the call with it.
+    """
     try:
         return await reference
+    except ray.exceptions.TaskCancelledError:
+        raise asyncio.CancelledError from None  # says nothing about the group
     except ray.exceptions.RayError as error:
         raise plain(error) from None

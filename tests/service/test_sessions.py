@@ -80,6 +80,16 @@ def test_events_are_numbered_and_resume_behind_any_of_them(http: httpx.Client) -
     assert "id: 8\n" in after
 
 
+@pytest.mark.parametrize("last", ["9" * 5_000, "-1", "x", "\u00b2", "1_0", ""])
+def test_an_event_id_that_is_none_is_ignored(http: httpx.Client, last: str) -> None:
+    session = opened(http)
+    ended(http, session)
+    url = f"/v1/sessions/{session}/events"
+    reply = http.get(url, headers={"Last-Event-ID": last.encode("latin-1")})
+    assert reply.status_code == 200
+    assert reply.text == http.get(url).text
+
+
 def test_a_person_speaks_and_workers_come_and_go(http: httpx.Client) -> None:
     session = opened(http, **LONG)
     events = []

@@ -49,7 +49,12 @@ async def models(service: Here, _: Asking) -> dict[str, Any]:
 @router.post(
     "/chat/completions",
     response_model=None,
-    responses={200: {"description": "A completion, or a stream of its chunks."}},
+    responses={
+        200: {
+            "content": {"text/event-stream": {}},
+            "description": "A completion, or a stream of its chunks.",
+        }
+    },
 )
 async def complete(
     request: ChatRequest, service: Here, client: Asking

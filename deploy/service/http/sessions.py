@@ -1,5 +1,6 @@
 """The native interface: sessions that can be followed, spoken to and changed."""
 
+import re
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query
@@ -17,6 +18,9 @@ from hogwild_dist.layout import LAYOUTS
 from hogwild_dist.member import Member
 
 router = APIRouter(prefix="/v1", tags=["sessions"], responses=RESPONSES)
+
+_NUMBER = re.compile(r"[0-9]{1,15}")
+"""What can be the id of an event."""
 
 Line = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -166,7 +170,7 @@ async def events(
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> StreamingResponse:
     """Follow a session from its beginning, or from behind the last event that one has."""
-    if last_event_id is not None and last_event_id.isdecimal():
+    if last_event_id is not None and _NUMBER.fullmatch(last_event_id):
         after = int(last_event_id)
     after = min(after, found.look.cursor)
     return StreamingResponse(

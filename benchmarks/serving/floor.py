@@ -1,0 +1,119 @@
+"""What one process without a service needs for the same sessions: an engine and its loop."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from deploy.service.chat_schema import ChatRequest
+from deploy.service.completion import wish_of
+from deploy.service.config import service_config
+from deploy.service.wishes import Planner
+from hogwild_dist import load
+from hogwild_dist.commands import Inbox, Open
+from hogwild_dist.config import EngineConfig
+from hogwild_dist.events import SessionEnd, Text
+from hogwild_dist.outcome import StepOutcome
+from hogwild_dist.shard_loop import ShardLoop
+from hogwild_dist.spec import SessionSpec
+from hogwild_dist.stream import Update
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """Some sessions, so many at a time.
+
+    Attributes:
+        seconds: for all of them.
+        tokens: chosen.
+        steps: of the engine.
+        step_seconds: that these took together.
+        forwards: of the model, those included that encode prompts.
+        encoded: tokens of prompts that had to be encoded.
+        prompt: tokens that the sessions began with.
+    """
+
+    seconds: float
+    tokens: int
+    steps: int
+    step_seconds: float
+    forwards: int
+    encoded: int
+    prompt: int
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Chosen tokens of all workers and answers."""
+        return self.tokens / self.seconds
+
+
+class Alone:
+    """An engine like the shard's.
+
+    Args:
+        arguments: of the service.
+    """
+
+    def __init__(self, arguments: dict[str, Any]) -> None:
+        self._config = service_config(arguments)
+        cache = EngineConfig(cache_tokens=self._config.cache_tokens)
+        self._engine = load(self._config.model, config=cache)
+        self._planner = Planner(self._config)
+        self._forwards = 0
+        self._engine.model.network.register_forward_hook(self._count)
+        self._number = 0
+
+    def _count(self, *_: Any) -> None:
+        self._forwards += 1
+
+    def specs(self, bodies: Sequence[dict[str, Any]]) -> list[SessionSpec]:
+        """What the service makes of the requests."""
+        found = []
+        for body in bodies:
+            wish = wish_of(ChatRequest.model_validate(body), self._config.defaults, 0)
+            team = self._planner.plan(wish).team
+            end_ids = self._engine.model.info.end_ids
+            found.append(team.spec(wish.problem, self._engine.tokenizer, end_ids=end_ids))
+        return found
+
+    def play(self, bodies: Sequence[dict[str, Any]], at_once: int) -> Floor:
+        """Run all sessions, so many at a time."""
+        specs = self.specs(bodies)
+        waiting = specs[::-1]
+        inbox, tokens, steps, step_seconds = Inbox(), 0, 0, 0.0
+        forwards, encoded = self._forwards, self._engine.num_encoded
+
+        def put() -> None:
+            if waiting:
+                self._number += 1
+                opened = Open(session=self._number, spec=waiting.pop(), recorded=False)
+                inbox.put(len(specs) - len(waiting), opened)
+
+        def take(updates: Sequence[Update]) -> None:
+            nonlocal tokens
+            for event in (event for update in updates for event in update.events):
+                if isinstance(event, Text) and event.chosen:
+                    tokens += len(event.token_ids)
+                elif isinstance(event, SessionEnd):
+                    put()
+
+        def count(outcome: StepOutcome) -> None:
+            nonlocal steps, step_seconds
+            steps += 1
+            step_seconds += outcome.seconds
+
+        loop = ShardLoop(self._engine, inbox, take, observe=count)
+        begin = time.perf_counter()
+        for _ in range(at_once):
+            put()
+        while loop.run() < len(specs):
+            pass
+        return Floor(
+            seconds=time.perf_counter() - begin,
+            tokens=tokens,
+            steps=steps,
+            step_seconds=step_seconds,
+            forwards=self._forwards - forwards,
+            encoded=self._engine.num_encoded - encoded,
+            prompt=sum(len(ids) for spec in specs for ids in spec.shared.values()),
+        )

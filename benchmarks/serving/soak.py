@@ -1,0 +1,169 @@
+"""Thousands of short sessions of clients of all kinds: does anything grow?"""
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from benchmarks.serving.start import actors, group, idle, processes, wait_until
+
+AT_ONCE = 16
+MEBIBYTE = 2**20
+SAMPLES = 5
+"""Looks at the processes, evenly over the requests; the first comes when all is warm."""
+
+Client = Callable[[httpx.AsyncClient, int], Awaitable[str]]
+Look = dict[str, tuple[float, int]]
+"""Role -> MiB of resident memory, and open files."""
+
+
+def soak(url: str, requests: int, minutes: float, console: Console) -> None:
+    """Send requests, and show what has grown.
+
+    Args:
+        url: of the service, on the tiny model.
+        requests: how many, at most.
+        minutes: after which no further ones are sent.
+        console: takes the tables.
+    """
+    before = actors()
+    began = time.monotonic()
+    late = began + 60 * minutes
+    results: Counter[str] = Counter()
+    looks: list[tuple[int, Look]] = []
+    for part in range(SAMPLES):
+        left = requests * (part + 1) // SAMPLES - requests * part // SAMPLES
+        first = requests * part // SAMPLES
+        results += asyncio.run(_send(url, range(first, first + left), late))
+        assert idle(url), "sessions go on that nobody waits for"
+        looks.append((results.total(), look()))
+    seconds = time.monotonic() - began
+    console.print(growth(looks))
+    console.print(f"{results.total()} requests in {seconds:.0f} s: {dict(results.most_common())}")
+    console.print(f"the same actors: {actors() == before}")
+    with group() as kept:
+        assert wait_until(lambda: not any(one.sessions for one in kept.status()), 10)
+        for shard in kept.status():
+            console.print(f"pages of the KV cache free: {shard.free_pages} of {shard.num_pages}")
+        console.print(f"sessions in the journal: {len(kept.sessions())}")
+
+
+def look() -> Look:
+    """What the processes hold now."""
+    return {
+        role: (process.memory_info().rss / MEBIBYTE, process.num_fds())
+        for role, process in processes().items()
+    }
+
+
+def growth(looks: list[tuple[int, Look]]) -> Table:
+    """Memory and open files after so many requests."""
+    table = Table(title="resident memory, MiB, and open files")
+    for head in ("process", *(f"{done} requests" for done, _ in looks), "grown", "files"):
+        table.add_column(head, justify="right")
+    for role in looks[0][1]:
+        memory = [at[role][0] for _, at in looks]
+        files = [at[role][1] for _, at in looks]
+        table.add_row(
+            role,
+            *(f"{one:.1f}" for one in memory),
+            f"{memory[-1] - memory[0]:+.1f}",
+            " ".join(map(str, files)),
+        )
+    return table
+
+
+async def _send(url: str, numbers: range, late: float) -> Counter[str]:
+    """Requests of clients of all kinds, a few at a time; what came of them."""
+    turn = asyncio.Semaphore(AT_ONCE)
+    results: Counter[str] = Counter()
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("soaking", total=len(numbers))
+
+        async def one(client: httpx.AsyncClient, number: int) -> None:
+            async with turn:
+                if time.monotonic() < late:
+                    kind = random.Random(number).choice(KINDS)
+                    results[f"{kind.__name__} {await kind(client, number)}"] += 1
+                progress.advance(task)
+
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(base_url=url, timeout=120, limits=limits) as client:
+            await asyncio.gather(*(one(client, number) for number in numbers))
+    return results
+
+
+def _chat(number: int, **more: Any) -> dict[str, Any]:
+    problem = f"Question {number}: how far is it?"
+    messages = [{"role": "user", "content": problem}]
+    return {"model": "tiny", "messages": messages, "seed": number, **more}
+
+
+async def chat(client: httpx.AsyncClient, number: int) -> str:
+    """Waits for the whole answer."""
+    reply = await client.post("/v1/chat/completions", json=_chat(number))
+    return str(reply.status_code)
+
+
+async def streamed(client: httpx.AsyncClient, number: int) -> str:
+    """Reads a stream to its end."""
+    asked = _chat(number, stream=True)
+    async with client.stream("POST", "/v1/chat/completions", json=asked) as reply:
+        lines = [line async for line in reply.aiter_lines() if line]
+    return f"{reply.status_code} {'whole' if lines[-1] == 'data: [DONE]' else 'cut'}"
+
+
+async def vanished(client: httpx.AsyncClient, number: int) -> str:
+    """Reads the beginning of a stream and is gone."""
+    asked = _chat(number, stream=True)
+    async with client.stream("POST", "/v1/chat/completions", json=asked) as reply:
+        await anext(reply.aiter_lines())
+    return str(reply.status_code)
+
+
+async def impatient(client: httpx.AsyncClient, number: int) -> str:
+    """Asks for a whole answer and does not wait for it."""
+    try:
+        reply = await client.post("/v1/chat/completions", json=_chat(number), timeout=0.2)
+    except httpx.TimeoutException:
+        return "gone"
+    return str(reply.status_code)
+
+
+async def followed(client: httpx.AsyncClient, number: int) -> str:
+    """Opens a session, records it, follows it to its end, and fetches its trace."""
+    session = await _opened(client, number, trace=True)
+    async with client.stream("GET", f"/v1/sessions/{session}/events") as reply:
+        async for _ in reply.aiter_lines():
+            pass
+    return str((await client.get(f"/v1/sessions/{session}/trace")).status_code)
+
+
+async def cancelled(client: httpx.AsyncClient, number: int) -> str:
+    """Opens a session and ends it at once."""
+    session = await _opened(client, number)
+    return str((await client.post(f"/v1/sessions/{session}/cancel")).status_code)
+
+
+async def left(client: httpx.AsyncClient, number: int) -> str:
+    """Opens a session, says something to the team, and never comes back."""
+    session = await _opened(client, number)
+    said = {"text": "Hurry!"}
+    return str((await client.post(f"/v1/sessions/{session}/messages", json=said)).status_code)
+
+
+async def _opened(client: httpx.AsyncClient, number: int, **more: Any) -> str:
+    asked = {"problem": f"Question {number}: how far is it?", "seed": number, **more}
+    reply = await client.post("/v1/sessions", json=asked)
+    assert reply.status_code == 201, reply.text
+    return str(reply.json()["id"])
+
+
+KINDS: tuple[Client, ...] = (chat, streamed, vanished, impatient, followed, cancelled, left)
