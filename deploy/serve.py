@@ -3,6 +3,7 @@
 import ipaddress
 import logging
 import re
+import signal
 import socket
 import sys
 import time
@@ -156,6 +157,8 @@ def _show(config: ServiceConfig, host: str, port: int) -> None:
 
 
 def _wait() -> None:
+    """Until Ctrl-C or a polite kill."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         while True:
             time.sleep(1)

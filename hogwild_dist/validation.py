@@ -1,8 +1,8 @@
 """What pydantic finds wrong with a file, in our own words."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
-from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 KINDS = {
@@ -17,8 +17,23 @@ KINDS = {
 }
 """Beginning of an error's type -> what was wanted."""
 
+LIMITS = {
+    "greater_than_equal": "{ge} or more",
+    "greater_than": "more than {gt}",
+    "less_than_equal": "{le} or less",
+    "less_than": "less than {lt}",
+}
+"""Type of an error -> what was wanted."""
 
-def first_fault(error: ValidationError, data: Any) -> tuple[str, str]:
+
+class Invalid(Protocol):
+    """What pydantic raises, or FastAPI in its place."""
+
+    def errors(self) -> Sequence[Any]:
+        """All faults, as pydantic's `ErrorDetails`."""
+
+
+def first_fault(error: Invalid, data: Any) -> tuple[str, str]:
     """The place of the first fault, and what is wrong there.
 
     Args:
@@ -53,18 +68,13 @@ def _place(error: ErrorDetails, data: Any) -> str:
 
 def _wanted(error: ErrorDetails) -> str | None:
     """What the value must be, where that can be said in a word."""
-    about = error.get("ctx", {})
-    match error["type"]:
-        case "literal_error" | "enum":
-            return str(about["expected"])
-        case "greater_than_equal":
-            return f"{about['ge']} or more"
-        case "less_than_equal":
-            return f"{about['le']} or less"
-        case "less_than":
-            return f"less than {about['lt']}"
-        case kind if kind.endswith(("_type", "_parsing", "_from_float")):
-            return KINDS.get(kind.split("_")[0])
+    about, kind = error.get("ctx", {}), error["type"]
+    if kind in ("literal_error", "enum"):
+        return str(about["expected"])
+    if kind in LIMITS:
+        return LIMITS[kind].format(**about)
+    if kind.endswith(("_type", "_parsing", "_from_float")):
+        return KINDS.get(kind.split("_")[0])
     return None
 
 

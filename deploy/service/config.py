@@ -1,6 +1,5 @@
 """What a service is started with: one file, or the arguments of `serve run`."""
 
-import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from hogwild_dist.errors import ConfigError
 from hogwild_dist.hub import DEMO_MODEL
 from hogwild_dist.spec import MAX_WORKERS
 from hogwild_dist.teams import TEAMS
+from hogwild_dist.validation import first_fault
 
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -229,9 +229,6 @@ def service_config(fields: Mapping[str, Any]) -> ServiceConfig:
     try:
         return ServiceConfig.model_validate(fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the whole"
-        what = re.sub(r"^(Value error|Input), ?", "", first["msg"])
-        raise ConfigError(
-            f"{place} of the service cannot be {str(first['input'])[:60]!r}: {what}."
-        ) from error
+        place, what = first_fault(error, fields)
+        where = f"at {place!r}: {what}" if place else what
+        raise ConfigError(f"The service's settings cannot be used, {where}.") from error

@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 
 from actors.errors import ClusterError
 from hogwild_dist.errors import ConfigError, HogwildError
+from hogwild_dist.validation import first_fault
 
 TYPES = {
     401: "authentication_error",
@@ -137,10 +138,12 @@ def handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"] if part != "body")
-        what = f"{place}: {first['msg']}" if place else str(first["msg"])
-        return JSONResponse(error_body(400, f"The request is not right: {what}.", place), 400)
+        place, what = first_fault(error, {"body": error.body})
+        place = place.removeprefix("body").lstrip(".")
+        where = f" at {place!r}" if place else ""
+        return JSONResponse(
+            error_body(400, f"The request is not right{where}: {what}.", place), 400
+        )
 
     @app.exception_handler(HTTPException)
     async def other(request: Request, error: HTTPException) -> JSONResponse:
