@@ -1,5 +1,6 @@
 """Around every request: headers, a name for the logs, and a log line."""
 
+import asyncio
 import logging
 import re
 import time
@@ -7,6 +8,7 @@ import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from ray.exceptions import TaskCancelledError
 from starlette.exceptions import HTTPException
 
 from deploy.service.metrics import ServiceMetrics
@@ -27,6 +29,9 @@ HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }
+CLIENT_GONE = 499
+"""What is logged where a client has gone before it was answered."""
+
 _REQUEST_ID = re.compile(rb"[\w.-]{1,64}")
 
 
@@ -48,7 +53,10 @@ class SizeLimit:
 
         async def limited() -> MutableMapping[str, Any]:
             nonlocal left
-            message = await receive()
+            try:
+                message = await receive()
+            except TaskCancelledError:  # so Serve says that the client has gone
+                return {"type": "http.disconnect"}
             left -= len(message.get("body", b""))
             if left < 0:
                 raise HTTPException(413, f"the body is larger than {self._max_bytes} bytes")
@@ -91,6 +99,9 @@ class Envelope:
 
         try:
             await self._app(scope, receive, with_headers)
+        except asyncio.CancelledError:
+            status = CLIENT_GONE if status == 500 else status
+            raise
         finally:
             route = getattr(scope.get("route"), "path", "other")
             seconds = time.perf_counter() - begin
