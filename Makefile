@@ -12,7 +12,8 @@ no_venv = '$(PYTHON)' cannot make virtual environments: install python3-venv \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo install test test-all bench bench-exchange bench-sharing lint format typecheck clean
+.PHONY: help demo install test test-all bench bench-exchange bench-sharing \
+  bench-serve lint format typecheck clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +38,9 @@ bench-exchange: $(VENV)/.installed-dev  ## Measure what an exchange costs (about
 
 bench-sharing: $(VENV)/.installed-dev  ## Measure what sharing brings (about 10 minutes)
 	$(VENV)/bin/python benchmarks/sharing.py
+
+bench-serve: $(VENV)/.installed-dev  ## Measure the service under load (about 15 minutes)
+	$(VENV)/bin/python -m benchmarks.serve
 
 test-all: $(VENV)/.installed-dev  ## Run the tests with every case of the grids
 	$(VENV)/bin/python -m pytest -m "full_grid or not full_grid"

@@ -10,6 +10,7 @@ an engine in one process, without Ray and HTTP, with the same sessions.
 """
 
 import argparse
+import os
 import statistics
 from collections import defaultdict
 from typing import Any
@@ -28,8 +29,6 @@ from benchmarks.serving.start import started, tiny_arguments, tiny_model
 AT_LEAST = 16
 """Sessions of a side, also where fewer go on at a time."""
 
-ARGUMENTS = {"model": MODEL, "cache_tokens": 65_536}
-
 Rounds = dict[int, list[tuple[Played, Floor]]]
 """So many sessions at a time -> what the rounds gave."""
 
@@ -44,15 +43,19 @@ def main() -> None:
             if options.malformed:
                 send_malformed(url, options.malformed, options.seed, console)
         return
-    rounds = measure(options.at_once, options.rounds)
+    arguments = {"model": MODEL, "threads": options.threads}
+    rounds = measure(arguments, options.at_once, options.rounds)
     for table in (speeds(rounds), counts(rounds), processor(rounds)):
         console.print(table)
+    load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
+    console.print(f"shard and floor with {options.threads} threads; load of the machine: {load}")
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--at-once", type=int, nargs="+", default=[1, 4, 16, 64])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1, help="of the shard, and of the floor")
     parser.add_argument("--soak", type=int, metavar="N", help="send N requests to a tiny model")
     parser.add_argument("--minutes", type=float, default=30.0, help="that a soak takes at most")
     parser.add_argument("--malformed", type=int, metavar="N", help="send N requests, most wrong")
@@ -60,7 +63,7 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure(at_once: list[int], rounds: int) -> Rounds:
+def measure(arguments: dict[str, Any], at_once: list[int], rounds: int) -> Rounds:
     """Every side once in every round."""
     found: Rounds = defaultdict(list)
     number = 0
@@ -70,8 +73,8 @@ def measure(at_once: list[int], rounds: int) -> Rounds:
         number += count
         return [body(one) for one in range(number - count, number)]
 
-    alone = Alone(ARGUMENTS)
-    with started(ARGUMENTS) as url, Progress(console=Console(stderr=True)) as progress:
+    alone = Alone(arguments)
+    with started(arguments) as url, Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("measuring", total=rounds * len(at_once))
         first = bodies(1)  # what all sessions begin with is encoded now
         play(url, first, 1)

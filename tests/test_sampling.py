@@ -2,10 +2,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import MinPLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from hogwild_dist.config import SamplingConfig
 from hogwild_dist.errors import ConfigError, ModelError
-from hogwild_dist.sampling import Sampler, check_logits, uniform
+from hogwild_dist.sampling import Sampler, check_logits, likeliest, uniform
 
 CPU = torch.device("cpu")
 LOGITS = torch.tensor([2.0, 1.0, 0.0, -1.0, -2.0])
@@ -31,6 +32,33 @@ def test_filters_drop_what_they_should() -> None:
     assert [s > 0 for s in counts(SamplingConfig(temperature=1, top_p=0.8))] == [1, 1, 0, 0, 0]
     assert [s > 0 for s in counts(SamplingConfig(temperature=1, min_p=0.2))] == [1, 1, 0, 0, 0]
     assert counts(SamplingConfig(temperature=1, forbidden_ids=(0,)))[0] == 0
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    spread=st.sampled_from([0.1, 1.0, 5.0, 30.0]),
+    top_k=st.sampled_from([0, 1, 7, 300, 2_000]),
+    top_p=st.sampled_from([1.0, 0.95, 0.5, 0.01]),
+    min_p=st.sampled_from([0.0, 0.01, 0.5]),
+    num_forbidden=st.sampled_from([0, 3, 995]),
+)
+def test_the_filters_keep_what_transformers_keeps(
+    seed: int, spread: float, top_k: int, top_p: float, min_p: float, num_forbidden: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    scores = torch.randn(1_000, generator=generator, dtype=torch.float64) * spread
+    scores[torch.randperm(1_000, generator=generator)[:num_forbidden]] = -torch.inf
+    expected = scores[None]
+    if top_k:
+        expected = TopKLogitsWarper(top_k)(None, expected)
+    if top_p < 1:
+        expected = TopPLogitsWarper(top_p)(None, expected)
+    if min_p:
+        expected = MinPLogitsWarper(min_p)(None, expected)
+    config = SamplingConfig(temperature=1, top_k=top_k, top_p=top_p, min_p=min_p)
+    kept = likeliest(scores, config)
+    assert sorted(kept.tolist()) == (expected[0] > -torch.inf).nonzero().flatten().tolist()
+    assert scores[kept].tolist() == sorted(scores[kept].tolist(), reverse=True)
 
 
 def test_greedy_takes_the_largest_allowed() -> None:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from deploy.service.chat_schema import ChatRequest
 from deploy.service.completion import wish_of
 from deploy.service.config import service_config
@@ -56,6 +58,8 @@ class Alone:
 
     def __init__(self, arguments: dict[str, Any]) -> None:
         self._config = service_config(arguments)
+        if self._config.threads is not None:
+            torch.set_num_threads(self._config.threads)
         cache = EngineConfig(cache_tokens=self._config.cache_tokens)
         self._engine = load(self._config.model, config=cache)
         self._planner = Planner(self._config)

@@ -130,6 +130,8 @@ async def _answer(host: str, port: int, request: bytes) -> bytes:
             writer.write(request)
             await writer.drain()
             head = await reader.readuntil(b"\r\n\r\n")
+            while head.startswith(b"HTTP/1.1 100 "):  # go on; the answer follows
+                head = await reader.readuntil(b"\r\n\r\n")
             return head + await reader.read(2_000)
     except asyncio.IncompleteReadError as error:
         return error.partial

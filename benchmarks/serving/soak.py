@@ -39,9 +39,10 @@ def soak(url: str, requests: int, minutes: float, console: Console) -> None:
     results: Counter[str] = Counter()
     looks: list[tuple[int, Look]] = []
     for part in range(SAMPLES):
-        left = requests * (part + 1) // SAMPLES - requests * part // SAMPLES
-        first = requests * part // SAMPLES
-        results += asyncio.run(_send(url, range(first, first + left), late))
+        if time.monotonic() > late:
+            break
+        numbers = range(requests * part // SAMPLES, requests * (part + 1) // SAMPLES)
+        results += asyncio.run(_send(url, numbers, late))
         assert idle(url), "sessions go on that nobody waits for"
         looks.append((results.total(), look()))
     seconds = time.monotonic() - began

@@ -8,6 +8,7 @@ from collections.abc import MutableMapping
 from typing import Any
 
 from fastapi.responses import JSONResponse
+from ray.exceptions import TaskCancelledError
 from starlette.exceptions import HTTPException
 
 from deploy.service.errors import error_body
@@ -51,7 +52,10 @@ class SizeLimit:
 
         async def limited() -> MutableMapping[str, Any]:
             nonlocal left
-            message = await receive()
+            try:
+                message = await receive()
+            except TaskCancelledError:  # so Serve says that the client has gone
+                return {"type": "http.disconnect"}
             left -= len(message.get("body", b""))
             if left < 0:
                 raise HTTPException(413, f"the body is larger than {self._max_bytes} bytes")

@@ -1,0 +1,85 @@
+"""What a shared beginning of prompts costs a step, and what it saves.
+
+    python benchmarks/beginnings.py [--sessions 1 4 16] [--rounds 5]
+
+The same sessions, once with the beginning of their prompts as one block that all read, once with
+whole prompts of their own. Both sides run in turns in one process; medians over the rounds. Tokens
+encoded and pages held do not depend on the machine.
+"""
+
+import argparse
+import statistics
+from collections import defaultdict
+from dataclasses import dataclass, replace
+
+from rich.console import Console
+from rich.table import Table
+
+from hogwild_dist import Engine, EngineConfig, Limits, Team, load
+from hogwild_dist.commands import Inbox, Open
+from hogwild_dist.outcome import StepOutcome
+from hogwild_dist.shard_loop import ShardLoop
+from hogwild_dist.spec import SessionSpec
+
+MODEL = "smollm2-135m"
+TOKENS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What some sessions took: milliseconds a step of all, tokens encoded, pages at the most."""
+
+    step_ms: float
+    encoded: int
+    pages: int
+
+
+def play(engine: Engine, specs: list[SessionSpec]) -> Side:
+    """All sessions at once, from first to last; only steps of all of them count."""
+    inbox, seconds, pages = Inbox(), [], 0
+    encoded = engine.num_encoded
+
+    def look(outcome: StepOutcome) -> None:
+        nonlocal pages
+        pages = max(pages, engine.cache.pages.num_pages - engine.cache.pages.num_free)
+        if len(outcome.sessions) == len(specs):
+            seconds.append(outcome.seconds)
+
+    loop = ShardLoop(engine, inbox, lambda _: None, observe=look)
+    for number, spec in enumerate(specs, start=1):
+        inbox.put(number, Open(session=number, spec=spec, recorded=False))
+    loop.run()
+    engine.rooms.beginnings.forget_idle(10**9)
+    return Side(1_000 * statistics.median(seconds[1:]), engine.num_encoded - encoded, pages)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sessions", type=int, nargs="+", default=[1, 4, 16])
+    parser.add_argument("--rounds", type=int, default=5)
+    chosen = parser.parse_args()
+    engine = load(MODEL, config=EngineConfig(cache_tokens=65_536))
+    team = Team(names=("Alice", "Bob"), limits=Limits(max_tokens=TOKENS))
+    found: dict[tuple[int, bool], list[Side]] = defaultdict(list)
+    for _ in range(chosen.rounds + 1):  # the first warms up
+        for count in chosen.sessions:
+            problems = [f"Name {number} animals." for number in range(2, count + 2)]
+            shared = [team.spec(problem, engine.tokenizer) for problem in problems]
+            alone = [replace(spec, beginnings={}) for spec in shared]
+            found[count, True].append(play(engine, shared))
+            found[count, False].append(play(engine, alone))
+    table = Table("sessions", box=None)
+    for name in ("ms a step", "alone", "ratio", "encoded", "alone", "pages", "alone"):
+        table.add_column(name, justify="right")
+    for count in chosen.sessions:
+        one, other = found[count, True][1:], found[count, False][1:]
+        ratio = statistics.median(a.step_ms / b.step_ms for a, b in zip(one, other, strict=True))
+        speeds = [f"{statistics.median(s.step_ms for s in side):.1f}" for side in (one, other)]
+        counts = (one[0].encoded, other[0].encoded, one[0].pages, other[0].pages)
+        table.add_row(str(count), *speeds, f"{ratio:.2f}", *map(str, counts))
+    Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    main()
