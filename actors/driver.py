@@ -12,7 +12,7 @@ from functools import partial
 
 import ray
 
-from actors.caretaker import Caretaker
+from actors.caretaker import FAREWELL_SECONDS, Caretaker
 from actors.commander import Commander
 from actors.errors import ClusterError, plain
 from actors.group_info import GroupInfo, Load
@@ -277,10 +277,10 @@ class Driver:
         self._commander.send(Cancel(session=session, reason=reason))
 
     async def _end(self) -> None:
-        """End the shards and this actor."""
-        me = ray.get_runtime_context().current_actor
+        """End the shards, and this actor once clients have read how their sessions ended."""
         await self.stop()
-        ray.kill(me)
+        await asyncio.sleep(FAREWELL_SECONDS)
+        ray.kill(ray.get_runtime_context().current_actor)
 
     def _release(self) -> None:
         self._shards.release()
