@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from actors.journal import Journal
 from actors.settings import GroupSettings
 
+FAREWELL_SECONDS = 3.0
+"""For which the journal of a group that has ended can still be read."""
+
 log = logging.getLogger("hogwild_dist.driver")
 
 
@@ -40,11 +43,6 @@ class Claim:
         self.holder, self.until = holder, now + seconds
         return True
 
-    def drop(self, holder: str) -> None:
-        """Give the claim up, if it is the holder's."""
-        if holder == self.holder:
-            self.until = 0.0
-
 
 class Caretaker:
     """Watches the sessions of a driver, and the driver's own use.
@@ -67,6 +65,7 @@ class Caretaker:
         self._journal = journal
         self._cancel = cancel
         self._stop = stop
+        self._begun = time.monotonic()
         self._stops_at: float | None = None
         self.claim = Claim()
 
@@ -82,6 +81,7 @@ class Caretaker:
 
     async def watch(self) -> None:
         """Look after everything until the group is ended."""
+        self._begun = time.monotonic()
         while not self._is_over(time.monotonic()):
             await asyncio.sleep(min(0.5, self._settings.lease_seconds / 4))
             self._end_sessions(time.monotonic())
@@ -89,9 +89,10 @@ class Caretaker:
 
     def _is_over(self, now: float) -> bool:
         orphaned = self._settings.orphan_seconds
-        if orphaned is not None and self.claim.holder and now > self.claim.until + orphaned:
+        looked_after = max(self.claim.until, self._begun)
+        if orphaned is not None and not self.retiring and now > looked_after + orphaned:
             log.warning("nobody looks after the group")
-            self._stops_at = self._stops_at or now + orphaned
+            self._stops_at = now + orphaned
         if self._stops_at is None:
             return False
         return not self._journal.open_records or now > self._stops_at

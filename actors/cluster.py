@@ -117,7 +117,7 @@ class ShardGroup:
 
     def follow(self, session: int) -> "RemoteStream":
         """Read a session from its beginning, whoever opened it; `stop` does not cancel it."""
-        _get(self._driver.read.remote(session, 0, 0.0))
+        _get(self._driver.look.remote(session))  # refuses one that is not there
         return RemoteStream(self._driver, session, owned=False)
 
     def cancel(self, session: int) -> None:
@@ -134,7 +134,7 @@ class ShardGroup:
         Raises:
             ConfigError: there is none of that number.
         """
-        return ChangeTexts(_get(self._driver.origin.remote(session)), self.tokenizer)
+        return ChangeTexts(_get(self._driver.look.remote(session)).origin, self.tokenizer)
 
     def alter(self, session: int, change: Change) -> None:
         """Change a running session, whoever opened it.

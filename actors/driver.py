@@ -8,10 +8,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from functools import partial
 
 import ray
 
-from actors.caretaker import Caretaker
+from actors.caretaker import FAREWELL_SECONDS, Caretaker
 from actors.commander import Commander
 from actors.errors import ClusterError, plain
 from actors.group_info import GroupInfo, Load
@@ -19,6 +20,7 @@ from actors.in_order import InOrder
 from actors.journal import Journal, Owner, SessionLook, SessionSummary
 from actors.logs import write_structured
 from actors.metrics import DriverMetrics
+from actors.proof import HEALTH, prove
 from actors.settings import GroupSettings
 from actors.shard import ShardStatus
 from actors.shard_set import ShardSet
@@ -30,9 +32,6 @@ from hogwild_dist.replay import RowComparison
 from hogwild_dist.stream import Update
 from hogwild_dist.timeline import Span
 from hogwild_dist.trace_format import Trace
-
-HEALTH = "health"
-"""Tenant of the sessions that prove that the group writes."""
 
 log = logging.getLogger("hogwild_dist.driver")
 
@@ -157,17 +156,8 @@ class Driver:
             ClusterError: no token came, or the group is lost.
         """
         self._check_ready()
-        begin = time.monotonic()
-        if begin < self._journal.last_token + seconds or self._care.retiring:
-            return
-        owner = Owner(tenant=HEALTH, seconds=seconds, kept=False)
-        session, cursor = await self.open(origin, recorded=False, owner=owner), 0
-        while self._journal.last_token < begin and session in self._journal.records:
-            left = begin + seconds - time.monotonic()
-            if left <= 0:
-                raise ClusterError(f"The group has written no token within {seconds:g} s.")
-            updates, _ = await self._journal.read(session, cursor, left)
-            cursor += len(updates)
+        if not self._care.retiring:
+            await prove(self._journal, partial(self.open, origin, recorded=False), seconds)
 
     @property
     def _proven(self) -> bool:
@@ -186,15 +176,6 @@ class Driver:
     async def retire(self, seconds: float) -> None:
         """Take no more sessions, and end with the last one, or after so many seconds."""
         self._care.retire(seconds)
-
-    async def origin(self, session: int) -> Origin:
-        """What a session started from.
-
-        Raises:
-            ConfigError: there is none of that number.
-        """
-        self._check_known(session)
-        return self._journal.records[session].origin
 
     async def cancel(self, session: int) -> None:
         """End a session at the same step on all shards.
@@ -229,8 +210,9 @@ class Driver:
             ConfigError: there is no session of that number.
         """
         self._check_known(session)
+        record = self._journal.records[session]  # the journal may forget it meanwhile
         updates, ended = await self._journal.read(session, cursor, seconds)
-        return updates, ended, self._journal.records[session].error
+        return updates, ended, record.error
 
     async def sessions(self) -> list[SessionSummary]:
         """All sessions that the journal holds."""
@@ -300,10 +282,10 @@ class Driver:
         self._commander.send(Cancel(session=session, reason=reason))
 
     async def _end(self) -> None:
-        """End the shards and this actor."""
-        me = ray.get_runtime_context().current_actor
+        """End the shards, and this actor once clients have read how their sessions ended."""
         await self.stop()
-        ray.kill(me)
+        await asyncio.sleep(FAREWELL_SECONDS)
+        ray.kill(ray.get_runtime_context().current_actor)
 
     def _release(self) -> None:
         self._shards.release()

@@ -2,7 +2,10 @@
 
 import asyncio
 import contextlib
+import copy
+import math
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -138,7 +141,7 @@ class Record:
         return self.owner.seconds is not None and now > self.opened + self.owner.seconds
 
     def look(self, ahead: int) -> SessionLook:
-        """All about it so far.
+        """All about it so far; it does not change when the session goes on.
 
         Args:
             ahead: sessions that wait for longer.
@@ -147,7 +150,7 @@ class Record:
             summary=self.summary(),
             owner=self.owner,
             origin=self.origin,
-            transcript=self.transcript,
+            transcript=copy.deepcopy(self.transcript),
             recorded=self.recorded,
             cursor=len(self.updates),
             ahead=ahead,
@@ -178,8 +181,10 @@ class Journal:
 
     def __init__(self, kept: int) -> None:
         self._kept = kept
+        self._over: deque[int] = deque()
+        """Those that have ended and can be read, in the order in which they ended."""
         self.records: dict[int, Record] = {}
-        self.last_token = 0.0
+        self.last_token = -math.inf
         """When a worker last chose a token, by the monotonic clock."""
 
     @property
@@ -194,12 +199,11 @@ class Journal:
         return self.records[session].look(ahead)
 
     def begin(self, session: int, origin: Origin, owner: Owner, *, recorded: bool) -> None:
-        """Note a new session; the oldest of too many that have ended is forgotten."""
+        """Note a new session; of too many that have ended the first to end is forgotten."""
         names = tuple(worker.name for worker in origin.spec.workers)
         self.records[session] = Record(session, origin, owner, recorded, Transcript(names))
-        ended = [number for number, record in self.records.items() if record.ended]
-        for number in ended[: max(0, len(ended) - self._kept)]:
-            del self.records[number]
+        while len(self._over) > self._kept:
+            del self.records[self._over.popleft()]
 
     def add(self, updates: Sequence[Update]) -> None:
         """Take in what the shards agreed on."""
@@ -207,6 +211,7 @@ class Journal:
             record = self.records.get(update.session)
             if record is None:
                 continue
+            over = record.ended
             record.updates.append(update)
             if update.error is not None:
                 record.error = str(update.error)
@@ -215,14 +220,15 @@ class Journal:
                 if isinstance(event, Text) and event.chosen:
                     self.last_token = time.monotonic()
             record.wake()
-            if record.ended and not record.owner.kept:
-                del self.records[record.id]
+            if record.ended and not over:
+                self._end(record)
 
     def fail(self, reason: str) -> None:
         """No open session gets any further."""
         for record in self.open_records:
             record.error = reason
             record.wake()
+            self._end(record)
 
     async def read(self, session: int, cursor: int, seconds: float) -> tuple[list[Update], bool]:
         """Updates from `cursor` on, and whether the session has ended with them.
@@ -239,3 +245,9 @@ class Journal:
             record.readers -= 1
             record.asked = time.monotonic()
         return record.updates[cursor:], record.ended
+
+    def _end(self, record: Record) -> None:
+        if record.owner.kept:
+            self._over.append(record.id)
+        else:
+            del self.records[record.id]

@@ -59,8 +59,8 @@ class GroupSettings:
         wait_seconds: how long to wait for nodes that an autoscaler may bring.
         lease_seconds: a session whose client has not asked for so long is cancelled.
         kept_sessions: that have ended and can still be read.
-        orphan_seconds: a group that a service has looked after ends itself when nobody has done so
-            for so long; None is never.
+        orphan_seconds: a group ends itself when no service has looked after it for so long; None
+            is never.
         log_texts: whether the log names the beginnings of problems.
     """
 

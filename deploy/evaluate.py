@@ -170,7 +170,7 @@ def eval_command(
     else:
         tell("all of it was done before")
     print_table(summarize(records.all, list(teams), budgets))
-    failed = sum(not record.done for record in records.all if record.team in teams)
+    failed = len(list(_wanted(teams, seeds, items, records)))
     if failed:
         tell(f"{failed} failed and count as wrong; the same command runs them again")
     if plotted:

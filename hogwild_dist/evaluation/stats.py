@@ -1,9 +1,10 @@
 """Numbers about many graded answers."""
 
 import re
-from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from math import sqrt
+from statistics import fmean
 
 Z95 = 1.959964
 """Of a 95 % interval."""
@@ -63,27 +64,36 @@ def redundancy(pieces: Iterable[tuple[str, str, int]], size: int = 4) -> dict[st
         pieces: (who, text, step) in the order in which it was written; words may span pieces.
         size: words of an n-gram.
     """
-    earliest: dict[tuple[str, ...], dict[str, int]] = {}
-    begun: dict[str, str] = {}
-    words: dict[str, deque[str]] = {}
-    repeated: Counter[str] = Counter()
-    total: Counter[str] = Counter()
+    grams = {who: list(_ngrams(words, size)) for who, words in _words(pieces).items()}
+    earliest: dict[tuple[str, ...], dict[str, int]] = defaultdict(dict)
+    for who, own in grams.items():
+        for gram, step in own:
+            earliest[gram].setdefault(who, step)
 
-    def finish(who: str, finished: Sequence[str], step: int) -> None:
-        last = words.setdefault(who, deque(maxlen=size))
-        for word in finished:
-            last.append(word)
-            if len(last) == size:
-                total[who] += 1
-                writers = earliest.setdefault(tuple(last), {})
-                repeated[who] += any(w != who and at < step for w, at in writers.items())
-                writers.setdefault(who, step)
+    def repeats(who: str, gram: tuple[str, ...], step: int) -> bool:
+        return any(other != who and at < step for other, at in earliest[gram].items())
 
-    step = 0
+    return {
+        who: fmean(repeats(who, gram, step) for gram, step in own) if own else 0.0
+        for who, own in grams.items()
+    }
+
+
+def _words(pieces: Iterable[tuple[str, str, int]]) -> dict[str, list[tuple[str, int]]]:
+    """For each who wrote, the words and the step in which each was finished."""
+    words: dict[str, list[tuple[str, int]]] = {}
+    begun: dict[str, tuple[str, int]] = {}
     for who, text, step in pieces:
-        so_far = begun.get(who, "") + text
-        *finished, begun[who] = re.split(r"\s+", so_far)
-        finish(who, [word for word in finished if word], step)
-    for who, rest in begun.items():
-        finish(who, [rest] if rest else [], step)
-    return {who: repeated[who] / total[who] if total[who] else 0.0 for who in begun}
+        *finished, rest = re.split(r"\s+", begun.get(who, ("", 0))[0] + text)
+        words.setdefault(who, []).extend((word, step) for word in finished if word)
+        begun[who] = rest, step
+    for who, last in begun.items():
+        if last[0]:
+            words[who].append(last)
+    return words
+
+
+def _ngrams(words: Sequence[tuple[str, int]], size: int) -> Iterator[tuple[tuple[str, ...], int]]:
+    """The n-grams, each with the step of its last word."""
+    for end in range(size, len(words) + 1):
+        yield tuple(word for word, _ in words[end - size : end]), words[end - 1][1]

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.caretaker import Claim
+from actors.caretaker import Caretaker, Claim
 from actors.cluster import ShardGroup
 from actors.errors import ClusterError
-from actors.journal import Owner
+from actors.journal import Journal, Owner
 from actors.remote import RemoteGroup
-from actors.settings import GroupSettings
+from actors.settings import GroupSettings, ShardSettings
 from hogwild_dist import LAYOUTS
 from hogwild_dist.errors import ConfigError
 from hogwild_dist.events import SessionEnd
@@ -31,7 +31,7 @@ def origin(a_team=ENDLESS) -> Origin:
     return Origin(problem="Count!", team=a_team, spec=spec)
 
 
-SHORT = replace(team(1, LAYOUTS["independent"]), limits=replace(ENDLESS.limits, max_tokens=2))
+SHORT = replace(team(1, LAYOUTS["independent"]), limits=replace(ENDLESS.limits, max_tokens=1))
 
 
 async def reasons(updates: AsyncIterator[list]) -> list[str]:
@@ -53,10 +53,25 @@ def test_a_claim_has_one_holder_until_its_time_is_over(takes: list[tuple[str, fl
         assert claim.take(who, 2.0, now) == free
         if free:
             holder, until = who, now + 2.0
-    claim.drop("nobody")
-    assert claim.until == until
-    claim.drop(holder)
-    assert claim.take("c", 1.0, now)
+    assert claim.take("c", 1.0, now + 2.0)
+
+
+def test_a_group_that_nobody_ever_claimed_is_an_orphan_too() -> None:
+    ended = asyncio.Event()
+
+    async def stop() -> None:
+        ended.set()
+
+    async def watched() -> None:
+        settings = GroupSettings(
+            num_shards=1, shard=ShardSettings(model="none"), orphan_seconds=0.05, lease_seconds=0.1
+        )
+        care = Caretaker(settings, Journal(kept=0), lambda *_: None, stop)
+        await asyncio.wait_for(care.watch(), 10.0)
+        assert care.retiring
+
+    asyncio.run(watched())
+    assert ended.is_set()
 
 
 def test_a_service_looks_after_a_group(settings: Settings) -> None:
@@ -103,6 +118,7 @@ async def looks_after() -> None:
         await group.open(origin(SHORT), recorded=False, owner=Owner())
     await group.prove(origin(SHORT), 30.0)
     await group.cancel(last)
+    await asyncio.sleep(1.0)  # a slow client, for which the group stays a moment longer
     assert await reasons(group.follow(last)) == ["cancelled"]
 
 

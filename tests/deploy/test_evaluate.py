@@ -193,6 +193,8 @@ def test_a_run_that_could_not_be_graded_is_run_again(hogwild, data: Path, tiny_d
     out.write_text(f"{header}\n{failed}\n")
     rows = [row.split() for row in hogwild("report", out).out.splitlines()[1:]]
     assert [row[row.index("to") + 2] for row in rows] == ["0", "1", "0"]  # failed
+    other = hogwild(*call, "--seeds", 1)
+    assert "failed and count as wrong" not in other.err  # it would not run that again
     done = hogwild(*call)
     assert "1/1  peers  line 1" in done.err
     assert "failed and count as wrong" not in done.err

@@ -181,6 +181,16 @@ def test_redundancy_counts_what_others_wrote_before() -> None:
     assert redundancy(pieces) == {"A": 1, "B": 0}
 
 
+def test_the_last_word_counts_when_it_was_written_and_not_at_the_end() -> None:
+    line = "one two three four"
+    assert redundancy([("A", line, 1), ("B", f"{line} ", 5), ("C", "x", 6)]) == {
+        "A": 0,
+        "B": 1,
+        "C": 0,
+    }
+    assert redundancy([("A", f"{line} ", 1), ("B", line, 5), ("C", "x", 6)])["B"] == 1
+
+
 def test_what_two_write_at_once_is_redundant_for_neither() -> None:
     both = [(who, f"word{step} ", step) for step in range(9) for who in ("A", "B")]
     assert redundancy(both) == {"A": 0, "B": 0}
