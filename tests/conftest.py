@@ -4,6 +4,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import settings
 
 from hogwild_dist.hub import fetch_demo
@@ -13,6 +14,7 @@ from tests.tiny_tokenizer import byte_tokenizer
 settings.register_profile("untimed", deadline=None)  # a busy machine is no fault of the code
 settings.load_profile("untimed")
 
+torch.set_num_threads(1)  # tiny models gain nothing from more, and lose much on busy cores
 
 pytest_plugins = ["tests.actors.cluster"] if find_spec("ray") else []
 
