@@ -76,6 +76,7 @@ class ShardGroup:
                 lifetime="detached" if name else None,
                 max_restarts=0,
                 max_concurrency=MAX_CALLS,
+                enable_task_events=False,  # Ray's head node would keep one for every read
             ).remote(settings, name)
         except ValueError as error:
             raise NameTakenError(

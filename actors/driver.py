@@ -70,6 +70,7 @@ class Driver:
         try:
             await self._shards.start(ray.get_runtime_context().current_actor)
         except BaseException as error:
+            self._lost = str(plain(error)) if isinstance(error, Exception) else "not started"
             self._release()
             if isinstance(error, Exception):
                 raise plain(error) from None
