@@ -45,29 +45,40 @@ def connected(address: str | None, num_shards: int = 1) -> Iterator[bool]:
 
 def _start(num_shards: int) -> None:
     cores = max(num_shards, len(os.sched_getaffinity(0)))
-    ray.init(
-        address="local",
-        namespace=NAMESPACE,
-        num_cpus=cores,
-        include_dashboard=False,
-        object_store_memory=OBJECT_STORE_BYTES,
-        logging_level=logging.ERROR,
-        log_to_driver=False,
-    )
+    with _failures_in_a_sentence(
+        "Ray cannot be started on this machine",
+        "Try again when less runs here, or use a cluster that runs with --address",
+    ):
+        ray.init(
+            address="local",
+            namespace=NAMESPACE,
+            num_cpus=cores,
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+        )
 
 
 def _attach(address: str) -> None:
     _check_answers(address)
-    try:
+    with _failures_in_a_sentence(
+        f"Ray at {address!r} cannot be used",
+        "Start it with `ray start --head`, or leave --address out to start one on this machine",
+    ):
         ray.init(
             address=address, namespace=NAMESPACE, logging_level=logging.ERROR, log_to_driver=False
         )
-    except Exception as error:  # Ray raises whatever went wrong
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-        raise ClusterError(
-            f"Ray at {address!r} cannot be used: {reason} Start it with `ray start --head`, or "
-            "leave --address out to start one on this machine."
-        ) from error
+
+
+@contextmanager
+def _failures_in_a_sentence(what: str, way_out: str) -> Iterator[None]:
+    """Ray raises whatever went wrong; of that the first line is told."""
+    try:
+        yield
+    except Exception as error:
+        lines = str(error).strip().splitlines()
+        raise ClusterError(f"{what}: {lines[0] if lines else repr(error)} {way_out}.") from error
 
 
 def _check_answers(address: str) -> None:
