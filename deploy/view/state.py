@@ -10,6 +10,7 @@ from hogwild_dist.events import (
     Answer,
     Event,
     Interjected,
+    Joined,
     ParagraphEnd,
     Refused,
     SessionEnd,
@@ -24,7 +25,7 @@ class WorkerState:
     """One worker.
 
     Attributes:
-        name: harmless.
+        name: harmless; empty while nobody of this index is known.
         pieces: of the paragraph that it is writing.
         num_tokens: that it chose.
         stopped: why it stopped, or None while it goes on.
@@ -59,6 +60,7 @@ class TeamState:
         now: when the newest came.
         ended: why the session ended, or None while it goes on.
         answers: announced or stated, in order.
+        refusals: what could not be done, in order.
     """
 
     workers: tuple[WorkerState, ...]
@@ -68,11 +70,17 @@ class TeamState:
     now: float = 0.0
     ended: str | None = None
     answers: tuple[Answer, ...] = ()
+    refusals: tuple[str, ...] = ()
 
     @classmethod
     def before(cls, about: ViewInfo) -> Self:
         """The state before the first event."""
         return cls(workers=tuple(WorkerState(harmless(name)) for name in about.names))
+
+    @property
+    def known(self) -> dict[int, WorkerState]:
+        """The workers by index, without those who have a place and have not begun: finishers."""
+        return {index: worker for index, worker in enumerate(self.workers) if worker.name}
 
     @property
     def num_tokens(self) -> int:
@@ -106,6 +114,8 @@ class TeamState:
                 state = state._with_room(event.worker, event.name)
                 worker = _written(state.workers[event.worker], event)
                 state = state._with_worker(event.worker, worker)
+            case Joined():
+                state = state._with_room(event.worker, event.name)
             case ParagraphEnd():
                 worker = self.workers[event.worker]
                 state = state._with_history(event.worker, event.index, worker.pieces)
@@ -117,8 +127,7 @@ class TeamState:
             case Interjected():
                 state = state._with_history(None, 0, (Piece(harmless(event.text), False),))
             case Refused():
-                said = Piece(harmless(f"{event.reason}\n"), False)
-                state = state._with_history(None, 0, (said,))
+                state = replace(state, refusals=(*self.refusals, harmless(event.reason)))
             case Answer():
                 state = replace(state, answers=(*self.answers, event))
             case SessionEnd():
@@ -129,7 +138,7 @@ class TeamState:
         return replace(self, history=(*self.history, Paragraph(worker, index, pieces)))
 
     def _with_room(self, index: int, name: str) -> Self:
-        """With a worker of this index, who may write for the first time."""
+        """With a worker of this index, who may be new."""
         missing = index + 1 - len(self.workers)
         state = replace(self, workers=(*self.workers, *(WorkerState(""),) * missing))
         known = state.workers[index]

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from deploy.view import JsonView, LiveView, PlainView, ViewKind, make_view
 from deploy.view.text import harmless
-from hogwild_dist.events import Answer, Event, SessionEnd
+from hogwild_dist.events import Answer, Event, Joined, Refused, SessionEnd
 from tests.deploy.view_events import info, paragraph_end, short_run, stop, text
 
 ROOT = Path(__file__).parents[2]
@@ -234,3 +234,15 @@ def test_of_a_vote_the_most_frequent_answer_is_shown():
     votes += [stated(said, 90, None, of) for of, said in enumerate(("3", "3", "2"))]
     out = printed(PlainView, [*short_run(), *votes])
     assert "answer after 64 steps: 2\nanswer: 3\n" in out
+
+
+def test_the_final_text_is_the_team_s_alone():
+    joined, refused = Joined(step=3, worker=3, name="Dave"), Refused(step=3, reason="Too late.")
+    events = [*short_run(), joined, refused]
+    live, plain = printed(LiveView, events, width=80, height=24), printed(PlainView, events)
+    assert "from outside" not in live
+    assert "\nrefused: Too late.\n" in live[live.index("Alice [1]") :]
+    table = [line.split()[0] for line in live.splitlines()[-4:]]
+    assert table == ["Alice", "Bob", "Dave", "all"]
+    assert "\n* Too late.\n" in plain
+    assert plain.rstrip().endswith("Bob 2 (cancelled), Dave 0 (cancelled)")
