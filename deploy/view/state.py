@@ -61,6 +61,7 @@ class TeamState:
         ended: why the session ended, or None while it goes on.
         answers: announced or stated, in order.
         refusals: what could not be done, in order.
+        asked: whether the team is to come to an answer.
     """
 
     workers: tuple[WorkerState, ...]
@@ -71,11 +72,13 @@ class TeamState:
     ended: str | None = None
     answers: tuple[Answer, ...] = ()
     refusals: tuple[str, ...] = ()
+    asked: bool = False
 
     @classmethod
     def before(cls, about: ViewInfo) -> Self:
         """The state before the first event."""
-        return cls(workers=tuple(WorkerState(harmless(name)) for name in about.names))
+        workers = tuple(WorkerState(harmless(name)) for name in about.names)
+        return cls(workers=workers, asked=about.asked)
 
     @property
     def known(self) -> dict[int, WorkerState]:
@@ -89,15 +92,24 @@ class TeamState:
 
     @property
     def team_answers(self) -> list[tuple[str, str]]:
-        """When the team was asked for an answer, and what it was; where there was one."""
+        """When the team was asked for an answer, and what it was; without one in the end, why."""
         vote = any(one.of is not None for one in self.answers)
         budgets = sorted({one.budget for one in self.answers if one.budget is not None})
         found = [
             (f"answer after {budget} steps", team_answer(self.answers, vote=vote, budget=budget))
             for budget in budgets
         ]
-        found.append(("answer", team_answer(self.answers, vote=vote)))
+        found.append(("answer", team_answer(self.answers, vote=vote) or self._no_answer()))
         return [(label, harmless(answer)) for label, answer in found if answer is not None]
+
+    def _no_answer(self) -> str | None:
+        if not self.asked:
+            return None
+        if self.ended in (None, "cancelled"):
+            return "none (cancelled)"
+        if any(one.budget is None for one in self.answers):
+            return "none (nobody announced one, and the finisher stated none within its tokens)"
+        return "none (nobody announced one, and no finisher was asked)"
 
     def seconds(self, now: float | None = None) -> float:
         """How long it has taken at a time, which is the newest event's unless given."""

@@ -4,6 +4,7 @@ import runpy
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -20,11 +21,18 @@ SHOW_CURSOR = "\x1b[?25h"
 HOSTILE = "[bold]x[/bold] [/y] :smile: \x1b[2J\x1b]0;title\x07 \x9b2J a\u202eb\r\n\tend"
 
 
-def printed(view_class: type[PlainView | LiveView], events: Iterable[Event], **console: int) -> str:
+def printed(
+    view_class: type[PlainView | LiveView],
+    events: Iterable[Event],
+    *,
+    asked: bool = False,
+    **console: int,
+) -> str:
     """All that a view prints; each event comes half a second after the one before."""
     out = io.StringIO()
     ticks = count()
-    with view_class(Console(file=out, **console), info(), lambda: next(ticks) / 2) as view:
+    about = replace(info(), asked=asked)
+    with view_class(Console(file=out, **console), about, lambda: next(ticks) / 2) as view:
         for event in events:
             view.handle(event)
     return out.getvalue()
@@ -246,3 +254,25 @@ def test_the_final_text_is_the_team_s_alone():
     assert table == ["Alice", "Bob", "Dave", "all"]
     assert "\n* Too late.\n" in plain
     assert plain.rstrip().endswith("Bob 2 (cancelled), Dave 0 (cancelled)")
+
+
+@pytest.mark.parametrize(
+    ("said", "reason", "why"),
+    [
+        ([stated(None, 9)], "max_total_tokens", "and the finisher stated none"),
+        ([stated("4", 2, 2)], "all_stopped", "and no finisher was asked"),
+        ([], "cancelled", "cancelled"),
+    ],
+)
+def test_a_team_without_an_answer_says_so(said: list[Event], reason: str, why: str):
+    events = [*short_run(), *said, SessionEnd(step=9, reason=reason)]
+    line = next(
+        line
+        for line in printed(PlainView, events, asked=True).splitlines()
+        if line.startswith("answer: ")
+    )
+    assert line.startswith("answer: none (")
+    assert why in line
+    live = printed(LiveView, events, asked=True, width=100, height=24)
+    assert line.removeprefix("answer: ") in live
+    assert "none (" not in printed(PlainView, events)
