@@ -114,7 +114,7 @@ class CompareOptions:
         Raises:
             ConfigError: there is none, or one stands twice.
         """
-        seeds = options.numbers("seeds", self.seeds)
+        seeds = options.numbers("seeds", self.seeds, "0,1,2")
         if not seeds:
             raise ConfigError("--seeds names no seed; name at least one, 0 say.")
         seed, count = Counter(seeds).most_common(1)[0]

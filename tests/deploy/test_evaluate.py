@@ -63,6 +63,7 @@ def test_an_evaluation_ends_with_a_table_and_goes_on_where_it_stopped(
         (["--budgets", "99"], "budget of 99 steps cannot be reached"),
         (["--teams", "zoo"], "Unknown team 'zoo'"),
         (["--seeds", ""], "--seeds names no seed"),
+        (["--seeds", "a"], "--seeds is 'a'; give whole numbers between commas: 0,1,2."),
         (["--seeds", "0,1,0"], "--seeds names 0 2 times"),
         (["--teams", " , "], "--teams names no team"),
         (["--teams", "peers, peers"], "names two teams 'peers' (peers and peers)"),
