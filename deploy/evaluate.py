@@ -13,6 +13,7 @@ from deploy import options
 from deploy.grouped import grouped
 from deploy.place_options import EngineOptions, ShardOptions, where_from
 from deploy.report import check_page, check_plots, page_beside, print_table, tell, write_page
+from deploy.run import CANCELLED
 from deploy.team_options import PromptOptions
 from deploy.where import Where, backend
 from deploy.writing_options import SamplingOptions
@@ -34,18 +35,20 @@ class DataOptions:
     question_field: Annotated[str | None, typer.Option(help="Field of the question.")] = None
     answer_field: Annotated[str | None, typer.Option(help="Field of the answer.")] = None
 
-    def read(self, data: Path) -> list[Item]:
-        """The items; a line that is none is named on standard error.
+    def read(self, data: Path, grader: GraderKind) -> tuple[list[Item], list[str]]:
+        """The items, and a sentence for each line that is none, or that cannot be graded.
 
         Raises:
-            ConfigError: there are none.
+            ConfigError: there are no items, or the grader's library is not installed.
         """
-        items, faults = read_items(
-            data, question=self.question_field, answer=self.answer_field, limit=self.limit
-        )
-        for fault in faults:
-            tell(f"hogwild: {fault} It is left out.")
-        return items
+        with GraderPool(grader) as graders:
+            return read_items(
+                data,
+                question=self.question_field,
+                answer=self.answer_field,
+                limit=self.limit,
+                check=graders.check,
+            )
 
     def settings(self, data: Path) -> dict[str, object]:
         """What results must have been made with, to go on from them."""
@@ -111,7 +114,7 @@ class CompareOptions:
         Raises:
             ConfigError: there is none, or one stands twice.
         """
-        seeds = options.numbers("seeds", self.seeds)
+        seeds = options.numbers("seeds", self.seeds, "0,1,2")
         if not seeds:
             raise ConfigError("--seeds names no seed; name at least one, 0 say.")
         seed, count = Counter(seeds).most_common(1)[0]
@@ -142,12 +145,12 @@ def eval_command(
     """
     page = page_beside(out)
     check_page(page, out, data)
-    items = questions.read(data)
     kind = FormKind.CODE if grader is GraderKind.CODE else FormKind.BOXED
     teams = compare.make(AnswerForm(kind=kind), sampling.config(), prompts)
     seeds = compare.each_seed()
     budgets = options.numbers("budgets", compare.budgets)
     where = where_from(engine, shards, address=address)
+    items, faults = questions.read(data, grader)
     settings: dict[str, object] = {
         "model": engine.model,
         "dtype": engine.dtype,
@@ -163,10 +166,16 @@ def eval_command(
     for name, team in teams.items():
         records.check_team(name, fingerprint(team))
     records.check_writable()
+    for fault in faults:
+        tell(f"hogwild: {fault} It is left out.")
     plotted = _plots_are_there()
     wanted = list(_wanted(teams, seeds, items, records))
     if wanted:
-        _run(where, grader, wanted, records)
+        try:
+            _run(where, grader, wanted, records)
+        except KeyboardInterrupt:
+            tell("stopped; what is done is kept, and the same command goes on from it")
+            raise typer.Exit(CANCELLED) from None
     else:
         tell("all of it was done before")
     print_table(summarize(records.all, list(teams), budgets))

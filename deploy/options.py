@@ -32,8 +32,13 @@ Examples = Annotated[
 ]
 
 
-def numbers(option: str, text: str) -> tuple[int, ...]:
+def numbers(option: str, text: str, example: str = "64,128") -> tuple[int, ...]:
     """Whole numbers between commas.
+
+    Args:
+        option: that was given.
+        text: what was given.
+        example: of what may be given.
 
     Raises:
         ConfigError: something else is there.
@@ -42,5 +47,5 @@ def numbers(option: str, text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(",") if part.strip())
     except ValueError as error:
         raise ConfigError(
-            f"--{option} is {text!r}; give whole numbers between commas: 64,128."
+            f"--{option} is {text!r}; give whole numbers between commas: {example}."
         ) from error

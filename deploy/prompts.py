@@ -9,7 +9,7 @@ from rich.console import Console
 
 from deploy import options
 from deploy.grouped import grouped
-from deploy.sources import show_source
+from deploy.sources import show_source, show_text
 from deploy.team_options import PromptOptions, TeamOptions
 from hogwild_dist.errors import ConfigError
 from hogwild_dist.hub import DEMO_MODEL, resolve_model
@@ -42,10 +42,10 @@ def show(
     workers = team.make(team.plan(), prompts)
     blocks, spec = workers.texts_and_spec(problem, load_tokenizer(resolve_model(model)))
     for worker in spec.workers:
-        console.print(f"{worker.name} sees: {', '.join(worker.view)}", highlight=False)
+        show_text(f"{worker.name} sees: {', '.join(worker.view)}")
     for name, text in blocks.items():
         console.rule(name, align="left")
-        console.print(text, markup=False, highlight=False)
+        show_text(text)
 
 
 @app.command("export")

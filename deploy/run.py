@@ -93,6 +93,7 @@ def _watch(
         layout=team.layout.name,
         visibility=place.config.visibility.value,
         hint=HELP,
+        asked=team.finish is not None,
     )
     with Run(place, problem, team, trace) as run, make_view(info, kind) as view:
         try:

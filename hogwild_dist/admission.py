@@ -30,15 +30,16 @@ def check_fits(spec: SessionSpec, model: LoadedModel, cache_tokens: int, free_pa
     lengths |= {w.view[-1]: len(w.first_input) + (w.max_tokens or 0) for w in spec.finishers}
     longest = max(sum(lengths[name] for name in worker.view) for worker in writers)
     pages = sum(KVCache.pages_of(length) for length in lengths.values()) + len(spec.beginnings)
-    for needed, limit, what in (
-        (longest, model.max_positions, f"the context of {model.name!r}"),
-        (longest, cache_tokens, "the KV cache"),
-        (pages * PAGE_TOKENS, free_pages * PAGE_TOKENS, "the KV cache now"),
+    larger = "raise cache_tokens (--cache-tokens)"
+    for needed, limit, what, remedy in (
+        (longest, model.max_positions, f"the context of {model.name!r}", "use another model"),
+        (longest, cache_tokens, "the KV cache", larger),
+        (pages * PAGE_TOKENS, free_pages * PAGE_TOKENS, "the KV cache now", larger),
     ):
         if needed >= limit:
             raise ContextLimitError(
                 f"Problem and prompts take {needed} tokens and {what} holds {limit}; shorten "
-                "the problem or use another model."
+                f"the problem or {remedy}."
             )
 
 

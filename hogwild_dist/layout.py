@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hogwild_dist.errors import ConfigError
+from hogwild_dist.toml_file import read_toml
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,16 +154,12 @@ def load_layout(name_or_file: str) -> Layout:
     """
     if name_or_file in LAYOUTS:
         return LAYOUTS[name_or_file]
-    path = Path(name_or_file)
-    if len(name_or_file) > 255 or not path.is_file():
-        raise ConfigError(
-            f"Unknown layout {name_or_file[:80]!r}; use {', '.join(LAYOUTS)} or a .toml file."
-        )
+    text = read_toml("layout", name_or_file, LAYOUTS)
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"Layout file {name_or_file!r} cannot be used: {error}.") from error
-    return layout_from(data, path.stem, f"Layout file {name_or_file!r}")
+    return layout_from(data, Path(name_or_file).stem, f"Layout file {name_or_file!r}")
 
 
 def layout_from(data: Mapping[str, Any], name: str, label: str = "The layout") -> Layout:

@@ -38,7 +38,8 @@ class PageAllocator:
         if count > self.num_free:
             raise ContextLimitError(
                 f"The KV cache is full: {count} more pages were asked for and {self.num_free} of "
-                f"{self.num_pages} are free; raise cache_tokens or use a shorter problem."
+                f"{self.num_pages} are free; raise cache_tokens (--cache-tokens) or use a shorter "
+                "problem."
             )
         runs = []
         while count:

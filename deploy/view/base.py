@@ -27,6 +27,8 @@ class ViewInfo:
     visibility: str
     hint: str = ""
     """What can be typed, where something can."""
+    asked: bool = False
+    """Whether the team is to come to an answer."""
 
 
 class ViewKind(StrEnum):

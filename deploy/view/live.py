@@ -59,6 +59,8 @@ class LiveView:
             self._keyboard.__exit__(kind, error, traceback)
         self._console.line()
         print_whole_text(self._console, self._state)
+        for refusal in self._state.refusals:
+            self._console.print(Text(f"refused: {refusal}", "dim"), overflow="fold")
         for label, answer in self._state.team_answers:
             _print_labelled(self._console, label, Text(answer))
         self._console.print("", summary(self._state), sep="\n")
@@ -84,7 +86,7 @@ def print_whole_text(console: Console, state: TeamState) -> None:
             continue
         label = f"{state.workers[paragraph.worker].name} [{paragraph.index}]"
         _print_labelled(console, label, joined(paragraph.pieces, colour(paragraph.worker)))
-    for index, worker in enumerate(state.workers):
+    for index, worker in state.known.items():
         _print_labelled(console, worker.name, joined(worker.pieces, colour(index)))
 
 
@@ -106,7 +108,7 @@ def summary(state: TeamState) -> Table:
     ):
         table.add_column(header, footer, justify="right", no_wrap=True)
     table.add_column("stopped by", Text(state.ended or "cancelled"), overflow="fold")
-    for index, worker in enumerate(state.workers):
+    for index, worker in state.known.items():
         taken = worker.stopped_at - (state.began or 0.0) if worker.stopped else seconds
         table.add_row(
             Text(worker.name, colour(index)),

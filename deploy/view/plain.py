@@ -80,7 +80,7 @@ class PlainView:
         seconds = state.seconds()
         workers = ", ".join(
             f"{worker.name} {worker.num_tokens} ({worker.stopped or 'cancelled'})"
-            for worker in state.workers
+            for worker in state.known.values()
         )
         return (
             f"{state.num_tokens} tokens in {seconds:.1f} s, "

@@ -1,8 +1,9 @@
-"""One screen of the live view: problem, history, a panel for each worker, status line."""
+"""One screen of the live view: problem, history, a panel for each worker, note, status line."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import cycle
 from math import ceil
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -69,7 +70,8 @@ class Screen:
         problem = Text(" ".join(harmless(self.about.problem).split()), "bold")
         top = first_lines(console, problem, width, 3 if roomy else 1)
         bottom = first_lines(console, self._status(), width, 2 if roomy else 1)
-        free = height - len(top.split()) - len(bottom.split())
+        note = first_lines(console, self._note(), width, 1)
+        free = height - sum(len(lines.split()) for lines in (top, note, bottom) if lines)
         history = self._history(console, width - SIDES, free)
         grid, used = self._grid(console, width, free, len(history) + BORDER if history else 0)
         yield top
@@ -77,7 +79,14 @@ class Screen:
             shown = Text("\n").join(history[-(free - used - BORDER) :])
             yield _panel(shown, width, "finished paragraphs", "dim")
         yield grid
+        if note:
+            yield note
         yield bottom
+
+    def _note(self) -> Text:
+        """What could not be done, the newest."""
+        refusals = self.state.refusals
+        return Text(f"refused: {' '.join(refusals[-1].split())}", "bold") if refusals else Text()
 
     def _status(self) -> Text:
         if self.typed:
@@ -119,23 +128,23 @@ class Screen:
             free: lines for history and workers.
             wanted_above: lines that the history would fill.
         """
-        workers = self.state.workers
-        widths = column_widths(len(workers), width, len(workers))
-        rows = ceil(len(workers) / len(widths))
+        shown = list(self.state.known)
+        widths = column_widths(len(shown), width, len(shown))
+        rows = ceil(len(shown) / len(widths))
         if rows * (BORDER + 1) > free * 3 // 4:
-            widths = column_widths(len(workers), width, free)
-            rows = ceil(len(workers) / len(widths))
-            lines = [self._line(i, widths[i % len(widths)]) for i in range(len(workers))]
-            return _table(lines, widths), rows
+            widths = column_widths(len(shown), width, free)
+            rows = ceil(len(shown) / len(widths))
+            placed = zip(shown, cycle(widths), strict=False)
+            return _table([self._line(one, column) for one, column in placed], widths), rows
         most = max(1, max(free // 2, free - wanted_above) // rows - BORDER)
         texts = [
-            last_lines(console, self._text(i), widths[i % len(widths)] - SIDES, most)
-            for i in range(len(workers))
+            last_lines(console, self._text(one), column - SIDES, most)
+            for one, column in zip(shown, cycle(widths), strict=False)
         ]
         count = min(most, max(QUIET_LINES, *map(len, texts)))
         panels = [
-            self._worker_panel(i, texts[i][-count:], widths[i % len(widths)], count)
-            for i in range(len(workers))
+            self._worker_panel(one, lines[-count:], column, count)
+            for one, lines, column in zip(shown, texts, cycle(widths), strict=False)
         ]
         return _table(panels, widths), rows * (count + BORDER)
 

@@ -10,6 +10,7 @@ from hogwild_dist.events import (
     Answer,
     Event,
     Interjected,
+    Joined,
     ParagraphEnd,
     Refused,
     SessionEnd,
@@ -24,7 +25,7 @@ class WorkerState:
     """One worker.
 
     Attributes:
-        name: harmless.
+        name: harmless; empty while nobody of this index is known.
         pieces: of the paragraph that it is writing.
         num_tokens: that it chose.
         stopped: why it stopped, or None while it goes on.
@@ -59,6 +60,8 @@ class TeamState:
         now: when the newest came.
         ended: why the session ended, or None while it goes on.
         answers: announced or stated, in order.
+        refusals: what could not be done, in order.
+        asked: whether the team is to come to an answer.
     """
 
     workers: tuple[WorkerState, ...]
@@ -68,11 +71,19 @@ class TeamState:
     now: float = 0.0
     ended: str | None = None
     answers: tuple[Answer, ...] = ()
+    refusals: tuple[str, ...] = ()
+    asked: bool = False
 
     @classmethod
     def before(cls, about: ViewInfo) -> Self:
         """The state before the first event."""
-        return cls(workers=tuple(WorkerState(harmless(name)) for name in about.names))
+        workers = tuple(WorkerState(harmless(name)) for name in about.names)
+        return cls(workers=workers, asked=about.asked)
+
+    @property
+    def known(self) -> dict[int, WorkerState]:
+        """The workers by index, without those who have a place and have not begun: finishers."""
+        return {index: worker for index, worker in enumerate(self.workers) if worker.name}
 
     @property
     def num_tokens(self) -> int:
@@ -81,15 +92,24 @@ class TeamState:
 
     @property
     def team_answers(self) -> list[tuple[str, str]]:
-        """When the team was asked for an answer, and what it was; where there was one."""
+        """When the team was asked for an answer, and what it was; without one in the end, why."""
         vote = any(one.of is not None for one in self.answers)
         budgets = sorted({one.budget for one in self.answers if one.budget is not None})
         found = [
             (f"answer after {budget} steps", team_answer(self.answers, vote=vote, budget=budget))
             for budget in budgets
         ]
-        found.append(("answer", team_answer(self.answers, vote=vote)))
+        found.append(("answer", team_answer(self.answers, vote=vote) or self._no_answer()))
         return [(label, harmless(answer)) for label, answer in found if answer is not None]
+
+    def _no_answer(self) -> str | None:
+        if not self.asked:
+            return None
+        if self.ended in (None, "cancelled"):
+            return "none (cancelled)"
+        if any(one.budget is None for one in self.answers):
+            return "none (nobody announced one, and the finisher stated none within its tokens)"
+        return "none (nobody announced one, and no finisher was asked)"
 
     def seconds(self, now: float | None = None) -> float:
         """How long it has taken at a time, which is the newest event's unless given."""
@@ -106,6 +126,8 @@ class TeamState:
                 state = state._with_room(event.worker, event.name)
                 worker = _written(state.workers[event.worker], event)
                 state = state._with_worker(event.worker, worker)
+            case Joined():
+                state = state._with_room(event.worker, event.name)
             case ParagraphEnd():
                 worker = self.workers[event.worker]
                 state = state._with_history(event.worker, event.index, worker.pieces)
@@ -117,8 +139,7 @@ class TeamState:
             case Interjected():
                 state = state._with_history(None, 0, (Piece(harmless(event.text), False),))
             case Refused():
-                said = Piece(harmless(f"{event.reason}\n"), False)
-                state = state._with_history(None, 0, (said,))
+                state = replace(state, refusals=(*self.refusals, harmless(event.reason)))
             case Answer():
                 state = replace(state, answers=(*self.answers, event))
             case SessionEnd():
@@ -129,7 +150,7 @@ class TeamState:
         return replace(self, history=(*self.history, Paragraph(worker, index, pieces)))
 
     def _with_room(self, index: int, name: str) -> Self:
-        """With a worker of this index, who may write for the first time."""
+        """With a worker of this index, who may be new."""
         missing = index + 1 - len(self.workers)
         state = replace(self, workers=(*self.workers, *(WorkerState(""),) * missing))
         known = state.workers[index]

@@ -1,11 +1,13 @@
 """Questions from a JSONL file."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hogwild_dist.errors import ConfigError
+from hogwild_dist.evaluation.grading import GraderError
 from hogwild_dist.evaluation.unit_tests import with_call
 from hogwild_dist.tokens import check_text
 
@@ -35,6 +37,7 @@ def read_items(
     question: str | None = None,
     answer: str | None = None,
     limit: int | None = None,
+    check: Callable[[str], None] | None = None,
 ) -> tuple[list[Item], list[str]]:
     """Read a dataset.
 
@@ -43,6 +46,7 @@ def read_items(
         question: name of the question's field; None looks for a common one.
         answer: name of the answer's field; None looks for a common one.
         limit: items to read at most.
+        check: raises a `GraderError` for an answer with which nothing can be compared.
 
     Returns:
         The items, and a sentence for each line that is none.
@@ -68,7 +72,7 @@ def read_items(
             break
         if line.strip():
             try:
-                items.append(_item(number, line, question, answer))
+                items.append(_item(number, line, question, answer, check))
             except ConfigError as error:
                 faults.append(str(error))
     if not items:
@@ -78,7 +82,13 @@ def read_items(
     return items, faults
 
 
-def _item(number: int, line: str, question: str | None, answer: str | None) -> Item:
+def _item(
+    number: int,
+    line: str,
+    question: str | None,
+    answer: str | None,
+    check: Callable[[str], None] | None,
+) -> Item:
     try:
         fields = json.loads(line)
     except (ValueError, RecursionError) as error:  # the latter: far too many brackets
@@ -88,9 +98,15 @@ def _item(number: int, line: str, question: str | None, answer: str | None) -> I
     asked = _field(number, fields, (question,) if question else QUESTIONS, "question")
     known = _field(number, fields, (answer,) if answer else ANSWERS, "answer")
     try:
-        return Item(number, asked, with_call(known, fields.get("entry_point")))
+        item = Item(number, asked, with_call(known, fields.get("entry_point")))
     except ConfigError as error:
         raise ConfigError(f"Line {number} cannot be tested: {error}") from error
+    if check is not None:
+        try:
+            check(item.answer)
+        except GraderError as error:
+            raise ConfigError(f"Line {number} cannot be graded: {error}.") from error
+    return item
 
 
 def _field(number: int, fields: dict[str, Any], names: tuple[str, ...], what: str) -> str:

@@ -31,7 +31,8 @@ class Record:
         tokens: chosen by all workers; finishers' are not counted.
         forwards: steps of the team; those in which finishers wrote are not counted.
         seconds: of stepping.
-        redundancy: worker -> share of its word 4-grams that another wrote in an earlier step.
+        redundancy: worker -> share of its word 4-grams that another wrote in an earlier step,
+            in team order.
         transcript: all that was written.
         made_of: fingerprint of the team, its prompts and its limits.
         error: what went wrong with the run or the grader, if anything.

@@ -61,18 +61,20 @@ class Question:
         return "mixed" if len(ends) > 1 else "right" if True in ends else "wrong"
 
 
-def columns(transcript: Sequence[Passage]) -> list[str]:
-    """Who wrote, in the order in which they began."""
-    return list(dict.fromkeys(passage.who for passage in transcript))
+def columns(record: Record) -> list[str]:
+    """Who wrote: the workers in team order, then others in the order in which they began."""
+    writers = dict.fromkeys(passage.who for passage in record.transcript)
+    workers = [name for name in record.redundancy if name in writers]
+    return list(dict.fromkeys([*workers, *writers]))
 
 
-def cells(transcript: Sequence[Passage]) -> list[Cell]:
+def cells(record: Record) -> list[Cell]:
     """Where the passages stand: a column for each worker, rows in the order of time.
 
     A passage reaches from the row of the step at which it began to that at which it ended, so
     that what stands side by side was written at the same time.
     """
-    names = columns(transcript)
+    names, transcript = columns(record), record.transcript
     starts = sorted({passage.begin for passage in transcript})
     taken: dict[str, int] = {}
     placed = []

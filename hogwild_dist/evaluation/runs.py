@@ -46,6 +46,7 @@ def evaluate(
     except HogwildError as error:
         return replace(about, error=str(error))
     answers = _answers(result, team)
+    shares = redundancy(_written(events, len(team.names)))
     right, fault = _grade(answers, item.answer, graders)
     return replace(
         about,
@@ -54,7 +55,7 @@ def evaluate(
         tokens=sum(result.num_tokens[name] for name in team.names),
         forwards=result.num_steps - _num_finishing_steps(events, len(team.names)),
         seconds=result.seconds,
-        redundancy=redundancy(_written(events, len(team.names))),
+        redundancy={name: shares[name] for name in team.names if name in shares},
         transcript=tuple(passages(events, len(team.names))),
         error=fault,
     )

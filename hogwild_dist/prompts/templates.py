@@ -80,9 +80,14 @@ class Prompts:
                 "which is not in the folder; add it or name one that is."
             ) from error
         except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError) as error:
+            fault = str(error).rstrip(".")
+            if isinstance(error, jinja2.TemplateSyntaxError):
+                fault = f"{fault} in line {error.lineno}"
+            elif isinstance(error, jinja2.UndefinedError):
+                fault = f"{fault}; it may use {', '.join(sorted(values))}"
             raise ConfigError(
                 f"The prompt template '{name}{SUFFIX}' of {self.label!r} cannot be filled in: "
-                f"{error}; it may use {', '.join(sorted(values))}."
+                f"{fault}."
             ) from error
 
     def with_settings(self, **changes: Any) -> Self:
@@ -179,9 +184,10 @@ def _settings(values: Mapping[str, Any], label: str) -> PromptSettings:
         return PromptSettings.model_validate(values)
     except ValidationError as error:
         place, fault = first_fault(error, values)
+        known = f"; known are {', '.join(PromptSettings.model_fields)}"
+        unknown = place.split(".")[0] not in PromptSettings.model_fields
         raise ConfigError(
-            f"{label} has a bad {place!r}: {fault}; known are "
-            f"{', '.join(PromptSettings.model_fields)}."
+            f"{label} has a bad {place!r}: {fault}{known if unknown else ''}."
         ) from error
 
 
@@ -216,7 +222,8 @@ def _included(templates: Mapping[str, str], label: str) -> set[str]:
             )
         except jinja2.TemplateError as error:
             raise ConfigError(
-                f"The prompt template '{name}{SUFFIX}' of {label!r} is malformed: {error}."
+                f"The prompt template '{name}{SUFFIX}' of {label!r} is malformed: "
+                f"{str(error).rstrip('.')}."
             ) from error
         found |= {other for other in names if other is not None}
         if None in names:

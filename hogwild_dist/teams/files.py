@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -16,10 +16,17 @@ from hogwild_dist.member import Member
 from hogwild_dist.spec import MAX_WORKERS
 from hogwild_dist.team import Team, default_names
 from hogwild_dist.tokens import check_text
+from hogwild_dist.toml_file import read_toml
 from hogwild_dist.validation import first_fault
 
 TEAMS = ("peers", "coordinator", "solver-critic", "thinker-writer", "debate", "independent")
 """The teams that come with the package."""
+
+
+Whole = Annotated[int, Field(strict=True)]
+Number = Annotated[float, Field(strict=True)]
+Truth = Annotated[bool, Field(strict=True)]
+"""A text is none of these, whatever stands in it."""
 
 
 class _Part(BaseModel):
@@ -29,11 +36,11 @@ class _Part(BaseModel):
 class _Sampling(_Part):
     """The fields of `SamplingConfig` that a file may set."""
 
-    temperature: float = 0.0
-    top_p: float = 1.0
-    top_k: int = 0
-    min_p: float = 0.0
-    repetition_penalty: float = 1.0
+    temperature: Number = 0.0
+    top_p: Number = 1.0
+    top_k: Whole = 0
+    min_p: Number = 0.0
+    repetition_penalty: Number = 1.0
 
 
 class _Others(_Part):
@@ -42,7 +49,7 @@ class _Others(_Part):
     role: str = ""
     brief: str = ""
     sampling: _Sampling | None = None
-    max_tokens: int | None = None
+    max_tokens: Whole | None = None
 
 
 class _Worker(_Others):
@@ -52,7 +59,7 @@ class _Worker(_Others):
 
 class _Finish(_Part):
     by: tuple[str, ...] = ()
-    vote: bool = False
+    vote: Truth = False
 
 
 class TeamFile(_Part):
@@ -70,7 +77,7 @@ class TeamFile(_Part):
 
     about: str = ""
     layout: str | dict[str, Any] = "combined"
-    size: int = Field(default=2, ge=1, le=MAX_WORKERS)
+    size: Whole = Field(default=2, ge=1, le=MAX_WORKERS)
     workers: tuple[_Worker, ...] = ()
     others: _Others = _Others()
     until: tuple[str, ...] = ()
@@ -134,6 +141,12 @@ class TeamPlan:
             until=self.file.until,
         )
         team.check()
+        for name in self.file.finish.by:
+            if name not in team.names:
+                raise ConfigError(
+                    f"The team {self.name!r} lets {name!r} answer ([finish] by), who is not in it; "
+                    f"it has {', '.join(team.names)}."
+                )
         return team
 
 
@@ -147,12 +160,7 @@ def load_team(name_or_file: str) -> TeamPlan:
         if name_or_file in TEAMS:
             text = team_text(name_or_file)
         else:
-            path = Path(name_or_file)
-            if len(name_or_file) > 255 or not path.is_file():
-                raise ConfigError(
-                    f"Unknown team {name_or_file[:80]!r}; use {', '.join(TEAMS)} or a .toml file."
-                )
-            text = path.read_text(encoding="utf-8")
+            text = read_toml("team", name_or_file, TEAMS)
         data = tomllib.loads(text)
         file = TeamFile.model_validate(data)
     except ValidationError as error:
@@ -161,8 +169,14 @@ def load_team(name_or_file: str) -> TeamPlan:
             f"Team {name_or_file!r} has a bad {place!r}: {fault}; `hogwild teams show "
             "coordinator` prints one that works."
         ) from error
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"Team {name_or_file!r} cannot be used: {error}.") from error
+    for worker in (*file.workers, file.others):
+        try:
+            _member(worker)
+        except ConfigError as error:
+            who = f"worker {worker.name!r}" if isinstance(worker, _Worker) else "[others]"
+            raise ConfigError(f"Team {name_or_file!r} has a bad {who}: {error}") from error
     name = name_or_file if name_or_file in TEAMS else Path(name_or_file).stem
     check_text("A team's name", name)
     layout = file.layout

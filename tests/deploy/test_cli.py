@@ -181,8 +181,10 @@ def test_prompts_are_shown_and_exported(hogwild, tiny_dir: Path, tmp_path: Path)
     folder = tmp_path / "mine"
     assert hogwild("prompts", "export", folder).code == 0
     (folder / "blocks" / "separator.jinja").write_text("mine alone")
-    shown = hogwild("prompts", "show", "Why?", "--prompts", folder, "--model", tiny_dir)
+    problem = "Why is this line so long? " * 20
+    shown = hogwild("prompts", "show", problem, "--prompts", folder, "--model", tiny_dir)
     assert "mine alone" in shown.out
+    assert problem.strip() in shown.out
     again = hogwild("prompts", "export", folder)
     assert again.code == 2
     assert "is there already" in again.err

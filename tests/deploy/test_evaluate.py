@@ -63,6 +63,7 @@ def test_an_evaluation_ends_with_a_table_and_goes_on_where_it_stopped(
         (["--budgets", "99"], "budget of 99 steps cannot be reached"),
         (["--teams", "zoo"], "Unknown team 'zoo'"),
         (["--seeds", ""], "--seeds names no seed"),
+        (["--seeds", "a"], "--seeds is 'a'; give whole numbers between commas: 0,1,2."),
         (["--seeds", "0,1,0"], "--seeds names 0 2 times"),
         (["--teams", " , "], "--teams names no team"),
         (["--teams", "peers, peers"], "names two teams 'peers' (peers and peers)"),
@@ -86,6 +87,7 @@ def test_what_cannot_be_is_one_sentence(
     done = hogwild("eval", *options(data, tiny_dir), *arguments)
     assert done.code == 2
     assert sentence in done.err
+    assert "left out" not in done.err  # of what is wrong the refusal alone is told
 
 
 def test_a_page_is_never_written_over_something_else(
@@ -218,3 +220,44 @@ def test_teams_of_several_sizes_go_into_one_file(hogwild, data: Path, tiny_dir: 
     assert hogwild(*call, "--teams", "solver-critic").code == 0
     done = hogwild("report", data.parent / "out.jsonl")
     assert [line.split()[0] for line in done.out.splitlines()[1::3]] == ["peers", "solver-critic"]
+
+
+@pytest.mark.parametrize(
+    ("grader", "known", "why"),
+    [
+        ("number", "many", "does not end with a number"),
+        ("choice", "B and C", "names no single letter"),
+    ],
+)
+def test_a_known_answer_that_cannot_be_read_is_left_out(
+    hogwild, tmp_path: Path, tiny_dir: Path, grader: str, known: str, why: str
+) -> None:
+    data = tmp_path / "data.jsonl"
+    good = {"number": "2", "choice": "B"}[grader]
+    lines = [{"question": "?", "answer": answer} for answer in (known, good)]
+    data.write_text("\n".join(map(json.dumps, lines)))
+    call = ["eval", *options(data, tiny_dir), "--grader", grader, "--teams", "peers"]
+    done = hogwild(*call, "--limit", 1)
+    assert done.code == 0
+    assert "Line 1 cannot be graded: " in done.err
+    assert why in done.err.splitlines()[0]
+    assert "1/1  peers  line 2" in done.err
+    data.write_text(json.dumps(lines[0]))
+    done = hogwild(*call)
+    assert done.code == 2
+    assert "holds no question: Line 1 cannot be graded" in done.err
+
+
+def test_ctrl_c_says_how_to_go_on(
+    hogwild, data: Path, tiny_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    call = ["eval", *options(data, tiny_dir), "--teams", "peers"]
+    with monkeypatch.context() as patched:
+        patched.setattr("deploy.evaluate.evaluate", interrupted)
+        done = hogwild(*call)
+    assert done.code == 130
+    assert done.err.endswith("the same command goes on from it\n")
+    assert hogwild(*call).code == 0

@@ -68,7 +68,7 @@ def test_a_service_starts_answers_and_ends(tiny_dir: Path, tmp_path: Path) -> No
         ("scale: {drain_seconds: -1}", "at 'scale.drain_seconds': it must be more than 0"),
         ("keys: [{name: a, sha256: x}]", "at 'keys.0.sha256': "),
         ("defaults: {team: nobody}", "The default team is 'nobody', and the service has"),
-        ("teams: [no-such.toml]", "Unknown team 'no-such.toml'"),
+        ("teams: [no-such.toml]", "team file 'no-such.toml' is not there"),
         ("[", "cannot be read"),
         ("- 1", "holds no fields"),
         ("visibility: later", "at 'visibility': it must be 'same-step', 'next-step' or"),

@@ -4,6 +4,7 @@ import runpy
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from rich.console import Console
 
 from deploy.view import JsonView, LiveView, PlainView, ViewKind, make_view
 from deploy.view.text import harmless
-from hogwild_dist.events import Answer, Event, SessionEnd
+from hogwild_dist.events import Answer, Event, Joined, Refused, SessionEnd
 from tests.deploy.view_events import info, paragraph_end, short_run, stop, text
 
 ROOT = Path(__file__).parents[2]
@@ -20,11 +21,18 @@ SHOW_CURSOR = "\x1b[?25h"
 HOSTILE = "[bold]x[/bold] [/y] :smile: \x1b[2J\x1b]0;title\x07 \x9b2J a\u202eb\r\n\tend"
 
 
-def printed(view_class: type[PlainView | LiveView], events: Iterable[Event], **console: int) -> str:
+def printed(
+    view_class: type[PlainView | LiveView],
+    events: Iterable[Event],
+    *,
+    asked: bool = False,
+    **console: int,
+) -> str:
     """All that a view prints; each event comes half a second after the one before."""
     out = io.StringIO()
     ticks = count()
-    with view_class(Console(file=out, **console), info(), lambda: next(ticks) / 2) as view:
+    about = replace(info(), asked=asked)
+    with view_class(Console(file=out, **console), about, lambda: next(ticks) / 2) as view:
         for event in events:
             view.handle(event)
     return out.getvalue()
@@ -234,3 +242,37 @@ def test_of_a_vote_the_most_frequent_answer_is_shown():
     votes += [stated(said, 90, None, of) for of, said in enumerate(("3", "3", "2"))]
     out = printed(PlainView, [*short_run(), *votes])
     assert "answer after 64 steps: 2\nanswer: 3\n" in out
+
+
+def test_the_final_text_is_the_team_s_alone():
+    joined, refused = Joined(step=3, worker=3, name="Dave"), Refused(step=3, reason="Too late.")
+    events = [*short_run(), joined, refused]
+    live, plain = printed(LiveView, events, width=80, height=24), printed(PlainView, events)
+    assert "from outside" not in live
+    assert "\nrefused: Too late.\n" in live[live.index("Alice [1]") :]
+    table = [line.split()[0] for line in live.splitlines()[-4:]]
+    assert table == ["Alice", "Bob", "Dave", "all"]
+    assert "\n* Too late.\n" in plain
+    assert plain.rstrip().endswith("Bob 2 (cancelled), Dave 0 (cancelled)")
+
+
+@pytest.mark.parametrize(
+    ("said", "reason", "why"),
+    [
+        ([stated(None, 9)], "max_total_tokens", "and the finisher stated none"),
+        ([stated("4", 2, 2)], "all_stopped", "and no finisher was asked"),
+        ([], "cancelled", "cancelled"),
+    ],
+)
+def test_a_team_without_an_answer_says_so(said: list[Event], reason: str, why: str):
+    events = [*short_run(), *said, SessionEnd(step=9, reason=reason)]
+    line = next(
+        line
+        for line in printed(PlainView, events, asked=True).splitlines()
+        if line.startswith("answer: ")
+    )
+    assert line.startswith("answer: none (")
+    assert why in line
+    live = printed(LiveView, events, asked=True, width=100, height=24)
+    assert line.removeprefix("answer: ") in live
+    assert "none (" not in printed(PlainView, events)

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from deploy.view import ViewInfo
 from deploy.view.screen import Screen, colour
-from hogwild_dist.events import Event
+from hogwild_dist.events import Event, Joined, Refused
 from tests.deploy.view_events import info, paragraph_end, short_run, state_after, stop, text
 
 
@@ -138,3 +138,22 @@ def test_wide_characters_keep_the_borders_straight(width: int):
     lines = screen([text(0, "日本語の文章" * 40), text(1, "🙂" * 99)], width=width)
     assert {cell_len(line) for line in lines if "│" in line} == {width}
     assert "日" in "".join(lines)
+
+
+def test_a_finisher_has_no_panel_before_it_writes():
+    joined = Joined(step=3, worker=3, name="Dave")
+    events = [*short_run(), joined, text(3, "Hello.")]
+    titles = [line for line in screen(events, width=130) if "\u256d" in line]
+    assert [line.count("\u256d") for line in titles] == [1, 3]  # the history, the workers
+    assert "Dave" in titles[1]
+    finished = "\n".join(screen([*events, text(2, "The answer")], width=130))
+    assert all(f"\u256d\u2500 {name}" in finished for name in ("Alice", "Bob", "Carol", "Dave"))
+
+
+def test_a_refusal_is_a_line_of_its_own():
+    refused = Refused(step=3, reason="Nobody is called 'Zoe'.")
+    lines = screen([*short_run(), refused])
+    assert lines[-2].startswith("refused: Nobody is called 'Zoe'.")
+    assert lines[-1].startswith("step 3")
+    assert len(lines) <= 24
+    assert "finished paragraphs" not in "\n".join(screen([refused]))

@@ -1,5 +1,6 @@
 """Results on disk, and the page that is made of them."""
 
+import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -10,7 +11,7 @@ import pytest
 from hogwild_dist.errors import ConfigError
 from hogwild_dist.evaluation.passages import Passage, passages
 from hogwild_dist.evaluation.records import Record, Records
-from hogwild_dist.evaluation.report import cells, report, write_plots, write_report
+from hogwild_dist.evaluation.report import cells, columns, report, write_plots, write_report
 from hogwild_dist.events import Answer, Interjected, ParagraphEnd, Text
 
 SETTINGS = {"model": "a <model>", "budgets": [4]}
@@ -35,6 +36,10 @@ RECORD = Record(
     redundancy={"Alice": 0.25, "Bob": 0.75},
     transcript=(passage("Alice", 0, 5, NASTY), passage("Bob", 2, 3)),
 )
+
+
+def wrote(transcript: list[Passage]) -> Record:
+    return replace(RECORD, transcript=tuple(transcript))
 
 
 @pytest.fixture
@@ -81,14 +86,27 @@ def test_what_stands_side_by_side_was_written_at_the_same_time() -> None:
         passage("Alice", 6, 9),
         passage("You", 6, 6),
     ]
-    placed = [(cell.column, cell.row, cell.below) for cell in cells(transcript)]
+    placed = [(cell.column, cell.row, cell.below) for cell in cells(wrote(transcript))]
     # Rows 2, 3 and 4 begin at steps 0, 3 and 6.
     assert placed == [(1, 2, 4), (2, 2, 3), (2, 3, 5), (1, 4, 5), (3, 4, 5)]
 
 
+def test_columns_stand_in_team_order_whoever_finished_first() -> None:
+    transcript = [passage(who, 0, 3) for who in ("Finisher", "Bob", "Alice")]
+    assert columns(wrote(transcript)) == ["Alice", "Bob", "Finisher"]
+    assert columns(wrote(transcript[:2])) == ["Bob", "Finisher"]
+
+
+def test_only_the_mark_of_a_wrong_question_is_red(records: Records) -> None:
+    page = report(records)
+    assert "span.wrong { color" in page
+    assert not re.search(r"[^n]\.wrong \{", page)
+    assert '<span class="wrong"' in page
+
+
 def test_passages_of_one_worker_never_overlap() -> None:
     transcript = [passage("Alice", 0, 0), passage("Alice", 0, 0), passage("Alice", 0, 3)]
-    placed = cells(transcript)
+    placed = cells(wrote(transcript))
     for one, following in pairwise(placed):
         assert one.row < one.below <= following.row
 

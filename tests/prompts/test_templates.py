@@ -126,10 +126,18 @@ def test_a_folder_that_is_none(tmp_path: Path) -> None:
         load_prompts("combined", tmp_path)
 
 
-@pytest.mark.parametrize("template", ["{{ wroker }}", "{{ worker", "{% if %}", "{{ index + 1 }}"])
-def test_a_template_with_a_mistake_is_named(tmp_path: Path, template: str) -> None:
+@pytest.mark.parametrize(
+    ("template", "end"),
+    [
+        ("{{ wroker }}", r"'wroker' is undefined; it may use .*worker\."),
+        ("{{ worker", r" in line 1\."),
+        ("\n{% zoo %}", r"unknown tag 'zoo' in line 2\."),
+        ("{{ index + 1 }}", r"'index' is undefined; it may use .*worker\."),
+    ],
+)
+def test_a_template_with_a_mistake_is_named(tmp_path: Path, template: str, end: str) -> None:
     prompts = load_prompts("combined", folder(tmp_path, first=template))
-    with pytest.raises(ConfigError, match=r"'first.jinja' of .* cannot be filled in"):
+    with pytest.raises(ConfigError, match=rf"'first.jinja' of .* cannot be filled in: .*{end}$"):
         texts(prompts)
 
 

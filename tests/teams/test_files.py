@@ -1,5 +1,6 @@
 """Teams as data: those of the package, and files of one's own."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from hogwild_dist.answers import AnswerForm
 from hogwild_dist.errors import ConfigError
 from hogwild_dist.finish import Finish
+from hogwild_dist.layout import load_layout
 from hogwild_dist.model import prepare_model
 from hogwild_dist.run import Run
 from hogwild_dist.team import Limits
@@ -95,6 +97,13 @@ def test_others_join_a_team_with_roles_where_its_file_speaks_of_them(tmp_path: P
         ("size = 17", "has a bad 'size': it must be 16 or less"),
         ("size = 0", "has a bad 'size': it must be 1 or more"),
         ("size = 1.5", "has a bad 'size': it must be a whole number"),
+        ("size = '3'", "has a bad 'size': it must be a whole number"),
+        ("[others]\nmax_tokens = '3'", "has a bad 'others.max_tokens': it must be a whole number"),
+        (
+            "[[workers]]\nname = 'Lea'\nsampling.top_p = 5.0",
+            "bad.toml' has a bad worker 'Lea': top_p is 5.0; it must be above 0",
+        ),
+        ("[others.sampling]\nmin_p = 2", r"has a bad \[others\]: min_p is 2"),
         ("size = 'x'", "has a bad 'size': it must be a whole number"),
         ("layout = 1", "has a bad 'layout': it must be a text or a table"),
         ("[finish]\nvote = 'x'", "has a bad 'finish.vote': it must be true or false"),
@@ -138,3 +147,24 @@ def test_a_team_that_waits_for_nobody(tmp_path: Path) -> None:
     path.write_text("until = ['Zoe']")
     with pytest.raises(ConfigError, match="until 'Zoe' has stopped"):
         load_team(str(path)).team()
+
+
+def test_an_answer_by_nobody_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text("[finish]\nby = ['Zoe']")
+    with pytest.raises(ConfigError, match=r"lets 'Zoe' answer .*it has Alice, Bob"):
+        load_team(str(path)).team()
+    assert load_team(str(path)).team(names=("Zoe", "Lea")).names == ("Zoe", "Lea")
+
+
+@pytest.mark.parametrize(("what", "load"), [("team", load_team), ("layout", load_layout)])
+def test_files_that_are_missing_or_no_text_are_called_so(
+    tmp_path: Path, what: str, load: Callable[[str], object]
+) -> None:
+    for name in ("x.toml", str(tmp_path / "x")):
+        with pytest.raises(ConfigError, match=f"The {what} file '{name}' is not there; use "):
+            load(name)
+    path = tmp_path / "bad.toml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="is not UTF-8 text"):
+        load(str(path))
