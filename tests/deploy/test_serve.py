@@ -34,6 +34,18 @@ def free_port() -> int:
         return one.getsockname()[1]
 
 
+def ask_and_end(process: subprocess.Popen[str], port: int) -> None:
+    assert process.stdout is not None
+    shown = [process.stdout.readline() for _ in range(4)]
+    assert shown[0].split() == ["page", f"http://127.0.0.1:{port}/"]
+    assert "model 'tiny'" in shown[1]
+    body = {"model": "tiny", "messages": [{"role": "user", "content": "Hi!"}], "max_tokens": 6}
+    reply = httpx.post(f"http://127.0.0.1:{port}/v1/chat/completions", json=body, timeout=60)
+    assert reply.json()["usage"]["completion_tokens"] <= 6
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 0
+
+
 def test_a_service_starts_answers_and_ends(tiny_dir: Path, tmp_path: Path) -> None:
     port = free_port()
     environment = {**os.environ, "HOME": str(tmp_path), "RAY_AUTH_MODE": "disabled"}
@@ -42,15 +54,10 @@ def test_a_service_starts_answers_and_ends(tiny_dir: Path, tmp_path: Path) -> No
         command(*words), cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     ) as process:  # fmt: skip
-        assert process.stdout is not None
-        shown = [process.stdout.readline() for _ in range(4)]
-        assert shown[0].split() == ["page", f"http://127.0.0.1:{port}/"]
-        assert "model 'tiny'" in shown[1]
-        body = {"model": "tiny", "messages": [{"role": "user", "content": "Hi!"}], "max_tokens": 6}
-        reply = httpx.post(f"http://127.0.0.1:{port}/v1/chat/completions", json=body, timeout=60)
-        assert reply.json()["usage"]["completion_tokens"] <= 6
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=60) == 0
+        try:
+            ask_and_end(process, port)
+        finally:
+            process.kill()
     late = time.monotonic() + 10
     while time.monotonic() < late:
         with socket.socket() as one:
