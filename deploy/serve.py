@@ -62,12 +62,14 @@ def serve_command(
     }
     chosen = _with({} if config is None else read_config(config).model_dump(), given)
     Planner(chosen)  # says what is wrong with the teams
+    _end_on_sigterm()
     _check_free(host, port)
     _warn(chosen, host)
     fetch_with_progress(chosen.model)
     with told() as tell:
         tell("starting Ray" if address is None else f"reaching Ray at {address}")
         with connected(address, chosen.shards * chosen.scale.max_groups):
+            _end_on_sigterm()  # once more, since Ray has put its own in the place
             with _running(chosen, host, port, tell, leave=address is not None):
                 tell("")
                 _show(chosen, host, port)
@@ -156,9 +158,13 @@ def _show(config: ServiceConfig, host: str, port: int) -> None:
     console.print("Ctrl-C ends it.")
 
 
+def _end_on_sigterm() -> None:
+    """Let a polite kill do what Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
 def _wait() -> None:
     """Until Ctrl-C or a polite kill."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         while True:
             time.sleep(1)

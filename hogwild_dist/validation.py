@@ -82,6 +82,8 @@ def _sentence(error: ErrorDetails) -> str:
     match error["type"]:
         case "extra_forbidden":
             return "there is no such key"
+        case "json_invalid":
+            return "it is not JSON"
         case "missing":
             return "it is missing"
         case "value_error":

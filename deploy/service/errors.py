@@ -55,6 +55,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         (404, "There is no such session."),
         (409, "The session is not so far yet."),
         (413, "The body is too large."),
+        (415, "The body is not JSON, or does not say so."),
         (429, "Too much for now; see Retry-After."),
         (503, "No group of shards is ready; see Retry-After."),
     )
@@ -141,8 +142,9 @@ def handle_errors(app: FastAPI) -> None:
         place, what = first_fault(error, {"body": error.body})
         place = place.removeprefix("body").lstrip(".")
         where = f" at {place!r}" if place else ""
+        param = place or None
         return JSONResponse(
-            error_body(400, f"The request is not right{where}: {what}.", place), 400
+            error_body(400, f"The request is not right{where}: {what}.", param), 400
         )
 
     @app.exception_handler(HTTPException)

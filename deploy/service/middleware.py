@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi.responses import JSONResponse
 from ray.exceptions import TaskCancelledError
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 
 from deploy.service.errors import error_body
@@ -32,6 +33,31 @@ GONE = 499
 
 class BrokenOffError(Exception):
     """An answer that had begun cannot be brought to its end; Serve breaks the connection."""
+
+
+class JsonBodies:
+    """Refuses bodies that do not say they are JSON: any web page may have a browser send those.
+
+    Args:
+        app: behind it.
+    """
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        headers = Headers(scope=scope) if scope["type"] == "http" else Headers()
+        has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if has_body and kind != "application/json":
+            message = (
+                f"The body says it is {kind[:60] or 'of no kind'!r}; send it with the header "
+                "Content-Type: application/json."
+            )
+            await JSONResponse(error_body(415, message), 415)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
 
 
 class SizeLimit:

@@ -180,7 +180,8 @@ def test_what_cannot_be_done_is_one_sentence(
 
 
 def test_a_body_that_is_too_large_or_none_is_refused(http: httpx.Client) -> None:
-    large = http.post("/v1/sessions", content=b"x" * 1_000_001)
+    json_header = {"Content-Type": "application/json"}
+    large = http.post("/v1/sessions", content=b"x" * 1_000_001, headers=json_header)
     assert large.status_code == 413
     assert large.json()["error"]["message"]
 
@@ -188,10 +189,21 @@ def test_a_body_that_is_too_large_or_none_is_refused(http: httpx.Client) -> None
         for _ in range(1_100):
             yield b"x" * 1_000
 
-    assert http.post("/v1/sessions", content=endless()).status_code == 413
-    broken = http.post("/v1/sessions", content=b"{", headers={"Content-Type": "application/json"})
+    assert http.post("/v1/sessions", content=endless(), headers=json_header).status_code == 413
+    broken = http.post("/v1/sessions", content=b"{", headers=json_header)
     assert broken.status_code == 400
+    assert broken.json()["error"]["message"] == "The request is not right: it is not JSON."
     assert broken.json()["error"]["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", None])
+def test_a_body_that_any_web_page_could_send_is_refused(
+    http: httpx.Client, kind: str | None
+) -> None:
+    headers = {} if kind is None else {"Content-Type": kind}
+    reply = http.post("/v1/sessions", content=json.dumps(SHORT), headers=headers)
+    assert reply.status_code == 415
+    assert "Content-Type: application/json" in reply.json()["error"]["message"]
 
 
 def test_every_response_carries_the_headers_of_safety(http: httpx.Client) -> None:
