@@ -12,6 +12,9 @@ from actors.capacity import NodeRoom, rooms, shards_that_fit, shortage
 from actors.errors import ClusterError
 from actors.settings import GroupSettings, Spread
 
+SETTLE_SECONDS = 2.0
+"""After which Ray's head node has heard of what nodes have free."""
+
 POLL_SECONDS = 0.5
 """Between two looks at a placement group that waits for nodes."""
 
@@ -33,7 +36,7 @@ async def reserve(
     bundle = {"CPU": settings.cpus_per_shard, "GPU": float(gpus)}
     bundle = {what: count for what, count in bundle.items() if count} or {"CPU": 0.001}
     if settings.wait_seconds == 0:
-        _check_room(settings, gpus)
+        await _check_soon(settings, gpus)
     group: PlacementGroup = placement_group(
         [bundle] * settings.num_shards,
         strategy="PACK" if settings.spread is Spread.PACK else "SPREAD",
@@ -70,6 +73,20 @@ def gpus_per_shard(settings: GroupSettings) -> int:
 def free_rooms() -> list[NodeRoom]:
     """What the nodes have free now."""
     return rooms(ray.nodes(), state.available_resources_per_node())
+
+
+async def _check_soon(settings: GroupSettings, gpus: int) -> None:
+    """Check the room; what a group has just given back is seen after a moment only."""
+    late = time.monotonic() + SETTLE_SECONDS
+    while True:
+        try:
+            _check_room(settings, gpus)
+        except ClusterError:
+            if time.monotonic() > late:
+                raise
+            await asyncio.sleep(POLL_SECONDS)
+        else:
+            return
 
 
 def _check_room(settings: GroupSettings, gpus: int) -> None:
