@@ -38,8 +38,9 @@ def test_logs_name_shard_epoch_and_session(
 def test_logs_hold_problems_only_where_that_is_wished(
     cluster: Cluster, settings: Callable[..., GroupSettings]
 ) -> None:
-    with ShardGroup.start(settings(1, log_texts=True), name="told") as group:
-        for _ in Run(group, "Count!", team(2, LAYOUTS["combined"])):
-            pass
+    group = ShardGroup.start(settings(1, log_texts=True), name="told")
+    for _ in Run(group, "Count!", team(2, LAYOUTS["combined"])):
+        pass
+    group.stop()
     (opened,) = log_lines(cluster, {"group": "told", "problem": "Count!"})
     assert opened["message"] == "session opened"

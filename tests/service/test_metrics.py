@@ -51,11 +51,12 @@ def samples(http: httpx.Client, arguments: dict[str, Any]) -> Iterator[list[Samp
     assert http.post("/v1/chat/completions", json=chat).status_code == 200
     assert http.get("/v1/sessions/nothing").status_code == 404
     pair = service_config({**arguments, "name": "pair", "shards": 2}).group_settings()
-    with ShardGroup.start(pair, name="pair-0") as group:
-        for _ in Run(group, "Count!", team(2, LAYOUTS["combined"])):
-            pass
-        wanted = {name for one in expressions() for name in asked_labels(one)}
-        yield scrape_until(lambda found: wanted <= {sample.name for sample in found})
+    group = ShardGroup.start(pair, name="pair-0")
+    for _ in Run(group, "Count!", team(2, LAYOUTS["combined"])):
+        pass
+    wanted = {name for one in expressions() for name in asked_labels(one)}
+    yield scrape_until(lambda found: wanted <= {sample.name for sample in found})
+    group.stop()
 
 
 def test_every_documented_metric_of_an_ingress_is_exported(samples: list[Sample]) -> None:
