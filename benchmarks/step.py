@@ -45,11 +45,11 @@ class Counter:
     bytes: int = 0
 
     def __call__(
-        self, q: Tensor, k: Tensor, v: Tensor, hidden: Tensor | None, scale: float
+        self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float
     ) -> tuple[Tensor, Tensor]:
         self.calls += 1
         self.bytes += (k.numel() + v.numel()) * k.element_size()
-        return self.backend(q, k, v, hidden, scale)
+        return self.backend(q, k, v, mask, scale)
 
 
 def fill(cache: KVCache, block: Block, count: int) -> None:

@@ -6,10 +6,11 @@ that see it, and the partial results merge by their log-sum-exp:
     out = sum_b exp(lse_b - lse) * out_b,   lse = log sum_b exp(lse_b)
 
 Shape suffixes: H key-value heads, G queries a key-value head, E entries, N packed tokens,
-P parts a token, D head size.
+P parts a token, D head size, R results of the calls one after the other.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,16 +19,18 @@ from transformers import AttentionInterface, AttentionMaskInterface
 
 from hogwild_dist.batch import Batch
 from hogwild_dist.cache import KVCache
+from hogwild_dist.calls import KernelCalls, kernel_calls
 from hogwild_dist.errors import ModelError
 from hogwild_dist.exchange.base import Exchange
-from hogwild_dist.plan import AttentionPlan, plan_attention
+from hogwild_dist.plan import plan_attention
 from hogwild_dist.rope import rotate
 
 ATTENTION_NAME = "hogwild"
 
 Backend = Callable[[Tensor, Tensor, Tensor, Tensor | None, float], tuple[Tensor, Tensor]]
-"""``(q [H, M, D], k [H, n, D], v [H, n, D], hidden [M, n] or None, scale)`` to
-``(out [H, M, D], lse [H, M] in float32 or wider)``. A row that sees nothing weighs nothing."""
+"""``(q [B, H, M, D], k [B, H, n, D], v [B, H, n, D], mask, scale)`` to
+``(out [B, H, M, D], lse [B, H, M] in float32 or wider)``. The mask is None, or added to the scores:
+``[B, 1, M or 1, n]``, finite, so that a row that sees nothing weighs nothing."""
 
 
 SPLIT_KEYS = 1_024
@@ -38,51 +41,38 @@ TASKS_PER_THREAD = 4
 
 
 def attend_cpu(
-    q: Tensor, k: Tensor, v: Tensor, hidden: Tensor | None, scale: float
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float
 ) -> tuple[Tensor, Tensor]:
     """Torch's blocked CPU kernel, which also returns the log-sum-exp.
 
     The kernel shares its work among threads by heads, which are few: the keys of a long block are
-    cut into parts that act as more heads.
+    cut into parts that act as a batch.
     """
-    num_heads, num_keys = k.shape[:2]
+    batch, num_heads, num_keys = k.shape[:3]
     wanted = -(-TASKS_PER_THREAD * torch.get_num_threads() // num_heads)
     num_parts = min(wanted, num_keys // SPLIT_KEYS)
-    if num_parts < 2 or hidden is not None:
-        return _kernel(q, k, v, hidden, scale)
+    if num_parts < 2 or mask is not None or batch > 1:
+        return _flash(q, k, v, mask, scale)
     size = num_keys // num_parts
     end = num_parts * size
-    shape = (num_heads, num_parts, size, -1)
-    out, lse = _flash(
-        q[:, None].expand(-1, num_parts, -1, -1),
-        k[:, :end].view(shape),
-        v[:, :end].view(shape),
-        None,
-        scale,
-    )
+
+    def parts(slab: Tensor) -> Tensor:
+        return slab[0, :, :end].view(num_heads, num_parts, size, -1).transpose(0, 1)
+
+    out, lse = _flash(q.expand(num_parts, -1, -1, -1), parts(k), parts(v), None, scale)
     if end < num_keys:
-        out_rest, lse_rest = _kernel(q, k[:, end:], v[:, end:], None, scale)
-        out = torch.cat((out, out_rest[:, None]), 1)
-        lse = torch.cat((lse, lse_rest[:, None]), 1)
-    total = lse.logsumexp(1)
-    weight = (lse - total[:, None]).exp_().unsqueeze(-1)
-    merged: Tensor = (out * weight).sum(1)
+        out_rest, lse_rest = _flash(q, k[:, :, end:], v[:, :, end:], None, scale)
+        out, lse = torch.cat((out, out_rest)), torch.cat((lse, lse_rest))
+    total = lse.logsumexp(0, keepdim=True)
+    weight = (lse - total).exp_().unsqueeze(-1)
+    merged: Tensor = (out * weight).sum(0, keepdim=True)
     return merged.to(q.dtype), total
-
-
-def _kernel(
-    q: Tensor, k: Tensor, v: Tensor, hidden: Tensor | None, scale: float
-) -> tuple[Tensor, Tensor]:
-    """One kernel call over whole heads."""
-    mask = None if hidden is None else _additive(hidden, q.dtype)[None, None]
-    out, lse = _flash(q[None], k[None], v[None], mask, scale)
-    return out[0], lse[0]
 
 
 def _flash(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float
 ) -> tuple[Tensor, Tensor]:
-    """Torch's private operator; all tensors are ``[batch, heads, rows, D]``."""
+    """Torch's private operator."""
     out, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
         q, k, v, 0.0, False, attn_mask=mask, scale=scale
     )
@@ -90,13 +80,13 @@ def _flash(
 
 
 def attend_matmul(
-    q: Tensor, k: Tensor, v: Tensor, hidden: Tensor | None, scale: float
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float
 ) -> tuple[Tensor, Tensor]:
     """Two matrix products and a softmax: any device, any dtype."""
-    scores = torch.matmul(q, k.transpose(1, 2)).to(torch.promote_types(q.dtype, torch.float32))
+    scores = torch.matmul(q, k.transpose(-1, -2)).to(torch.promote_types(q.dtype, torch.float32))
     scores *= scale
-    if hidden is not None:
-        scores += _additive(hidden, scores.dtype)
+    if mask is not None:
+        scores += mask
     lse = scores.logsumexp(-1)
     return torch.matmul((scores - lse[..., None]).exp().to(v.dtype), v), lse
 
@@ -106,10 +96,19 @@ def pick_backend(device: torch.device) -> Backend:
     return attend_cpu if device.type == "cpu" else attend_matmul
 
 
-def _additive(hidden: Tensor, dtype: torch.dtype) -> Tensor:
-    """A finite mask, so that a row without a visible key gets weight zero and not NaN."""
-    mask = torch.zeros(hidden.shape, dtype=dtype, device=hidden.device)
-    return mask.masked_fill_(hidden, torch.finfo(dtype).min / 2)
+@dataclass(frozen=True, slots=True)
+class LayerPlan:
+    """What layers of one sliding window and shape do in a step.
+
+    Attributes:
+        tokens: ``[num_entries]`` packed query token of each entry.
+        distances: ``[num_entries]`` how far each query turns to fit the block.
+        kernel: its calls.
+    """
+
+    tokens: Tensor
+    distances: Tensor
+    kernel: KernelCalls
 
 
 class StepContext:
@@ -131,20 +130,30 @@ class StepContext:
         self.peers = peers
         self.device = cache.keys[0].device
         self.slots = torch.tensor(batch.slots, device=self.device)
-        self._plans: dict[int | None, AttentionPlan] = {}
+        self._layers: dict[tuple[int | None, tuple[int, int, int]], LayerPlan] = {}
         self._turns: dict[tuple[int | None, int], tuple[Tensor, Tensor]] = {}
 
-    def plan(self, window: int | None) -> AttentionPlan:
-        """The kernel calls for layers with this sliding window."""
-        if window not in self._plans:
-            self._plans[window] = plan_attention(self.batch, window, self.device)
-        return self._plans[window]
+    def layer_plan(
+        self, window: int | None, shape: tuple[int, int, int], dtype: torch.dtype
+    ) -> LayerPlan:
+        """The kernel calls for layers with this sliding window and shape; see `kernel_calls`."""
+        key = (window, shape)
+        if key not in self._layers:
+            plan = plan_attention(self.batch, window, self.device)
+            self._layers[key] = LayerPlan(
+                tokens=torch.tensor(plan.tokens, device=self.device),
+                distances=torch.tensor(plan.distances, device=self.device),
+                kernel=kernel_calls(plan, shape, dtype, self.device),
+            )
+        return self._layers[key]
 
-    def turn(self, window: int | None, layer: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Cosines and sines of the plan's distances for the rotary table of `layer`."""
+    def turn(
+        self, window: int | None, distances: Tensor, layer: int, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor]:
+        """Cosines and sines of a plan's distances for the rotary table of `layer`."""
         key = (window, self.cache.rotary.table_of_layer[layer])
         if key not in self._turns:
-            self._turns[key] = self.cache.rotary.turn(self.plan(window).distances, layer, dtype)
+            self._turns[key] = self.cache.rotary.turn(distances, layer, dtype)
         return self._turns[key]
 
 
@@ -164,44 +173,45 @@ def attend_view(
         ``[N, H * G, D]``.
     """
     keys, values = context.cache.keys[layer], context.cache.values[layer]
-    plan = context.plan(window)
     num_kv_heads, num_groups = keys.shape[0], q.shape[0] // keys.shape[0]
-    q_turned = rotate(q.index_select(1, plan.tokens), *context.turn(window, layer, q.dtype))
-    q_HED = q_turned.view(num_kv_heads, num_groups, -1, q.shape[-1]).transpose(1, 2).flatten(1, 2)
-    outs: list[Tensor] = [q_HED] * len(plan.pieces)
-    lses = list(outs)
+    plan = context.layer_plan(window, (num_kv_heads, num_groups, q.shape[-1]), q.dtype)
+    turn = context.turn(window, plan.distances, layer, q.dtype)
+    q_turned = rotate(q.index_select(1, plan.tokens), *turn)
+    q_HGED = q_turned.view(num_kv_heads, num_groups, -1, q.shape[-1])
+    q_HEGD = q_HGED.transpose(1, 2).contiguous()
+    results: list[tuple[Tensor, Tensor]] = [(q, q)] * len(plan.kernel.calls)
 
     def attend(late: bool) -> None:
-        for place, piece in enumerate(plan.pieces):
-            if piece.late is late:
-                rows = slice(piece.first * num_groups, piece.last * num_groups)
-                hidden = piece.hidden
-                if hidden is not None:
-                    hidden = hidden.repeat_interleave(num_groups, 0)
-                k, v = keys[:, piece.start : piece.stop], values[:, piece.start : piece.stop]
-                outs[place], lses[place] = context.backend(q_HED[:, rows], k, v, hidden, scale)
+        for place, call in enumerate(plan.kernel.calls):
+            if call.late is late:
+                k, v = call.keys(keys), call.keys(values)
+                results[place] = context.backend(call.queries(q_HEGD), k, v, call.mask, scale)
 
     attend(late=False)
     if context.peers is not None:
         context.peers.receive_layer(layer)
         attend(late=True)
-    out_HEGD = torch.cat(outs, 1).view(num_kv_heads, -1, num_groups, values.shape[-1])
-    lse_HEG = torch.cat(lses, 1).view(num_kv_heads, -1, num_groups)
-    return _merge(out_HEGD, lse_HEG, plan).permute(1, 0, 2, 3).flatten(1, 2).contiguous()
+    out_HRD, lse_HR = (
+        torch.cat([part.transpose(0, 1).flatten(1, 2) for part in parts], 1)
+        for parts in zip(*results, strict=True)
+    )
+    out_HEGD = out_HRD.view(num_kv_heads, -1, num_groups, values.shape[-1])
+    lse_HEG = lse_HR.view(num_kv_heads, -1, num_groups)
+    return _merge(out_HEGD, lse_HEG, plan.kernel).permute(1, 0, 2, 3).flatten(1, 2).contiguous()
 
 
-def _merge(out_HEGD: Tensor, lse_HEG: Tensor, plan: AttentionPlan) -> Tensor:
+def _merge(out_HEGD: Tensor, lse_HEG: Tensor, kernel: KernelCalls) -> Tensor:
     """Merge each token's parts by their log-sum-exp into ``[H, N, G, D]``."""
     num_kv_heads, _, num_groups, head_dim = out_HEGD.shape
-    num_tokens, num_parts = plan.parts.shape
-    flat = plan.parts.flatten()
+    num_tokens, num_parts = kernel.parts.shape
+    flat = kernel.parts.flatten()
     shape = (num_kv_heads, num_tokens, num_parts, num_groups)
     out_HNPGD = out_HEGD.index_select(1, flat).view(*shape, head_dim)
     if num_parts == 1:
         return out_HNPGD[:, :, 0]
     lse_HNPG = lse_HEG.index_select(1, flat).view(shape)
-    if plan.no_part is not None:
-        lse_HNPG = lse_HNPG.masked_fill(plan.no_part[None, :, :, None], -torch.inf)
+    if kernel.no_part is not None:
+        lse_HNPG = lse_HNPG.masked_fill(kernel.no_part[None, :, :, None], -torch.inf)
     weight = lse_HNPG.softmax(2).unsqueeze(-1)
     merged: Tensor = (out_HNPGD * weight).sum(2)
     return merged.to(out_HEGD.dtype)

@@ -3,9 +3,9 @@
 Every query token that reads a block is an *entry* of that block. The keys that all entries see
 form one dense piece; only the ragged ends (one's own newest tokens, a sliding window's edge) are
 masked. Each piece gives a partial result and its log-sum-exp; a token's parts are then merged.
+`calls` makes kernel calls of the pieces.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
@@ -29,7 +29,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One kernel call: entries ``first..last-1`` against slab slots ``start..stop-1``.
+    """Entries ``first..last-1`` against slab slots ``start..stop-1``.
 
     `hidden` is None where every entry sees every key, else ``[last - first, stop - start]``
     booleans, true where a key may not be seen. `late` keys come from peers during the step.
@@ -42,33 +42,41 @@ class Piece:
     hidden: Tensor | None
     late: bool = False
 
+    @property
+    def num_entries(self) -> int:
+        """Query tokens that read it."""
+        return self.last - self.first
+
+    @property
+    def num_keys(self) -> int:
+        """Keys that it has."""
+        return self.stop - self.start
+
 
 @dataclass(frozen=True, slots=True)
 class AttentionPlan:
     """What one attention layer does in a step. Layers with the same window share a plan.
 
     Attributes:
-        tokens: ``[num_entries]`` packed query token of each entry.
-        distances: ``[num_entries]`` how far each query turns to fit the block.
-        pieces: the kernel calls.
-        parts: ``[num_tokens, max_parts]`` rows of the pieces' concatenated results.
-        no_part: same shape, true where a token has fewer parts; None where all have equally many.
+        tokens: packed query token of each entry.
+        distances: how far each entry's query turns to fit the block.
+        pieces: what the entries read.
+        num_tokens: packed tokens of the step.
     """
 
-    tokens: Tensor
-    distances: Tensor
+    tokens: tuple[int, ...]
+    distances: tuple[int, ...]
     pieces: tuple[Piece, ...]
-    parts: Tensor
-    no_part: Tensor | None
+    num_tokens: int
 
 
 def plan_attention(batch: Batch, window: int | None, device: torch.device) -> AttentionPlan:
-    """Lay out the kernel calls of a step.
+    """Lay out who reads what in a step.
 
     Args:
         batch: the packed step.
         window: sliding window in tokens of the worker's view, or None.
-        device: where the index tensors go.
+        device: where the masks go.
     """
     entries: list[Entry] = []
     pieces: list[Piece] = []
@@ -78,17 +86,11 @@ def plan_attention(batch: Batch, window: int | None, device: torch.device) -> At
         early = batch.arriving.get(block)
         pieces.extend(_pieces(block, group, len(entries), early, device))
         entries.extend(group)
-    parts = _parts_of_tokens(pieces, entries, batch.num_tokens)
-    most = max(map(len, parts))
-    padded = [part + [-1] * (most - len(part)) for part in parts]
-    index = torch.tensor(padded, device=device)
-    ragged = any(len(part) < most for part in parts)
     return AttentionPlan(
-        tokens=torch.tensor([entry.token for entry in entries], device=device),
-        distances=torch.tensor([entry.distance for entry in entries], device=device),
+        tokens=tuple(entry.token for entry in entries),
+        distances=tuple(entry.distance for entry in entries),
         pieces=tuple(pieces),
-        parts=index.clamp(min=0),
-        no_part=index < 0 if ragged else None,
+        num_tokens=batch.num_tokens,
     )
 
 
@@ -145,16 +147,3 @@ def _hidden(entries: Sequence[Entry], begin: int, end: int, device: torch.device
     high = torch.tensor([e.high for e in entries], device=device)[:, None]
     position = torch.arange(begin, end, device=device)[None]
     return (position < low) | (position >= high)
-
-
-def _parts_of_tokens(
-    pieces: Sequence[Piece], entries: Sequence[Entry], num_tokens: int
-) -> list[list[int]]:
-    """For each packed token, the rows of the pieces' concatenated results that are its own."""
-    parts: dict[int, list[int]] = defaultdict(list)
-    row = 0
-    for piece in pieces:
-        for entry in entries[piece.first : piece.last]:
-            parts[entry.token].append(row)
-            row += 1
-    return [parts[token] for token in range(num_tokens)]

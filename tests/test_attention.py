@@ -79,27 +79,26 @@ def test_a_view_reads_as_one_text(
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
 def test_backends_agree(dtype: torch.dtype) -> None:
     generator = torch.Generator().manual_seed(0)
-    q, k, v = (torch.randn(2, n, 16, generator=generator).to(dtype) for n in (6, 300, 300))
-    hidden = torch.rand(6, 300, generator=generator) < 0.5
-    hidden[4] = True
+    q, k, v = (torch.randn(3, 2, n, 16, generator=generator).to(dtype) for n in (6, 300, 300))
+    hidden = torch.rand(3, 1, 6, 300, generator=generator) < 0.5
+    hidden[:, :, 4] = True
+    mask = torch.zeros(hidden.shape, dtype=dtype)
+    mask = mask.masked_fill(hidden, torch.finfo(dtype).min / 2)
     limits = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}
-    for mask in (None, hidden):
-        (out, lse), (other_out, other_lse) = (f(q, k, v, mask, 0.25) for f in BACKENDS)
-        rows = slice(None) if mask is None else [0, 1, 2, 3, 5]
-        assert torch.allclose(
-            out[:, rows].double(), other_out[:, rows].double(), atol=limits[dtype]
-        )
-        assert torch.allclose(
-            lse[:, rows].double(), other_lse[:, rows].double(), atol=limits[dtype]
-        )
+    for added in (None, mask, mask[:, :, :1]):
+        (out, lse), (other_out, other_lse) = (f(q, k, v, added, 0.25) for f in BACKENDS)
+        rows = [0, 1, 2, 3, 5] if added is mask else slice(None)
+        close = {"rtol": 1e-5, "atol": limits[dtype]}
+        assert torch.allclose(out[:, :, rows].double(), other_out[:, :, rows].double(), **close)
+        assert torch.allclose(lse[:, :, rows].double(), other_lse[:, :, rows].double(), **close)
 
 
 @pytest.mark.parametrize("num_keys", [2_048, 3_333, 5_000])
 def test_long_blocks_in_parts_agree_with_the_whole(num_keys: int) -> None:
     generator = torch.Generator().manual_seed(0)
     slab = torch.randn(2, 2, 6_000, 16, generator=generator, dtype=torch.float64)
-    k, v = slab[0, :, 500 : 500 + num_keys], slab[1, :, 500 : 500 + num_keys]
-    q = torch.randn(2, 6, 16, generator=generator, dtype=torch.float64)
+    k, v = slab[:1, :, 500 : 500 + num_keys], slab[1:, :, 500 : 500 + num_keys]
+    q = torch.randn(1, 2, 6, 16, generator=generator, dtype=torch.float64)
     (out, lse), (other_out, other_lse) = (f(q, k, v, None, 0.25) for f in BACKENDS)
     assert torch.allclose(out, other_out, atol=1e-12)
     assert torch.allclose(lse, other_lse, atol=1e-12)
@@ -108,11 +107,12 @@ def test_long_blocks_in_parts_agree_with_the_whole(num_keys: int) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
 def test_a_row_that_sees_nothing_weighs_nothing(backend: Backend, dtype: torch.dtype) -> None:
-    q, k = torch.ones(1, 2, 8, dtype=dtype), torch.ones(1, 4, 8, dtype=dtype)
-    hidden = torch.tensor([[True] * 4, [False] * 4])
-    out, lse = backend(q, k, k, hidden, 1.0)
+    q, k = torch.ones(1, 1, 2, 8, dtype=dtype), torch.ones(1, 1, 4, 8, dtype=dtype)
+    mask = torch.zeros(1, 1, 2, 4, dtype=dtype)
+    mask[0, 0, 0] = torch.finfo(dtype).min / 2
+    out, lse = backend(q, k, k, mask, 1.0)
     assert out.isfinite().all()
-    assert float((lse[0, 0] - lse[0, 1]).float().exp()) == 0.0
+    assert float((lse[0, 0, 0] - lse[0, 0, 1]).float().exp()) == 0.0
 
 
 @pytest.mark.parametrize("name", ["softcap", "s_aux"])
