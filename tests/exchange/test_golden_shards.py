@@ -45,7 +45,7 @@ def check(trace: Trace, rows: list[RowComparison]) -> None:
 
 
 CASES = [(path, shards) for path in GOLDEN for shards in (2, 3)]
-SELECTED = CASES[::5]
+SELECTED = CASES[::7]
 
 
 @pytest.mark.parametrize(

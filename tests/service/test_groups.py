@@ -17,7 +17,7 @@ from actors.settings import NAMESPACE
 from deploy.service.app import build_app
 from tests.service.conftest import wait_until
 
-LONG = {"problem": "Count for ever!", "max_tokens": 6_000, "answer_tokens": 2}
+LONG = {"problem": "Count for ever!", "max_tokens": 15_000, "answer_tokens": 2}
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,9 @@ def scaled(serve_url: str, arguments: dict[str, Any]) -> Iterator[httpx.Client]:
         "downscale_delay_seconds": 1.0,
         "drain_seconds": 60.0,
     }
-    fields = {**arguments, "name": "scaled", "scale": scale, "health_seconds": 4.0}
+    bounds = {**arguments["bounds"], "max_tokens": LONG["max_tokens"]}
+    more = {"name": "scaled", "scale": scale, "health_seconds": 4.0, "bounds": bounds}
+    fields = {**arguments, **more}
     serve.run(build_app(fields), name="scaled", route_prefix="/scaled")
     with httpx.Client(base_url=f"{serve_url}/scaled", timeout=60) as client:
         yield client
