@@ -95,7 +95,7 @@ class Caretaker:
             self._stops_at = now + orphaned
         if self._stops_at is None:
             return False
-        return not self._journal.open_records or now > self._stops_at
+        return not self._journal.client_records or now > self._stops_at
 
     def _end_sessions(self, now: float) -> None:
         """Cancel sessions whose client has gone, and those whose time is over."""

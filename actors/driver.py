@@ -20,7 +20,7 @@ from actors.in_order import InOrder
 from actors.journal import Journal, Owner, SessionLook, SessionSummary
 from actors.logs import write_structured
 from actors.metrics import DriverMetrics
-from actors.proof import HEALTH, prove
+from actors.proof import prove
 from actors.settings import GroupSettings
 from actors.shard import ShardStatus
 from actors.shard_set import ShardSet
@@ -124,7 +124,7 @@ class Driver:
         )
         about: dict[str, object] = {"session": session}
         if self._settings.log_texts:
-            about["problem"] = self._journal.records[session].summary().label
+            about["problem"] = self._journal.record(session).summary().label
         log.info("session opened", extra=about)
         return session
 
@@ -134,12 +134,11 @@ class Driver:
         Raises:
             ConfigError: there is none of that number.
         """
-        self._check_known(session)
         return self._journal.look(session)
 
     async def load(self) -> Load:
         """How much the group has to do; sessions that prove its health do not count."""
-        going_on = [one for one in self._journal.open_records if one.owner.tenant != HEALTH]
+        going_on = self._journal.client_records
         return Load(
             running=len(going_on),
             waiting=sum(not record.updates for record in going_on),
@@ -184,8 +183,7 @@ class Driver:
         Raises:
             ConfigError: there is none of that number.
         """
-        self._check_known(session)
-        if not self._journal.records[session].ended:
+        if not self._journal.record(session).ended:
             self._cancel(session, "cancelled")
 
     async def alter(self, session: int, change: Change) -> None:
@@ -194,8 +192,7 @@ class Driver:
         Raises:
             ConfigError: there is none of that number, or it has ended.
         """
-        self._check_known(session)
-        if self._journal.records[session].ended:
+        if self._journal.record(session).ended:
             raise ConfigError(f"Session {session} has ended; nothing can be changed in it.")
         self._commander.send(Alter(session=session, change=change))
 
@@ -210,8 +207,7 @@ class Driver:
         Raises:
             ConfigError: there is no session of that number.
         """
-        self._check_known(session)
-        record = self._journal.records[session]  # the journal may forget it meanwhile
+        record = self._journal.record(session)  # the journal may forget it meanwhile
         updates, ended = await self._journal.read(session, cursor, seconds)
         return updates, ended, record.error
 
@@ -279,7 +275,7 @@ class Driver:
 
     def _cancel(self, session: int, reason: str) -> None:
         """End a session at the same step on all shards."""
-        self._journal.records[session].cancelled = True
+        self._journal.record(session).cancelled = True
         self._commander.send(Cancel(session=session, reason=reason))
 
     async def _end(self) -> None:
@@ -298,8 +294,3 @@ class Driver:
             raise ClusterError(f"The group of shards is lost: {self._lost}")
         if self._info is None:
             raise ClusterError(f"The group of shards is not ready yet ({self._progress}).")
-
-    def _check_known(self, session: int) -> None:
-        if session not in self._journal.records:
-            known = ", ".join(map(str, self._journal.records)) or "none"
-            raise ConfigError(f"There is no session {session}; known are: {known}.")

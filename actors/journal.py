@@ -9,12 +9,16 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from hogwild_dist.errors import ConfigError
 from hogwild_dist.events import Text
 from hogwild_dist.origin import Origin
 from hogwild_dist.stream import Update
 from hogwild_dist.transcript import Transcript
 
 LABEL_CHARS = 60
+
+HEALTH = "health"
+"""Tenant of the sessions that prove that a group writes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -192,11 +196,28 @@ class Journal:
         """Those that go on."""
         return [record for record in self.records.values() if not record.ended]
 
+    @property
+    def client_records(self) -> list[Record]:
+        """Those that go on for a client, and not to prove that the group writes."""
+        return [record for record in self.open_records if record.owner.tenant != HEALTH]
+
+    def record(self, session: int) -> Record:
+        """A session by its number.
+
+        Raises:
+            ConfigError: there is none of that number.
+        """
+        if session not in self.records:
+            known = ", ".join(map(str, self.records)) or "none"
+            raise ConfigError(f"There is no session {session}; known are: {known}.")
+        return self.records[session]
+
     def look(self, session: int) -> SessionLook:
-        """All about a session so far but its single updates."""
+        """All about a session so far but its single updates; `ConfigError` where there is none."""
+        record = self.record(session)
         waiting = [record.id for record in self.open_records if not record.updates]
         ahead = waiting.index(session) if session in waiting else 0
-        return self.records[session].look(ahead)
+        return record.look(ahead)
 
     def begin(self, session: int, origin: Origin, owner: Owner, *, recorded: bool) -> None:
         """Note a new session; of too many that have ended the first to end is forgotten."""
@@ -235,7 +256,7 @@ class Journal:
 
         Waits up to `seconds` where there is none yet.
         """
-        record = self.records[session]
+        record = self.record(session)
         record.readers += 1
         try:
             if cursor >= len(record.updates) and not record.ended:

@@ -4,10 +4,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from actors.errors import ClusterError
-from actors.journal import Journal, Owner
-
-HEALTH = "health"
-"""Tenant of the sessions that prove that a group writes."""
+from actors.journal import HEALTH, Journal, Owner
 
 
 async def prove(

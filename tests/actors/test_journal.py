@@ -6,8 +6,8 @@ import time
 import pytest
 
 from actors.errors import ClusterError
-from actors.journal import Journal, Owner
-from actors.proof import HEALTH, prove
+from actors.journal import HEALTH, Journal, Owner
+from actors.proof import prove
 from hogwild_dist import LAYOUTS
 from hogwild_dist.errors import ContextLimitError
 from hogwild_dist.events import Event, SessionEnd, Text
