@@ -22,7 +22,7 @@ from deploy import options
 from deploy.models import fetch_with_progress
 from deploy.service.app import LOGGING, application
 from deploy.service.config import ServiceConfig, read_config, service_config
-from deploy.service.keys import new_key
+from deploy.service.keys import check_key_name, new_key
 from deploy.service.request_ids import CONTROLLER
 from deploy.service.wishes import Planner
 from deploy.where import told
@@ -81,7 +81,7 @@ def serve_command(
 def new(name: Annotated[str, typer.Argument(help="Of the client.")]) -> None:
     """Make a key: print it once, and what the service's file is to hold."""
     key, digest = new_key()
-    service_config({"keys": [{"name": name, "sha256": digest}]})
+    check_key_name(name)
     print(f"key: {key}")
     print("Give it to the client, and add this to the service's file (it holds a hash only):")
     print(f'\n[[keys]]\nname = "{name}"\nsha256 = "{digest}"')

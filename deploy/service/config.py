@@ -19,6 +19,8 @@ from hogwild_dist.validation import first_fault
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
 
+KEY_NAME = r"^[\w.-]{1,64}$"
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,7 +66,7 @@ class Bounds(_Part):
     workers: Annotated[int, Field(ge=1, le=MAX_WORKERS)] = MAX_WORKERS
     max_tokens: Count = 4_096
     choices: Count = 4
-    queue: Annotated[int, Field(ge=0)] = 256
+    queue: Count = 256
     session_seconds: Seconds = 600.0
 
 
@@ -106,7 +108,7 @@ class Key(_Part):
         tokens_per_minute: read and written; None is any number.
     """
 
-    name: Annotated[str, Field(pattern=r"^[\w.-]{1,64}$")]
+    name: Annotated[str, Field(pattern=KEY_NAME)]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     requests_per_minute: Count | None = None
     tokens_per_minute: Count | None = None

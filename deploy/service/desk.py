@@ -1,10 +1,11 @@
 """Sessions as clients know them: opened, found, followed, changed and ended by their names."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from actors.errors import ClusterError
 from actors.journal import Owner, SessionLook
@@ -16,7 +17,8 @@ from deploy.service.ids import SessionId, new_secret
 from deploy.service.wishes import Plan, Planner, Wish
 from hogwild_dist.change_texts import ChangeTexts
 from hogwild_dist.changes import Change, Departure
-from hogwild_dist.errors import ConfigError
+from hogwild_dist.errors import ConfigError, HogwildError
+from hogwild_dist.events import Text
 from hogwild_dist.hub import resolve_model
 from hogwild_dist.member import Member
 from hogwild_dist.model import load_tokenizer
@@ -25,6 +27,9 @@ from hogwild_dist.stream import Update
 from hogwild_dist.trace_format import header
 
 T = TypeVar("T")
+
+METER_SECONDS = 1.0
+"""Tokens of a session that goes on by itself are counted no more often."""
 
 RETRY_SECONDS = 10
 """After which a client that was refused for now may try again."""
@@ -58,7 +63,7 @@ class Desk:
         self.planner = Planner(config)
         self._tokenizer = load_tokenizer(resolve_model(config.model))
         self._texts = ThreadPoolExecutor(1, thread_name_prefix="texts")  # tokenizers share no state
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self, wish: Wish, *, tenant: str, leased: bool) -> Opened:
         """Open a session on the group with the least to do.
@@ -85,7 +90,7 @@ class Desk:
                 f"{self.config.bounds.prompt_tokens}.",
             )
         slot, loads = await self.groups.least_loaded()
-        if sum(load.waiting for load in loads.values()) >= self.config.bounds.queue > 0:
+        if sum(load.waiting for load in loads.values()) >= self.config.bounds.queue:
             raise busy("Too many sessions wait for room", RETRY_SECONDS)
         secret = new_secret()
         owner = Owner(
@@ -138,9 +143,11 @@ class Desk:
 
     def leave(self, session: SessionId) -> None:
         """End a session whose client has gone, in the background."""
-        task = asyncio.create_task(self.cancel(session))
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
+        self._in_background(self.cancel(session))
+
+    def meter(self, session: SessionId, count: Callable[[int], None]) -> None:
+        """Count a session's tokens as they are chosen, in the background, whoever follows it."""
+        self._in_background(self._meter(session, count))
 
     async def say(self, session: SessionId, look: SessionLook, text: str, speaker: str) -> None:
         """Say something to the team."""
@@ -179,6 +186,17 @@ class Desk:
         steps = [update.record for update in updates if update.record is not None]
         return {**header(origin.spec, config, about), "steps": steps, **updates[-1].final}
 
+    async def _meter(self, session: SessionId, count: Callable[[int], None]) -> None:
+        with contextlib.suppress(HogwildError):  # what was written before was counted
+            async for updates in self.follow(session):
+                count(chosen_tokens(updates))
+                await asyncio.sleep(METER_SECONDS)
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     async def _alter(self, session: SessionId, change: Change) -> None:
         await self._group(session).alter(session.number, change)
 
@@ -193,3 +211,9 @@ class Desk:
         """Work on texts, beside the event loop."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._texts, function, *arguments)
+
+
+def chosen_tokens(updates: Sequence[Update]) -> int:
+    """How many tokens were chosen in the updates."""
+    events = (event for update in updates for event in update.events)
+    return sum(len(event.token_ids) for event in events if isinstance(event, Text) and event.chosen)

@@ -2,17 +2,31 @@
 
 import hashlib
 import hmac
+import re
 import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from deploy.service.config import Key
+from deploy.service.config import KEY_NAME, Key
 from deploy.service.errors import ApiError, busy
+from hogwild_dist.errors import ConfigError
 
 PREFIX = "hw-"
 ANYBODY = "anybody"
 """Tenant of all clients of a service without keys."""
+
+
+def check_key_name(name: str) -> None:
+    """Refuse what no key can be called.
+
+    Raises:
+        ConfigError: says what it may be called.
+    """
+    if re.fullmatch(KEY_NAME, name) is None:
+        raise ConfigError(
+            f"A key cannot be called {name[:80]!r}; use 1 to 64 letters, digits, '_', '-' and '.'."
+        )
 
 
 def new_key() -> tuple[str, str]:
@@ -86,6 +100,11 @@ class Client:
         if self._requests is not None:
             self._requests.take(1, now)
 
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether its tokens are bounded."""
+        return self._tokens is not None
+
     def count_tokens(self, count: int) -> None:
         """Count tokens that were read and written."""
         if self._tokens is not None:
@@ -122,11 +141,10 @@ class Keyring:
         scheme, _, key = (authorization or "").partition(" ")
         given = hashed(key.strip())
         found = [client for known, client in self._clients if hmac.compare_digest(known, given)]
-        if scheme.lower() != "bearer" or not found:
-            raise ApiError(
-                401,
-                "A key is needed: send the header `Authorization: Bearer KEY` with a known one.",
-            )
+        if scheme.lower() != "bearer" or not key.strip():
+            raise ApiError(401, "A key is needed: send the header `Authorization: Bearer KEY`.")
+        if not found:
+            raise ApiError(401, "The key is not known here; `hogwild keys new NAME` makes one.")
         return found[0]
 
 

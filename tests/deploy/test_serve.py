@@ -73,7 +73,7 @@ def test_a_service_starts_answers_and_ends(tiny_dir: Path, tmp_path: Path) -> No
         ("shards: 65", "at 'shards': it must be 64 or less"),
         ("scale: {min_groups: 3}", "at 'scale': min_groups is 3, above max_groups"),
         ("scale: {drain_seconds: -1}", "at 'scale.drain_seconds': it must be more than 0"),
-        ("keys: [{name: a, sha256: x}]", "at 'keys.0.sha256': "),
+        ("keys: [{name: a, sha256: x}]", "at 'keys.0.sha256': it must be a text that matches "),
         ("defaults: {team: nobody}", "The default team is 'nobody', and the service has"),
         ("teams: [no-such.toml]", "team file 'no-such.toml' is not there"),
         ("[", "cannot be read"),
@@ -118,5 +118,6 @@ def test_a_new_key_fits_what_the_file_is_to_hold(
     path.write_text(shown[shown.index("[[keys]]") :])
     (made,) = read_config(path).keys
     assert (made.name, made.sha256) == ("ann", hashlib.sha256(key.encode()).hexdigest())
-    with pytest.raises(ConfigError, match=r"at 'keys.0.name': "):
-        new("an n")
+    for wrong in ("an n", "", "ann\n", "a" * 65):
+        with pytest.raises(ConfigError, match="A key cannot be called"):
+            new(wrong)

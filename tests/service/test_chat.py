@@ -140,10 +140,11 @@ def test_a_conversation_is_one_problem(client: openai.OpenAI, http: httpx.Client
     ("fields", "kind", "sentence"),
     [
         ({"model": "gpt-9"}, openai.NotFoundError, "There is no model 'gpt-9' here; use 'tiny'"),
-        ({"messages": []}, openai.BadRequestError, "messages"),
+        ({"messages": []}, openai.BadRequestError, "'messages': it must be 1 or more of them"),
         ({"messages": [{"role": "user", "content": " "}]}, openai.BadRequestError, "has text"),
         ({"temperature": 3}, openai.BadRequestError, "temperature"),
         ({"n": 5}, openai.BadRequestError, "n is 5; it may be 4 at most"),
+        ({"stop": ["x"] * 5}, openai.BadRequestError, "it must be a text or 4 or fewer of them"),
         ({"stop": ""}, openai.BadRequestError, "a stop string is empty"),
         ({"tools": [{"type": "function"}]}, openai.BadRequestError, "'tools' is not supported"),
         ({"logit_bias": {"999": 1}}, openai.BadRequestError, "Token 999 is not one of"),

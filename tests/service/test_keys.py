@@ -15,8 +15,9 @@ from deploy.service.app import build_app
 from deploy.service.config import Key
 from deploy.service.errors import ApiError
 from deploy.service.keys import Bucket, Keyring, new_key
+from tests.service.conftest import wait_until
 
-ANN, BEN, EVE = (new_key() for _ in range(3))
+ANN, BEN, EVE, FAY = (new_key() for _ in range(4))
 BODY = {"problem": "Count!", "max_tokens": 2, "answer_tokens": 2}
 
 
@@ -26,6 +27,7 @@ def keyed(serve_url: str, arguments: dict[str, Any]) -> Iterator[str]:
         {"name": "ann", "sha256": ANN[1]},
         {"name": "ben", "sha256": BEN[1], "requests_per_minute": 3},
         {"name": "eve", "sha256": EVE[1], "tokens_per_minute": 400},
+        {"name": "fay", "sha256": FAY[1], "tokens_per_minute": 4_000},
     ]
     serve.run(
         build_app({**arguments, "name": "keyed", "keys": keys}),
@@ -55,7 +57,8 @@ def test_without_a_known_key_nothing_is_done(
     reply = client(keyed, key).request(method, path, **body)
     assert reply.status_code == 401
     assert reply.headers["www-authenticate"] == "Bearer"
-    assert "A key is needed" in reply.json()["error"]["message"]
+    why = "A key is needed" if key is None else "The key is not known here"
+    assert why in reply.json()["error"]["message"]
 
 
 def test_openai_s_client_shows_its_key(keyed: str) -> None:
@@ -85,6 +88,19 @@ def test_too_many_requests_wait(keyed: str) -> None:
     assert 1 <= int(replies[-1].headers["retry-after"]) <= 21
     assert "has used up its requests" in replies[-1].json()["error"]["message"]
     assert ben.get("/v1/models").status_code == 200  # costs nothing
+
+
+def test_tokens_of_sessions_that_nobody_follows_are_counted(keyed: str) -> None:
+    fay = client(keyed, FAY[0])
+    ask = {"problem": "Count!", "workers": 2, "max_tokens": 3_000, "answer_tokens": 2}
+    assert fay.post("/v1/sessions", json=ask).status_code == 201
+
+    def overdrawn() -> bool:
+        """Whether more is missing than the prompts of the sessions opened here could explain."""
+        reply = fay.post("/v1/sessions", json=BODY)
+        return reply.status_code == 429 and int(reply.headers["retry-after"]) > 20
+
+    assert wait_until(overdrawn, 60.0)
 
 
 def test_tokens_are_counted_when_they_were_used(keyed: str) -> None:

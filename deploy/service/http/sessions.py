@@ -142,6 +142,9 @@ async def create(request: SessionRequest, service: Here, client: Asking) -> Sess
         recorded=request.trace,
     )
     opened = await service.desk.open(wish, tenant=client.name, leased=False)
+    if client.counts_tokens:
+        client.count_tokens(opened.prompt_tokens)
+        service.desk.meter(opened.id, client.count_tokens)
     return session_view(*await service.desk.look(str(opened.id)))
 
 
