@@ -22,6 +22,11 @@ LIMITS = {
     "greater_than": "more than {gt}",
     "less_than_equal": "{le} or less",
     "less_than": "less than {lt}",
+    "too_short": "{min_length} or more of them",
+    "too_long": "{max_length} or fewer of them",
+    "string_too_short": "a text of {min_length} or more characters",
+    "string_too_long": "a text of {max_length} or fewer characters",
+    "string_pattern_mismatch": "a text that matches {pattern}",
 }
 """Type of an error -> what was wanted."""
 

@@ -68,8 +68,8 @@ class TeamFile(_Part):
     Attributes:
         about: the team in a sentence.
         layout: name of a built-in layout, or a table with the keys of a layout file.
-        size: workers where the user names no number.
         workers: those in special roles, first in the team.
+        size: workers where the user names no number; two, or as many as are in special roles.
         others: said about the rest.
         until: the session goes on until these have stopped; empty: until all have.
         finish: who may announce the answer, and whether it is a vote.
@@ -77,8 +77,10 @@ class TeamFile(_Part):
 
     about: str = ""
     layout: str | dict[str, Any] = "combined"
-    size: Whole = Field(default=2, ge=1, le=MAX_WORKERS)
     workers: tuple[_Worker, ...] = ()
+    size: Whole = Field(
+        default_factory=lambda said: max(2, len(said["workers"])), ge=1, le=MAX_WORKERS
+    )
     others: _Others = _Others()
     until: tuple[str, ...] = ()
     finish: _Finish = _Finish()

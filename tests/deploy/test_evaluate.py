@@ -227,13 +227,14 @@ def test_teams_of_several_sizes_go_into_one_file(hogwild, data: Path, tiny_dir: 
     [
         ("number", "many", "does not end with a number"),
         ("choice", "B and C", "names no single letter"),
+        ("math", r"\text{}", "math-verify cannot read the known answer"),
     ],
 )
 def test_a_known_answer_that_cannot_be_read_is_left_out(
     hogwild, tmp_path: Path, tiny_dir: Path, grader: str, known: str, why: str
 ) -> None:
     data = tmp_path / "data.jsonl"
-    good = {"number": "2", "choice": "B"}[grader]
+    good = {"number": "2", "choice": "B", "math": r"\frac{1}{2}"}[grader]
     lines = [{"question": "?", "answer": answer} for answer in (known, good)]
     data.write_text("\n".join(map(json.dumps, lines)))
     call = ["eval", *options(data, tiny_dir), "--grader", grader, "--teams", "peers"]

@@ -78,6 +78,14 @@ def test_a_file_of_one_s_own(tmp_path: Path) -> None:
     assert team.member("Lea").max_tokens == 9
 
 
+def test_a_team_is_as_large_as_its_roles_where_its_file_says_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("".join(f"[[workers]]\nname = '{name}'\n" for name in ("Lea", "Max", "Zoe")))
+    assert load_team(str(path)).team().names == ("Lea", "Max", "Zoe")
+    path.write_text("[[workers]]\nname = 'Lea'\n")
+    assert load_team(str(path)).team().names == ("Lea", "Alice")
+
+
 def test_others_join_a_team_with_roles_where_its_file_speaks_of_them(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(team_text("debate") + "\n[others]\n")
