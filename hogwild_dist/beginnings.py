@@ -38,6 +38,11 @@ class Beginnings:
         """Pages of those that nobody reads."""
         return sum(self._cache.pages_of(len(ids)) for ids in self._idle())
 
+    @property
+    def are_encoded(self) -> bool:
+        """Whether all of them are encoded to their ends."""
+        return all(one.block.committed == len(ids) for ids, one in self._known.items())
+
     def __contains__(self, token_ids: tuple[int, ...]) -> bool:
         return token_ids in self._known
 

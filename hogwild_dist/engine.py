@@ -4,7 +4,6 @@ Alone it computes every worker. As a shard of a group it computes its own worker
 brings the others', and all shards take in the same outcomes in the same order.
 """
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 
 from transformers import PreTrainedTokenizerBase
@@ -126,9 +125,9 @@ class Engine:
         self._num_started = number + 1
         return session
 
-    def encode(self, session: Session, parts: deque[Part], budget: int) -> int:
-        """Encode the next texts of a session that steps later; see `Prefill.encode_some`."""
-        return self._prefill.encode_some(parts, self._home(session), budget)
+    def encode(self, parts: Sequence[tuple[Session, Part]]) -> int:
+        """Encode texts of sessions that step later; see `Prefill.encode_together`."""
+        return self._prefill.encode_together([(part, self._home(one)) for one, part in parts])
 
     def retire(self, session: Session) -> None:
         """Take back all that a session holds; its text stays with it."""

@@ -1,6 +1,5 @@
 """Encoding of texts that stand alone: prompts, separators, what a person says in between."""
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -48,35 +47,30 @@ class Prefill:
             part: what.
             home: the shard that computes it.
         """
-        self.encode_some(deque([part]), home, len(part.token_ids))
+        for begin in range(0, len(part.token_ids), self._chunk):
+            ids = part.token_ids[begin : begin + self._chunk]
+            self.encode_together([(Part(part.view, ids), home)])
 
-    def encode_some(self, parts: deque[Part], home: int, budget: int) -> int:
-        """Encode the next parts; what is done is taken out.
+    def encode_together(self, parts: Sequence[tuple[Part, int]]) -> int:
+        """Encode parts in one forward of every shard that has any.
 
         Args:
-            parts: in order.
-            home: the shard that computes them.
-            budget: most tokens.
+            parts: what, none in the view of another, and the shard that computes it.
 
         Returns:
             Tokens encoded.
         """
-        begin = self.num_tokens
-        while parts and (left := budget - (self.num_tokens - begin)) > 0:
-            part = parts.popleft()
-            count = min(left, self._chunk)
-            self._forward(part.view, part.token_ids[:count], home)
-            if len(part.token_ids) > count:
-                parts.appendleft(Part(part.view, part.token_ids[count:]))
-        return self.num_tokens - begin
-
-    def _forward(self, view: tuple[Block, ...], token_ids: tuple[int, ...], home: int) -> None:
-        row = Row(view, token_ids)
-        slots = make_room(self._cache, [row])
-        if home == self._exchange.rank:
-            self._runner.compute([row], slots, arriving=None)
-        sent: list[Sequence[int]] = [()] * self._exchange.world_size
-        sent[home] = slots[0]
+        rows = [Row(part.view, part.token_ids) for part, _ in parts]
+        slots = make_room(self._cache, rows)
+        mine = [at for at, (_, home) in enumerate(parts) if home == self._exchange.rank]
+        if mine:
+            self._runner.compute([rows[at] for at in mine], [slots[at] for at in mine], None)
+        sent: list[list[int]] = [[] for _ in range(self._exchange.world_size)]
+        for own, (_, home) in zip(slots, parts, strict=True):
+            sent[home] += own
         self._exchange.share(sent)
-        self._cache.commit(view[-1], len(token_ids))
-        self.num_tokens += len(token_ids)
+        for row in rows:
+            self._cache.commit(row.view[-1], len(row.token_ids))
+        count = sum(len(row.token_ids) for row in rows)
+        self.num_tokens += count
+        return count

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterator
 
+from hogwild_dist.cache import Block
 from hogwild_dist.changes import Change
 from hogwild_dist.engine import Engine
 from hogwild_dist.fair_queue import FairQueue
@@ -11,10 +12,11 @@ from hogwild_dist.session import Session
 
 
 class Reception:
-    """Lets prepared sessions in, one after the other; every shard of a group does so alike.
+    """Lets prepared sessions in, in turn; every shard of a group does so alike.
 
     The next session waits until it can be promised all that it may need; then its prompt is
-    encoded piece by piece between the steps of those that are at work.
+    encoded piece by piece between the steps of those that are at work, together with the prompts
+    of others that enter.
 
     Args:
         engine: that the sessions were prepared by.
@@ -23,8 +25,7 @@ class Reception:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._queue: FairQueue[Session] = FairQueue()
-        self._entering: Session | None = None
-        self._parts: deque[Part] = deque()
+        self._entering: dict[Session, deque[Part]] = {}
         self._changes: dict[Session, list[Change]] = {}
 
     def __iter__(self) -> Iterator[Session]:
@@ -52,9 +53,8 @@ class Reception:
     def remove(self, session: Session) -> None:
         """Take out a session that is to begin no more; the caller retires it."""
         del self._changes[session]
-        if session is self._entering:
-            self._entering = None
-            self._parts.clear()
+        if session in self._entering:
+            del self._entering[session]
         else:
             self._queue.remove(session)
 
@@ -67,17 +67,44 @@ class Reception:
         Yields:
             The sessions that may step now, and what has been asked of them meanwhile.
         """
-        while budget > 0 and self._next():
-            assert self._entering is not None
-            budget -= self._engine.encode(self._entering, self._parts, budget)
-            if not self._parts:
-                session, self._entering = self._entering, None
+        while budget > 0:
+            parts = self._next_parts(budget)
+            if parts:
+                budget -= self._engine.encode(parts)
+            ready = [session for session, left in self._entering.items() if not left]
+            for session in ready:
+                del self._entering[session]
                 yield session, self._changes.pop(session)
+            if not parts and not ready:
+                return
 
-    def _next(self) -> bool:
-        """Let the next session enter, if none does and there is room."""
-        if self._entering is None and len(self._queue):
+    def _next_parts(self, budget: int) -> list[tuple[Session, Part]]:
+        """What can be encoded next in one forward: nothing in it reads what it writes."""
+        found: list[tuple[Session, Part]] = []
+        written: set[Block] = set()
+        for session, parts in self._enter():
+            while budget > 0 and parts and written.isdisjoint(parts[0].view[:-1]):
+                part = parts.popleft()
+                ids, rest = part.token_ids[:budget], part.token_ids[budget:]
+                if rest:
+                    parts.appendleft(Part(part.view, rest))
+                found.append((session, Part(part.view, ids)))
+                written.add(part.view[-1])
+                budget -= len(ids)
+            if budget <= 0:
+                break
+        return found
+
+    def _enter(self) -> Iterator[tuple[Session, deque[Part]]]:
+        """Sessions that have entered, and then those that there is room for.
+
+        Nobody follows one whose beginning is still to be encoded: it may be cancelled.
+        """
+        yield from list(self._entering.items())
+        while len(self._queue) and self._engine.rooms.beginnings.are_encoded:
             parts = self._engine.rooms.enter(self._queue.head)
-            if parts is not None:
-                self._entering, self._parts = self._queue.pop(), deque(parts)
-        return self._entering is not None
+            if parts is None:
+                return
+            session = self._queue.pop()
+            self._entering[session] = deque(parts)
+            yield session, self._entering[session]

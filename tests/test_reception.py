@@ -201,6 +201,43 @@ def test_a_session_whose_prompt_is_being_encoded_can_be_taken_out(model: LoadedM
     assert engine.cache.pages.num_free == engine.cache.pages.num_pages
 
 
+def test_prompts_of_sessions_that_enter_together_are_one_forward(model: LoadedModel) -> None:
+    engine = tiny_engine(model, cache_tokens=64 * 200)
+    reception = Reception(engine)
+    forwards: list[int] = []
+    handle = model.network.register_forward_hook(lambda *_: forwards.append(1))
+    try:
+        first, *others = [engine.prepare(spec(f"Problem {n}")) for n in range(5)]
+        reception.put(first, "")
+        assert [session for session, _ in reception.let_in(2_000)] == [first]
+        assert len(forwards) == 2  # its beginning is also the others', and comes first
+        for session in others:
+            reception.put(session, "")
+        assert [session for session, _ in reception.let_in(2_000)] == others
+        assert len(forwards) == 3
+    finally:
+        handle.remove()
+
+
+def test_one_of_several_that_enter_can_be_taken_out(model: LoadedModel) -> None:
+    engine = tiny_engine(model, cache_tokens=64 * 200)
+    reception = Reception(engine)
+    sessions = [engine.prepare(spec(f"Problem {n}" + "?" * 100)) for n in range(4)]
+    reception.put(sessions[0], "")
+    begun = [session for session, _ in reception.let_in(2_000)]
+    for session in sessions[1:]:
+        reception.put(session, "")
+    begun += [session for session, _ in reception.let_in(150)]
+    reception.remove(sessions[2])  # its prompt is encoded in part
+    engine.retire(sessions[2])
+    begun += [session for session, _ in reception.let_in(2_000)]
+    assert begun == [sessions[0], sessions[1], sessions[3]]
+    for session in begun:
+        engine.retire(session)
+    engine.cache.check_integrity()
+    assert engine.num_free_pages == engine.cache.pages.num_pages
+
+
 class Crowded(Watched):
     """Sends commands as soon as three sessions are at work."""
 
