@@ -3,6 +3,9 @@ VENV ?= .venv
 PYTHON ?= python3
 PROBLEM ?= Why are trees important for people, and why for animals?
 
+# Tests run in two processes; those of the Ray cluster stay together in one of them.
+SPREAD = -n 2 --dist loadgroup
+
 export PROBLEM
 
 old_python = Python 3.11 or newer is needed and '$(PYTHON)' is not: install python3.11 and \
@@ -26,7 +29,7 @@ demo: $(VENV)/.installed  ## Let two workers solve PROBLEM with the demo model
 install: $(VENV)/.installed-dev  ## Install the package with its development tools into VENV
 
 test: $(VENV)/.installed-dev  ## Run the tests
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest $(SPREAD)
 
 # Without these two, glibc gives large results back to the kernel and fetches them anew each step.
 bench: $(VENV)/.installed-dev  ## Measure a step beside plain transformers (about 10 minutes)
@@ -43,7 +46,7 @@ bench-serve: $(VENV)/.installed-dev  ## Measure the service under load (about 15
 	$(VENV)/bin/python -m benchmarks.serve
 
 test-all: $(VENV)/.installed-dev  ## Run the tests with every case of the grids
-	$(VENV)/bin/python -m pytest -m "full_grid or not full_grid"
+	$(VENV)/bin/python -m pytest $(SPREAD) -m "full_grid or not full_grid"
 
 lint: $(VENV)/.installed-dev  ## Check style and formatting
 	$(VENV)/bin/ruff format --check .
