@@ -43,7 +43,7 @@ def client(url: str, key: str | None) -> httpx.Client:
     return httpx.Client(base_url=url, headers=headers, timeout=60)
 
 
-@pytest.mark.parametrize("key", [None, "hw-nonsense", ANN[1]])
+@pytest.mark.parametrize("key", [None, "hw-nonsense", ANN[1]], ids=["none", "unknown", "hash"])
 @pytest.mark.parametrize(
     ("method", "path"),
     [("POST", "/v1/sessions"), ("GET", "/v1/sessions"), ("GET", "/v1/models"),
