@@ -19,6 +19,7 @@ from actors.cluster import ShardGroup
 from actors.settings import NAMESPACE
 from deploy.service.app import build_app
 from deploy.service.config import service_config
+from deploy.service.request_ids import CONTROLLER
 from tests.tiny_engine import tiny_network
 from tests.tiny_tokenizer import byte_tokenizer
 
@@ -57,7 +58,11 @@ def started(arguments: dict[str, Any]) -> Iterator[str]:
         _system_config={"metrics_report_interval_ms": METRICS_MS},
     )
     try:
-        serve.start(proxy_location="HeadOnly", http_options={"host": HOST, "port": port})
+        serve.start(
+            proxy_location="HeadOnly",
+            http_options={"host": HOST, "port": port},
+            controller_options=CONTROLLER,
+        )
         serve.run(build_app(arguments), name="service", route_prefix="/")
         yield f"http://{HOST}:{port}"
     finally:
