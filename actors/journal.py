@@ -17,8 +17,8 @@ from hogwild_dist.transcript import Transcript
 
 LABEL_CHARS = 60
 
-HEALTH = "health"
-"""Tenant of the sessions that prove that a group writes."""
+HEALTH = "(health)"
+"""Tenant of the sessions that prove that a group writes; no key can be called so."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

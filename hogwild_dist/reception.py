@@ -10,6 +10,9 @@ from hogwild_dist.fair_queue import FairQueue
 from hogwild_dist.prefill import Part
 from hogwild_dist.session import Session
 
+FIRST_SHARE = 4
+"""The session that entered first is sure of this part of what is encoded between two steps."""
+
 
 class Reception:
     """Lets prepared sessions in, in turn; every shard of a group does so alike.
@@ -82,29 +85,47 @@ class Reception:
         """What can be encoded next in one forward: nothing in it reads what it writes."""
         found: list[tuple[Session, Part]] = []
         written: set[Block] = set()
-        for session, parts in self._enter():
-            while budget > 0 and parts and written.isdisjoint(parts[0].view[:-1]):
+        for session, share in self._shares(budget).items():
+            parts, left = self._entering[session], share
+            while left > 0 and parts and written.isdisjoint(parts[0].view[:-1]):
                 part = parts.popleft()
-                ids, rest = part.token_ids[:budget], part.token_ids[budget:]
+                ids, rest = part.token_ids[:left], part.token_ids[left:]
                 if rest:
                     parts.appendleft(Part(part.view, rest))
                 found.append((session, Part(part.view, ids)))
                 written.add(part.view[-1])
-                budget -= len(ids)
-            if budget <= 0:
-                break
+                left -= len(ids)
         return found
 
-    def _enter(self) -> Iterator[tuple[Session, deque[Part]]]:
-        """Sessions that have entered, and then those that there is room for.
+    def _shares(self, budget: int) -> dict[Session, int]:
+        """How many tokens of each session are encoded next.
+
+        The shortest rests come first, so that nobody waits for a long prompt; a part of the budget
+        is for who entered first, so that a long prompt gets on.
+        """
+        self._enter()
+        rests = {
+            session: sum(len(part.token_ids) for part in parts)
+            for session, parts in self._entering.items()
+        }
+        shares = dict.fromkeys(rests, 0)
+        first = list(rests)[:1]
+        for session, most in (
+            *((one, -(-budget // FIRST_SHARE)) for one in first),
+            *((one, budget) for one in sorted(rests, key=lambda one: rests[one])),
+        ):
+            more = min(rests[session] - shares[session], most, budget)
+            shares[session] += more
+            budget -= more
+        return shares
+
+    def _enter(self) -> None:
+        """Let sessions enter while there is room for the next.
 
         Nobody follows one whose beginning is still to be encoded: it may be cancelled.
         """
-        yield from list(self._entering.items())
         while len(self._queue) and self._engine.rooms.beginnings.are_encoded:
             parts = self._engine.rooms.enter(self._queue.head)
             if parts is None:
                 return
-            session = self._queue.pop()
-            self._entering[session] = deque(parts)
-            yield session, self._entering[session]
+            self._entering[self._queue.pop()] = deque(parts)

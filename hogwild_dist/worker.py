@@ -128,7 +128,17 @@ class Worker:
             tokenizer: the backend of a fast tokenizer.
             token_ids: the worker's next tokens.
         """
-        return "".join(self.decoder.step(tokenizer, token) or "" for token in token_ids)
+        return "".join(self._decode_one(tokenizer, token) for token in token_ids)
+
+    def _decode_one(self, tokenizer: Any, token_id: int) -> str:
+        try:
+            return self.decoder.step(tokenizer, token_id) or ""
+        except Exception as error:
+            # The library raises no class of its own. Bytes that are no character may do this.
+            if "Invalid prefix" not in str(error):
+                raise
+            self.decoder = DecodeStream(skip_special_tokens=False)
+            return self.decoder.step(tokenizer, token_id) or ""
 
     def take(self, token_ids: list[int] | tuple[int, ...], text: str) -> None:
         """Add tokens to the current paragraph and the whole text."""

@@ -219,6 +219,24 @@ def test_prompts_of_sessions_that_enter_together_are_one_forward(model: LoadedMo
         handle.remove()
 
 
+def test_short_prompts_do_not_wait_for_a_long_one(model: LoadedModel) -> None:
+    engine = tiny_engine(model, cache_tokens=64 * 200)
+    reception = Reception(engine)
+    first, long, *short = [
+        engine.prepare(spec(text)) for text in ("First", "1 + " * 200, "Why?", "When?")
+    ]
+    reception.put(first, "")
+    assert [session for session, _ in reception.let_in(2_000)] == [first]
+    for session in (long, *short):
+        reception.put(session, "")
+    before, begun = engine.num_encoded, []
+    while long not in begun:
+        begun += [session for session, _ in reception.let_in(64)]
+    assert begun == [*short, long]
+    rounds = (engine.num_encoded - before) / 64
+    assert rounds <= -(-len(long.spec.shared["common"]) // 64) + 2  # nothing was left idle
+
+
 def test_one_of_several_that_enter_can_be_taken_out(model: LoadedModel) -> None:
     engine = tiny_engine(model, cache_tokens=64 * 200)
     reception = Reception(engine)
