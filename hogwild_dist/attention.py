@@ -83,8 +83,9 @@ def attend_matmul(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float
 ) -> tuple[Tensor, Tensor]:
     """Two matrix products and a softmax: any device, any dtype."""
-    scores = torch.matmul(q, k.transpose(-1, -2)).to(torch.promote_types(q.dtype, torch.float32))
-    scores *= scale
+    # The queries are scaled first: in float16 the bare product may be too large.
+    scores = torch.matmul(q * scale, k.transpose(-1, -2))
+    scores = scores.to(torch.promote_types(q.dtype, torch.float32))
     if mask is not None:
         scores += mask
     lse = scores.logsumexp(-1)

@@ -93,6 +93,13 @@ def test_backends_agree(dtype: torch.dtype) -> None:
         assert torch.allclose(lse[:, :, rows].double(), other_lse[:, :, rows].double(), **close)
 
 
+def test_large_heads_do_not_overflow_in_half_precision() -> None:
+    q = torch.full((1, 1, 2, 64), 40.0, dtype=torch.float16)  # 64 * 40 * 40 is over 65,504
+    out, lse = attend_matmul(q, q, q, None, 0.125)
+    assert out.isfinite().all()
+    assert lse.isfinite().all()
+
+
 @pytest.mark.parametrize("num_keys", [2_048, 3_333, 5_000])
 def test_long_blocks_in_parts_agree_with_the_whole(num_keys: int) -> None:
     generator = torch.Generator().manual_seed(0)
