@@ -8,6 +8,7 @@ import pytest
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 Browser, Page, expect = sync_api.Browser, sync_api.Page, sync_api.expect
+expect.set_options(timeout=20_000)  # milliseconds; a busy machine is no fault of the page
 
 FLAGS = (
     "--no-sandbox",
