@@ -1,6 +1,7 @@
 """A named group as a service sees it: every call is awaited, and errors are one sentence."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
@@ -16,6 +17,9 @@ from hogwild_dist.stream import Update
 
 POLL_SECONDS = 5.0
 """The driver answers a client that waits at least so often."""
+
+STOP_SECONDS = 5.0
+"""A driver that has not stopped its shards by then is killed; its successor ends them."""
 
 
 class RemoteGroup:
@@ -108,8 +112,10 @@ class RemoteGroup:
         """Take no more sessions, and end with the last one, or after so many seconds."""
         await _get(self._driver.retire.remote(seconds))
 
-    def kill(self) -> None:
-        """End a driver that does not answer any more, or whose group is lost."""
+    async def end(self) -> None:
+        """End a group that is of no use, its shards with it, even where its driver is stuck."""
+        with contextlib.suppress(ClusterError, TimeoutError):
+            await asyncio.wait_for(_get(self._driver.stop.remote()), STOP_SECONDS)
         ray.kill(self._driver)
 
 

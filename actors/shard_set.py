@@ -10,6 +10,7 @@ from ray.util.placement_group import PlacementGroup, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from actors.errors import death, plain
+from actors.left_over import shard_name
 from actors.placing import gpus_per_shard, reserve
 from actors.settings import NAMESPACE, GroupSettings
 from actors.shard import Shard, ShardInfo
@@ -86,7 +87,7 @@ class ShardSet:
             self._room = None
 
     def _new_shard(self, index: int) -> Any:
-        name = f"{self._name}/shard-{index}" if self._name else None
+        name = shard_name(self._name, index) if self._name else None
         assert self._room is not None, "room is reserved before"
         strategy = PlacementGroupSchedulingStrategy(self._room, placement_group_bundle_index=index)
         remote: Any = ray.remote(concurrency_groups={"control": 2})(Shard)  # type: ignore[call-overload]

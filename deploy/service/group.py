@@ -65,7 +65,7 @@ class Group:
                 if (await group.load()).ready:
                     log.info("adopted %s", group.name)
                     return group
-                group.kill()
+                await group.end()
             except ClusterError:
                 continue
         return None
