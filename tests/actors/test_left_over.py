@@ -1,10 +1,11 @@
-"""A driver that died leaves detached shards and their room; its name can be used again."""
+"""Detached shards and their room end with their group, or with the next of its name."""
 
 import asyncio
 import os
 import signal
 from collections.abc import Callable
 
+import pytest
 import ray
 from ray._private import state
 
@@ -46,4 +47,17 @@ def test_a_name_can_be_used_again_after_its_driver_died(settings: Settings) -> N
     again.stop()
     assert named("phoenix-2") == ["phoenix-2", "phoenix-2/shard-0"]
     asyncio.run(RemoteGroup("phoenix-2").end())  # its shards with it
+    assert leftovers.settles(before)
+
+
+def test_a_group_that_waits_for_room_can_be_interrupted(settings: Settings) -> None:
+    """Its placement group is detached: nobody but the driver would remove it."""
+    before = leftovers.now()
+
+    def interrupt(progress: str) -> None:
+        if progress.startswith("waiting for room"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ShardGroup.start(settings(20, wait_seconds=120.0), name="impatient", tell=interrupt)
     assert leftovers.settles(before)
