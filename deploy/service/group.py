@@ -62,19 +62,25 @@ class Group:
             await self._group.retire(self._config.scale.drain_seconds)
 
     async def _adopt(self) -> RemoteGroup | None:
-        """A running group that nobody looks after; one that is lost is ended."""
+        """A running group that nobody looks after; one that is of no use is ended."""
         for slot in range(self._config.num_slots):
             try:
                 group = RemoteGroup(self._config.group_name(slot))
                 if not await group.claim(self._id, CLAIM_SECONDS):
                     continue
-                if (await group.load()).ready:
+                if await self._is_of_use(group):
                     log.info("adopted %s", group.name)
                     return group
                 await group.end()
             except ClusterError:
                 continue
         return None
+
+    async def _is_of_use(self, group: RemoteGroup) -> bool:
+        """Whether a group writes, and was started with what this service asks for."""
+        if not (await group.load()).ready:
+            return False
+        return (await group.info()).settings == self._config.group_settings()
 
     async def _start(self) -> RemoteGroup:
         """A new group, in the first slot that is free."""

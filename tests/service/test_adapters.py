@@ -64,4 +64,16 @@ async def held_and_adopted(config: ServiceConfig) -> None:
     await Group.__del__(first)
     group = RemoteGroup("claimed-0")
     assert (await group.load()).ready  # it does not retire
-    await group.end()
+    await group.claim("another", 0.0)  # which lets go of it
+    second = await adapter(config)
+    assert second._group.name == group.name
+    assert (await second._group.load()).ready  # as a new group would not be yet
+    second._keeping.cancel()
+    take_over()
+    await group.claim("another", 0.0)
+    wider = config.model_copy(update={"cache_tokens": 16_384})
+    third = await adapter(wider)
+    assert (await third._group.info()).settings == wider.group_settings()
+    with pytest.raises(ClusterError, match="died"):
+        await group.load()
+    await third._group.end()
