@@ -7,7 +7,7 @@ from typing import Any
 
 import ray
 
-from actors.errors import ClusterError, plain
+from actors.errors import ClusterError, GoneError, plain
 from actors.group_info import GroupInfo, Load
 from actors.journal import Owner, SessionLook, SessionSummary
 from actors.settings import NAMESPACE
@@ -29,7 +29,7 @@ class RemoteGroup:
         name: of the group.
 
     Raises:
-        ClusterError: there is none of that name.
+        GoneError: there is none of that name.
     """
 
     def __init__(self, name: str) -> None:
@@ -37,7 +37,7 @@ class RemoteGroup:
         try:
             self._driver: Any = ray.get_actor(name, namespace=NAMESPACE)
         except ValueError as error:
-            raise ClusterError(f"No group named {name!r} runs on this cluster.") from error
+            raise GoneError(f"No group named {name!r} runs on this cluster.") from error
 
     async def info(self) -> GroupInfo:
         """What the group is; a `ClusterError` where it is not ready or lost."""
