@@ -260,6 +260,7 @@ class Driver:
                 task.cancel()
         self._lost = "the group was stopped"
         self._journal.fail("The group was stopped.")
+        await self._shards.give_up()
         self._release()
 
     def _tell(self, progress: str) -> None:

@@ -9,6 +9,10 @@ class ClusterError(HogwildError):
     """The cluster is not there, too small, or has lost what it ran."""
 
 
+class GoneError(ClusterError):
+    """A group is not there, or not there any more, and its sessions with it."""
+
+
 class NameTakenError(ClusterError):
     """A group of that name runs already."""
 
@@ -24,8 +28,10 @@ def plain(error: Exception) -> Exception:
         if isinstance(cause, HogwildError):
             return cause
         return ClusterError(f"An actor failed: {type(cause).__name__}: {_first_line(cause)}")
+    if isinstance(error, ray.exceptions.ActorUnavailableError):
+        return ClusterError("The driver of the group cannot be reached for now; try again soon.")
     if isinstance(error, ray.exceptions.RayActorError):
-        return death("The driver of the group", error)
+        return GoneError(str(death("The driver of the group", error)))
     if isinstance(error, ray.exceptions.RayError):
         return ClusterError(f"Ray failed: {_first_line(error)}")
     return error

@@ -10,6 +10,7 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 
 from actors.capacity import NodeRoom, rooms, shards_that_fit, shortage
 from actors.errors import ClusterError
+from actors.left_over import end_left_over, room_name
 from actors.settings import GroupSettings, Spread
 
 SETTLE_SECONDS = 2.0
@@ -26,12 +27,14 @@ async def reserve(
 
     Args:
         settings: how much, and how long to wait for it.
-        name: of a detached driver, or None.
+        name: of a detached driver, or None; what one of that name has left is ended first.
         tell: takes a line of progress.
 
     Raises:
         ClusterError: the cluster is too small; nothing stays reserved.
     """
+    if name:
+        await end_left_over(name)
     gpus = gpus_per_shard(settings)
     bundle = {"CPU": settings.cpus_per_shard, "GPU": float(gpus)}
     bundle = {what: count for what, count in bundle.items() if count} or {"CPU": 0.001}
@@ -40,7 +43,7 @@ async def reserve(
     group: PlacementGroup = placement_group(
         [bundle] * settings.num_shards,
         strategy="PACK" if settings.spread is Spread.PACK else "SPREAD",
-        name=f"{name}/shards" if name else "",
+        name=room_name(name) if name else "",
         lifetime="detached" if name else None,
     )
     begin = time.monotonic()

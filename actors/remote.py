@@ -1,12 +1,13 @@
 """A named group as a service sees it: every call is awaited, and errors are one sentence."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 import ray
 
-from actors.errors import ClusterError, plain
+from actors.errors import ClusterError, GoneError, plain
 from actors.group_info import GroupInfo, Load
 from actors.journal import Owner, SessionLook, SessionSummary
 from actors.settings import NAMESPACE
@@ -17,6 +18,9 @@ from hogwild_dist.stream import Update
 POLL_SECONDS = 5.0
 """The driver answers a client that waits at least so often."""
 
+STOP_SECONDS = 5.0
+"""A driver that has not stopped its shards by then is killed; its successor ends them."""
+
 
 class RemoteGroup:
     """The driver of a group that runs already.
@@ -25,7 +29,7 @@ class RemoteGroup:
         name: of the group.
 
     Raises:
-        ClusterError: there is none of that name.
+        GoneError: there is none of that name.
     """
 
     def __init__(self, name: str) -> None:
@@ -33,7 +37,7 @@ class RemoteGroup:
         try:
             self._driver: Any = ray.get_actor(name, namespace=NAMESPACE)
         except ValueError as error:
-            raise ClusterError(f"No group named {name!r} runs on this cluster.") from error
+            raise GoneError(f"No group named {name!r} runs on this cluster.") from error
 
     async def info(self) -> GroupInfo:
         """What the group is; a `ClusterError` where it is not ready or lost."""
@@ -108,8 +112,10 @@ class RemoteGroup:
         """Take no more sessions, and end with the last one, or after so many seconds."""
         await _get(self._driver.retire.remote(seconds))
 
-    def kill(self) -> None:
-        """End a driver that does not answer any more, or whose group is lost."""
+    async def end(self) -> None:
+        """End a group that is of no use, its shards with it, even where its driver is stuck."""
+        with contextlib.suppress(ClusterError, TimeoutError):
+            await asyncio.wait_for(_get(self._driver.stop.remote()), STOP_SECONDS)
         ray.kill(self._driver)
 
 

@@ -9,7 +9,8 @@ import ray
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from actors.errors import death, plain
+from actors.errors import ClusterError, death, plain
+from actors.left_over import shard_name
 from actors.placing import gpus_per_shard, reserve
 from actors.settings import NAMESPACE, GroupSettings
 from actors.shard import Shard, ShardInfo
@@ -41,6 +42,7 @@ class ShardSet:
         self._room: PlacementGroup | None = None
         self._actors: list[Any] = []
         self._store: Any = None
+        self._starting: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
         return len(self._actors)
@@ -52,15 +54,20 @@ class ShardSet:
             driver: takes the updates of rank 0.
 
         Raises:
-            ClusterError: the cluster is too small, or lost a shard.
+            ClusterError: the cluster is too small, or lost a shard, or the start was given up.
             HogwildError: the model cannot be loaded, or the shards are not alike.
         """
-        self._tell(f"placing {self._settings.num_shards} shards")
-        self._room = await reserve(self._settings, self._name, self._tell)
-        self._actors = [self._new_shard(index) for index in range(self._settings.num_shards)]
-        await self._load()
-        self._tell("forming the group")
-        await self._form(driver)
+        self._starting = asyncio.create_task(self._start(driver))
+        try:
+            await self._starting
+        except asyncio.CancelledError:
+            raise ClusterError("The group was stopped before it was ready.") from None
+
+    async def give_up(self) -> None:
+        """Give up a start that goes on; what it has reserved by then is known afterwards."""
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.wait([self._starting])
 
     async def ask(self, method: str, *arguments: Any) -> list[Any]:
         """Call a method of every shard; the results by rank.
@@ -85,8 +92,16 @@ class ShardSet:
             remove_placement_group(self._room)
             self._room = None
 
+    async def _start(self, driver: Any) -> None:
+        self._tell(f"placing {self._settings.num_shards} shards")
+        self._room = await reserve(self._settings, self._name, self._tell)
+        self._actors = [self._new_shard(index) for index in range(self._settings.num_shards)]
+        await self._load()
+        self._tell("forming the group")
+        await self._form(driver)
+
     def _new_shard(self, index: int) -> Any:
-        name = f"{self._name}/shard-{index}" if self._name else None
+        name = shard_name(self._name, index) if self._name else None
         assert self._room is not None, "room is reserved before"
         strategy = PlacementGroupSchedulingStrategy(self._room, placement_group_bundle_index=index)
         remote: Any = ray.remote(concurrency_groups={"control": 2})(Shard)  # type: ignore[call-overload]

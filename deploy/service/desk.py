@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from actors.errors import ClusterError
+from actors.errors import GoneError
 from actors.journal import Owner, SessionLook
 from actors.remote import RemoteGroup
 from deploy.service.config import ServiceConfig
@@ -107,6 +107,7 @@ class Desk:
 
         Raises:
             ApiError: there is none.
+            ClusterError: its group does not answer for now.
         """
         found = SessionId.parse(name)
         if found is None:
@@ -115,7 +116,7 @@ class Desk:
             look = await self._group(found).look(found.number)
         except ConfigError as error:
             raise not_found(f"There is no session {name[:60]!r} any more.") from error
-        except ClusterError as error:  # its driver is gone, and its sessions with it
+        except GoneError as error:  # its driver is gone, and its sessions with it
             self.groups.forget(found.slot)
             raise not_found(f"There is no session {name[:60]!r} any more.") from error
         if look.owner.secret != found.secret:

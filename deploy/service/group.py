@@ -36,14 +36,19 @@ class Group:
         self._id = uuid.uuid4().hex
         self._test = _short_session(config)
         self._group = await self._adopt() or await self._start()
+        self._held = True
         self._keeping = asyncio.create_task(self._keep_claim())
 
     async def check_health(self) -> None:
         """Serve's question, the first time before the replica counts as started.
 
         Raises:
-            HogwildError: the group writes no token; it will be replaced.
+            HogwildError: the group writes no token, or is not this replica's; it will be replaced.
         """
+        if not self._held:
+            raise ClusterError(
+                f"{self._group.name} ends, or another replica looks after it; this one is replaced."
+            )
         await self._group.prove(self._test, self._config.health_seconds)
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
@@ -53,22 +58,29 @@ class Group:
     async def __del__(self) -> None:
         """Serve ends this replica on purpose: let the sessions come to their end."""
         self._keeping.cancel()
-        await self._group.retire(self._config.scale.drain_seconds)
+        if self._held:
+            await self._group.retire(self._config.scale.drain_seconds)
 
     async def _adopt(self) -> RemoteGroup | None:
-        """A running group that nobody looks after; one that is lost is ended."""
+        """A running group that nobody looks after; one that is of no use is ended."""
         for slot in range(self._config.num_slots):
             try:
                 group = RemoteGroup(self._config.group_name(slot))
                 if not await group.claim(self._id, CLAIM_SECONDS):
                     continue
-                if (await group.load()).ready:
+                if await self._is_of_use(group):
                     log.info("adopted %s", group.name)
                     return group
-                group.kill()
+                await group.end()
             except ClusterError:
                 continue
         return None
+
+    async def _is_of_use(self, group: RemoteGroup) -> bool:
+        """Whether a group writes, and was started with what this service asks for."""
+        if not (await group.load()).ready:
+            return False
+        return (await group.info()).settings == self._config.group_settings()
 
     async def _start(self) -> RemoteGroup:
         """A new group, in the first slot that is free."""
@@ -89,10 +101,10 @@ class Group:
         )
 
     async def _keep_claim(self) -> None:
-        """Show the group that it is looked after."""
+        """Show the group that it is looked after, and notice where another took it meanwhile."""
         while True:
             try:
-                await self._group.claim(self._id, CLAIM_SECONDS)
+                self._held = await self._group.claim(self._id, CLAIM_SECONDS)
             except HogwildError as error:
                 log.warning("%s does not answer: %s", self._group.name, error)
             await asyncio.sleep(CLAIM_SECONDS / 4)

@@ -4,14 +4,14 @@ import asyncio
 import random
 import time
 
-from actors.errors import ClusterError
+from actors.errors import ClusterError, GoneError
 from actors.group_info import GroupInfo, Load
 from actors.remote import RemoteGroup
 from deploy.service.config import ServiceConfig
 from hogwild_dist.errors import HogwildError
 
 LOOK_SECONDS = 1.0
-"""A slot that is not known to have a group is looked at no more often."""
+"""Who asks all slots looks at one without a group no more often."""
 
 
 class Groups:
@@ -34,9 +34,11 @@ class Groups:
         """
         for slot in range(self._config.num_slots):
             try:
-                return await self.at(slot).info()
-            except HogwildError:
+                return await self._known_or_due(slot).info()
+            except GoneError:
                 self.forget(slot)
+            except HogwildError:
+                continue
         raise ClusterError("No group of shards is ready yet; try again soon.")
 
     async def loads(self) -> dict[int, Load]:
@@ -61,24 +63,32 @@ class Groups:
         """The group of a slot.
 
         Raises:
-            ClusterError: there is none.
+            GoneError: there is none.
         """
         if slot not in self._known:
-            now = time.monotonic()
-            if slot >= self._config.num_slots or now < self._looked.get(slot, 0.0) + LOOK_SECONDS:
-                raise ClusterError(f"There is no group in slot {slot}.")
-            self._looked[slot] = now
+            if slot >= self._config.num_slots:
+                raise GoneError(f"There is no group in slot {slot}.")
+            self._looked[slot] = time.monotonic()
             self._known[slot] = RemoteGroup(self._config.group_name(slot))
         return self._known[slot]
 
     def forget(self, slot: int) -> None:
-        """Look for a slot's group anew, since what was known of it does not answer."""
+        """Look for a slot's group anew, since what was known of it is gone."""
         self._known.pop(slot, None)
+
+    def _known_or_due(self, slot: int) -> RemoteGroup:
+        """The group of a slot, for which is looked now and then where there was none."""
+        due = self._looked.get(slot, 0.0) + LOOK_SECONDS
+        if slot not in self._known and time.monotonic() < due:
+            raise GoneError(f"There is no group in slot {slot}.")
+        return self.at(slot)
 
     async def _load(self, slot: int) -> Load | None:
         try:
-            load = await self.at(slot).load()
-        except HogwildError:
+            load = await self._known_or_due(slot).load()
+        except GoneError:
             self.forget(slot)
+            return None
+        except HogwildError:
             return None
         return load if load.ready else None

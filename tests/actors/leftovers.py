@@ -1,6 +1,7 @@
 """What of this project runs on the cluster."""
 
 import time
+from collections.abc import Callable
 
 from ray._private import state
 from ray.util.placement_group import placement_group_table
@@ -21,8 +22,13 @@ def rooms() -> list[str]:
 
 def settles(before: tuple[list[str], list[str]], seconds: float = 20.0) -> bool:
     """Whether actors and placement groups come to be those of `before`: ends are asynchronous."""
+    return comes_true(lambda: now() == before, seconds)
+
+
+def comes_true(holds: Callable[[], bool], seconds: float = 20.0) -> bool:
+    """Whether something comes to hold in time."""
     late = time.monotonic() + seconds
-    while (actors(), rooms()) != before:
+    while not holds():
         if time.monotonic() > late:
             return False
         time.sleep(0.1)
