@@ -62,6 +62,11 @@ class Choice:
         """Whether nothing more is to be said."""
         return self.finish_reason is not None
 
+    @property
+    def num_chosen(self) -> int:
+        """Tokens chosen, thoughts included."""
+        return self.num_thought + self.num_said
+
     def take(self, update: Update) -> Iterator[Thought | Said]:
         """What an update brings the client."""
         for event in update.events:

@@ -93,7 +93,7 @@ class Completion:
     @property
     def num_completion(self) -> int:
         """Tokens chosen, thoughts included."""
-        return sum(choice.num_thought + choice.num_said for choice in self.choices)
+        return sum(choice.num_chosen for choice in self.choices)
 
     def usage(self) -> dict[str, Any]:
         """Tokens of all choices."""
