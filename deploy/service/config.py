@@ -55,6 +55,8 @@ class Bounds(_Part):
         prompt_tokens: that a session begins with.
         workers: of a team.
         max_tokens: of each worker, and of an answer.
+        session_tokens: that the workers a session begins with and its answer may choose together;
+            None is a quarter of `cache_tokens`.
         choices: of one chat request (`n`).
         queue: sessions that wait for room; further ones are refused for now.
         session_seconds: after which a session is ended.
@@ -65,6 +67,7 @@ class Bounds(_Part):
     prompt_tokens: Count = 16_384
     workers: Annotated[int, Field(ge=1, le=MAX_WORKERS)] = MAX_WORKERS
     max_tokens: Count = 4_096
+    session_tokens: Count | None = None
     choices: Count = 4
     queue: Count = 256
     session_seconds: Seconds = 600.0
@@ -172,6 +175,11 @@ class ServiceConfig(_Part):
     def served_model(self) -> str:
         """What clients call the model."""
         return self.model_name or self.model.rstrip("/").rpartition("/")[2]
+
+    @property
+    def session_tokens(self) -> int:
+        """What the workers a session begins with and its answer may choose together."""
+        return self.bounds.session_tokens or max(1, self.cache_tokens // 4)
 
     def group_name(self, slot: int) -> str:
         """Name of a group's driver."""
