@@ -19,6 +19,8 @@ from hogwild_dist.validation import first_fault
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
 
+Host = Annotated[str, Field(pattern=r"^(\*|[\w.-]+|\[?[0-9A-Fa-f:.]+\]?)$")]
+
 KEY_NAME = r"^[\w.-]{1,64}$"
 
 
@@ -138,6 +140,7 @@ class ServiceConfig(_Part):
         defaults: of requests.
         bounds: of requests.
         scale: of the service.
+        hosts: names by which clients may call the service, without ports; "*" is any.
         keys: clients; without any, everybody may use the service.
         log_texts: whether logs name the beginnings of problems.
     """
@@ -159,6 +162,7 @@ class ServiceConfig(_Part):
     defaults: Defaults = Defaults()
     bounds: Bounds = Bounds()
     scale: Scale = Scale()
+    hosts: Annotated[tuple[Host, ...], Field(min_length=1)] = ("*",)
     keys: tuple[Key, ...] = ()
     log_texts: bool = False
 
