@@ -30,6 +30,7 @@ from hogwild_dist.config import Visibility
 from hogwild_dist.errors import ConfigError
 
 APP = "hogwild"
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 _SENTENCE = re.compile(r"^(?:ray\.exceptions\.)?[\w.()]*?(?:Error|Exception)[\w.()]*: (.+)$", re.M)
 
 keys = typer.Typer(help="Keys of the service's clients.", no_args_is_help=True)
@@ -60,7 +61,9 @@ def serve_command(
         "threads": threads,
         "cache_tokens": cache_tokens,
     }
-    chosen = _with({} if config is None else read_config(config).model_dump(), given)
+    said = {} if config is None else read_config(config).model_dump(exclude_unset=True)
+    hosts = {"hosts": (*LOCAL_HOSTS, host)} if _is_local(host) else {}
+    chosen = _with(hosts | said, given)
     Planner(chosen)  # says what is wrong with the teams
     _end_on_sigterm()
     _check_free(host, port)
@@ -137,16 +140,20 @@ def _reason(report: str) -> str:
 
 def _warn(config: ServiceConfig, host: str) -> None:
     """Say that anybody who reaches the port may use the service."""
-    try:
-        local = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        local = host == "localhost"
-    if not local and not config.keys:
+    if not _is_local(host) and not config.keys:
         print(
             f"hogwild: anybody who reaches {host} can use the service; make keys with "
             "`hogwild keys new NAME`.",
             file=sys.stderr,
         )
+
+
+def _is_local(host: str) -> bool:
+    """Whether only this machine reaches an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _show(config: ServiceConfig, host: str, port: int) -> None:

@@ -52,6 +52,8 @@ class Choice:
     num_said: int = 0
     finish_reason: str | None = None
     ended: bool = False
+    _begun: bool = False
+    """Whether the answer has text that is not blank, shown or held back."""
     _stop: str = ""
     _answers: list[Answer] = field(default_factory=list)
 
@@ -59,6 +61,11 @@ class Choice:
     def done(self) -> bool:
         """Whether nothing more is to be said."""
         return self.finish_reason is not None
+
+    @property
+    def num_chosen(self) -> int:
+        """Tokens chosen, thoughts included."""
+        return self.num_thought + self.num_said
 
     def take(self, update: Update) -> Iterator[Thought | Said]:
         """What an update brings the client."""
@@ -87,7 +94,8 @@ class Choice:
             self.num_thought += len(event.token_ids)
         if speaks and self._streams:
             if event.chosen:
-                text = event.text if self.content else event.text.lstrip()
+                text = event.text if self._begun else event.text.lstrip()
+                self._begun = self._begun or bool(text)
                 yield from self._say(self.shown.add(text))
                 if self.shown.stopped:
                     self.finish_reason = "stop"

@@ -19,13 +19,16 @@ _CONVERSATION = Environment(trim_blocks=True, lstrip_blocks=True).from_string(
     resources.files("deploy.service").joinpath("conversation.jinja").read_text(encoding="utf-8")
 )
 
+_INSTRUCTING = ("system", "developer")
+"""Roles of messages that say how to answer, wherever in a chat they stand."""
+
 
 def problem_of(messages: Sequence[Message]) -> str:
     """A chat as one problem: its only message, or the conversation up to the last of the user's."""
-    told = [one for one in messages if one.role not in ("system", "developer")]
+    told = [one for one in messages if one.role not in _INSTRUCTING]
     last = max(index for index, one in enumerate(told) if one.role == "user" and one.text.strip())
     return _CONVERSATION.render(
-        system="\n\n".join(one.text for one in messages if one not in told).strip(),
+        system="\n\n".join(one.text for one in messages if one.role in _INSTRUCTING).strip(),
         earlier=told[:last],
         last=told[last].text,
     ).strip()
@@ -90,7 +93,7 @@ class Completion:
     @property
     def num_completion(self) -> int:
         """Tokens chosen, thoughts included."""
-        return sum(choice.num_thought + choice.num_said for choice in self.choices)
+        return sum(choice.num_chosen for choice in self.choices)
 
     def usage(self) -> dict[str, Any]:
         """Tokens of all choices."""

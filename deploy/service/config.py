@@ -19,6 +19,8 @@ from hogwild_dist.validation import first_fault
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
 
+Host = Annotated[str, Field(pattern=r"^(\*|[\w.-]+|\[?[0-9A-Fa-f:.]+\]?)$")]
+
 KEY_NAME = r"^[\w.-]{1,64}$"
 
 
@@ -55,6 +57,8 @@ class Bounds(_Part):
         prompt_tokens: that a session begins with.
         workers: of a team.
         max_tokens: of each worker, and of an answer.
+        session_tokens: that the workers a session begins with and its answer may choose together;
+            None is a quarter of `cache_tokens`.
         choices: of one chat request (`n`).
         queue: sessions that wait for room; further ones are refused for now.
         session_seconds: after which a session is ended.
@@ -65,6 +69,7 @@ class Bounds(_Part):
     prompt_tokens: Count = 16_384
     workers: Annotated[int, Field(ge=1, le=MAX_WORKERS)] = MAX_WORKERS
     max_tokens: Count = 4_096
+    session_tokens: Count | None = None
     choices: Count = 4
     queue: Count = 256
     session_seconds: Seconds = 600.0
@@ -135,6 +140,7 @@ class ServiceConfig(_Part):
         defaults: of requests.
         bounds: of requests.
         scale: of the service.
+        hosts: names by which clients may call the service, without ports; "*" is any.
         keys: clients; without any, everybody may use the service.
         log_texts: whether logs name the beginnings of problems.
     """
@@ -156,6 +162,7 @@ class ServiceConfig(_Part):
     defaults: Defaults = Defaults()
     bounds: Bounds = Bounds()
     scale: Scale = Scale()
+    hosts: Annotated[tuple[Host, ...], Field(min_length=1)] = ("*",)
     keys: tuple[Key, ...] = ()
     log_texts: bool = False
 
@@ -172,6 +179,11 @@ class ServiceConfig(_Part):
     def served_model(self) -> str:
         """What clients call the model."""
         return self.model_name or self.model.rstrip("/").rpartition("/")[2]
+
+    @property
+    def session_tokens(self) -> int:
+        """What the workers a session begins with and its answer may choose together."""
+        return self.bounds.session_tokens or max(1, self.cache_tokens // 4)
 
     def group_name(self, slot: int) -> str:
         """Name of a group's driver."""

@@ -14,6 +14,7 @@ from deploy.service.config import ServiceConfig
 from deploy.service.errors import ApiError, FieldError, busy, not_found
 from deploy.service.groups import Groups
 from deploy.service.ids import SessionId, new_secret
+from deploy.service.views import working_names
 from deploy.service.wishes import Plan, Planner, Wish
 from hogwild_dist.change_texts import ChangeTexts
 from hogwild_dist.changes import Change, Departure
@@ -30,6 +31,9 @@ T = TypeVar("T")
 
 METER_SECONDS = 1.0
 """Tokens of a session that goes on by itself are counted no more often."""
+
+MOST_LISTED = 100
+"""Sessions in a list."""
 
 RETRY_SECONDS = 10
 """After which a client that was refused for now may try again."""
@@ -124,15 +128,16 @@ class Desk:
         return found, look
 
     async def looks(self, tenant: str) -> list[tuple[SessionId, SessionLook]]:
-        """All sessions of a client that are still known, the newest first."""
-        found = []
-        for slot in await self.groups.loads():
-            group = self.groups.at(slot)
-            for summary in await group.sessions():
-                if summary.tenant == tenant:
-                    look = await group.look(summary.id)
-                    found.append((SessionId(slot, summary.id, look.owner.secret), look))
-        return sorted(found, key=lambda one: one[1].summary.started, reverse=True)
+        """The newest sessions of a client that are still known, the newest first."""
+        known = [
+            (summary.started, slot, summary.id)
+            for slot in await self.groups.loads()
+            for summary in await self.groups.at(slot).sessions()
+            if summary.tenant == tenant
+        ]
+        newest = sorted(known, reverse=True)[:MOST_LISTED]
+        found = await asyncio.gather(*(self._listed(slot, number) for _, slot, number in newest))
+        return [one for one in found if one is not None]
 
     def follow(self, session: SessionId, cursor: int = 0) -> AsyncIterator[list[Update]]:
         """Its updates from `cursor` on; see `RemoteGroup.follow`."""
@@ -150,15 +155,29 @@ class Desk:
         """Count a session's tokens as they are chosen, in the background, whoever follows it."""
         self._in_background(self._meter(session, count))
 
-    async def say(self, session: SessionId, look: SessionLook, text: str, speaker: str) -> None:
-        """Say something to the team."""
+    async def say(self, session: SessionId, look: SessionLook, text: str, speaker: str) -> int:
+        """Say something to the team; returns how many tokens it reads."""
         texts = ChangeTexts(look.origin, self._tokenizer)
-        await self._alter(session, await self._run(texts.interjection, text, speaker))
+        said = await self._run(texts.interjection, text, speaker)
+        await self._alter(session, said)
+        return len(said.token_ids)
 
-    async def join(self, session: SessionId, look: SessionLook, name: str, member: Member) -> None:
-        """Let a worker join the team."""
+    async def join(self, session: SessionId, look: SessionLook, name: str, member: Member) -> int:
+        """Let a worker join the team; returns how many tokens it reads first.
+
+        Raises:
+            FieldError: the team has as many workers as it may have.
+        """
+        most, working = self.config.bounds.workers, len(working_names(look))
+        if working >= most:
+            raise FieldError(
+                "name",
+                f"The team has {working} workers and may have {most} here; let one leave first.",
+            )
         texts = ChangeTexts(look.origin, self._tokenizer)
-        await self._alter(session, await self._run(texts.arrival, name, member))
+        arrival = await self._run(texts.arrival, name, member)
+        await self._alter(session, arrival)
+        return len(arrival.worker.first_input)
 
     async def let_go(self, session: SessionId, name: str) -> None:
         """Let a worker leave when its paragraph ends."""
@@ -168,8 +187,10 @@ class Desk:
         """The trace of a session that was recorded and has ended.
 
         Raises:
-            ApiError: it was not recorded, or goes on.
+            ApiError: it was not recorded, goes on, or failed.
         """
+        if look.summary.error is not None:
+            raise not_found("The session was lost before its end and has no trace; open it anew.")
         if look.summary.end_reason is None:
             raise ApiError(409, "The session goes on; its trace can be fetched when it has ended.")
         updates, _, _ = await self._group(session).read(session.number, 0, 0.0)
@@ -186,6 +207,14 @@ class Desk:
         about = {"model": model.about(), "kind": origin.team.layout.name, "texts": texts}
         steps = [update.record for update in updates if update.record is not None]
         return {**header(origin.spec, config, about), "steps": steps, **updates[-1].final}
+
+    async def _listed(self, slot: int, number: int) -> tuple[SessionId, SessionLook] | None:
+        """A session of a list, or None where it was forgotten or lost meanwhile."""
+        try:
+            look = await self.groups.at(slot).look(number)
+        except HogwildError:
+            return None
+        return SessionId(slot, number, look.owner.secret), look
 
     async def _meter(self, session: SessionId, count: Callable[[int], None]) -> None:
         with contextlib.suppress(HogwildError):  # what was written before was counted

@@ -4,8 +4,9 @@ import asyncio
 import logging
 import time
 import traceback
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from fastapi.responses import JSONResponse
 from ray.exceptions import TaskCancelledError
@@ -33,6 +34,32 @@ GONE = 499
 
 class BrokenOffError(Exception):
     """An answer that had begun cannot be brought to its end; Serve breaks the connection."""
+
+
+class KnownHosts:
+    """Refuses requests to other hosts: a web page's own name may lead a browser to this machine.
+
+    Args:
+        app: behind it.
+        hosts: names by which clients may call the service; "*" is any.
+    """
+
+    def __init__(self, app: App, hosts: Iterable[str]) -> None:
+        self._app = app
+        self._hosts = {host.strip("[]").lower() for host in hosts}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        if scope["type"] == "http" and "*" not in self._hosts:
+            given = Headers(scope=scope).get("host", "")
+            if _host(given) not in self._hosts:
+                message = (
+                    f"The request calls the host {given[:80]!r}, which is not a name of this "
+                    "service; add it to `hosts` in the service's settings."
+                )
+                await JSONResponse(error_body(400, message), 400)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
 
 
 class JsonBodies:
@@ -150,6 +177,14 @@ class Envelope:
                 "seconds": round(seconds, 3),
             },
         )
+
+
+def _host(header: str) -> str | None:
+    """The name in a Host header, without the port."""
+    try:
+        return urlsplit(f"//{header}").hostname
+    except ValueError:
+        return None
 
 
 def _log_failure(error: Exception, request_id: str) -> None:

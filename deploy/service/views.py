@@ -106,6 +106,12 @@ def state_of(look: SessionLook) -> State:
     return "running" if summary.begun else "waiting"
 
 
+def working_names(look: SessionLook) -> tuple[str, ...]:
+    """The workers who have not stopped."""
+    reasons = look.transcript.finish_reasons
+    return tuple(name for name in _workers(look) if reasons[name] is None)
+
+
 def _summary(name: SessionId, look: SessionLook) -> dict[str, Any]:
     summary = look.summary
     return {

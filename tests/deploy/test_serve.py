@@ -42,6 +42,10 @@ def ask_and_end(process: subprocess.Popen[str], port: int) -> None:
     body = {"model": "tiny", "messages": [{"role": "user", "content": "Hi!"}], "max_tokens": 6}
     reply = httpx.post(f"http://127.0.0.1:{port}/v1/chat/completions", json=body, timeout=60)
     assert reply.json()["usage"]["completion_tokens"] <= 6
+    rebound = httpx.get(f"http://127.0.0.1:{port}/v1/info", headers={"Host": f"evil.test:{port}"})
+    assert rebound.status_code == 400
+    assert "calls the host 'evil.test" in rebound.json()["error"]["message"]
+    assert httpx.get(f"http://localhost:{port}/v1/info").status_code == 200
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=60) == 0
 
@@ -76,6 +80,8 @@ def test_a_service_starts_answers_and_ends(tiny_dir: Path, tmp_path: Path) -> No
         ("keys: [{name: a, sha256: x}]", "at 'keys.0.sha256': it must be a text that matches "),
         ("defaults: {team: nobody}", "The default team is 'nobody', and the service has"),
         ("teams: [no-such.toml]", "team file 'no-such.toml' is not there"),
+        ("hosts: [a.example:8000]", "at 'hosts.0': it must be a text that matches "),
+        ("hosts: []", "at 'hosts': it must be 1 or more of them"),
         ("[", "cannot be read"),
         ("- 1", "holds no fields"),
         ("visibility: later", "at 'visibility': it must be 'same-step', 'next-step' or"),

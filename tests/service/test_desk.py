@@ -1,80 +1,138 @@
-"""A session is gone with its driver, and not before: a group may be lost or silent for a while."""
+"""The desk before a group that is a journal: lists, changes and traces of its sessions."""
 
 import asyncio
-import os
-import signal
-from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
-import ray
-from ray._private import state
-from ray.cluster_utils import Cluster
-from ray.exceptions import ActorDiedError, ActorUnavailableError
 
-from actors.cluster import ShardGroup
-from actors.errors import ClusterError, GoneError, plain
-from actors.journal import Owner
-from actors.settings import NAMESPACE
-from deploy.service.config import ServiceConfig
-from deploy.service.desk import Desk
-from deploy.service.errors import ApiError, answer
-from deploy.service.ids import SessionId, new_secret
-from tests.actors import leftovers
-from tests.actors.test_caretaker import SHORT, origin
-
-
-def test_a_driver_that_cannot_be_reached_for_now_is_not_gone() -> None:
-    silent = plain(ActorUnavailableError("the connection broke", None))
-    assert isinstance(silent, ClusterError)
-    assert not isinstance(silent, GoneError)
-    assert answer(silent).headers["retry-after"] == "5"
-    assert isinstance(plain(ActorDiedError()), GoneError)
+from actors.journal import Journal, Owner, SessionLook, SessionSummary
+from deploy.service.config import Key, ServiceConfig
+from deploy.service.context import Found
+from deploy.service.desk import MOST_LISTED, Desk
+from deploy.service.errors import ApiError, FieldError
+from deploy.service.http.sessions import Newcomer, Words, join, say
+from deploy.service.ids import SessionId
+from deploy.service.keys import Client
+from deploy.service.wishes import Wish
+from hogwild_dist.changes import Change
+from hogwild_dist.events import WorkerStop
+from hogwild_dist.origin import Origin
+from hogwild_dist.stream import Update
+from tests.tiny_tokenizer import byte_tokenizer
 
 
-def test_a_session_can_be_read_until_its_driver_is_gone(cluster: Cluster, roomy_dir: Path) -> None:
-    config = ServiceConfig(
-        name="desk", model=str(roomy_dir), dtype="float64", threads=1, cache_tokens=8_192
-    )
-    before = leftovers.now()
-    ShardGroup.start(config.group_settings(), name="desk-0")
-    asyncio.run(looked_up(Desk(config)))
-    assert leftovers.settles(before)
+class Group:
+    """A group, as far as the desk asks it."""
+
+    def __init__(self) -> None:
+        self.journal = Journal(kept=1_000)
+        self.changes: list[Change] = []
+        self.forgets: set[int] = set()
+
+    async def sessions(self) -> list[SessionSummary]:
+        known = [record.summary() for record in self.journal.records.values()]
+        for number in self.forgets:
+            self.journal.records.pop(number, None)
+        return known
+
+    async def look(self, number: int) -> SessionLook:
+        return self.journal.look(number)
+
+    async def alter(self, number: int, change: Change) -> None:
+        self.changes.append(change)
 
 
-async def looked_up(desk: Desk) -> None:
-    owner = Owner(secret=new_secret(), leased=False)
-    number = await desk.groups.at(0).open(origin(SHORT), recorded=False, owner=owner)
-    name = str(SessionId(0, number, owner.secret))
-    (shard,) = (
-        info["Pid"]
-        for info in state.actors().values()
-        if info["Name"] == "desk-0/shard-0" and info["State"] == "ALIVE"
-    )
-    os.kill(shard, signal.SIGKILL)
-    with pytest.raises(ClusterError, match="No group of shards is ready yet"):
-        await asyncio.wait_for(keep_asking(desk.groups.info), 20.0)
-    found, _ = await desk.look(name)
-    assert str(found) == name
-    ray.kill(ray.get_actor("desk-0", namespace=NAMESPACE))
-    for _ in range(2):
-        with pytest.raises(ApiError, match="any more") as refused:
-            await asyncio.wait_for(keep_looking(desk, name), 20.0)
-        assert refused.value.status == 404
+class Groups:
+    """One group."""
+
+    def __init__(self) -> None:
+        self.group = Group()
+
+    async def loads(self) -> dict[int, Any]:
+        return {0: None}
+
+    def at(self, slot: int) -> Group:
+        return self.group
 
 
-async def keep_asking(ask: Callable[[], Awaitable[object]]) -> None:
-    while True:
-        await ask()
-        await asyncio.sleep(0.05)
+@pytest.fixture
+def desk(tiny_dir: Path) -> Desk:
+    made = Desk(ServiceConfig(model=str(tiny_dir), bounds={"workers": 2}))
+    made.groups = Groups()
+    return made
 
 
-async def keep_looking(desk: Desk, name: str) -> None:
-    """Also where the driver cannot be reached for a moment."""
-    while True:
-        try:
-            await desk.look(name)
-        except ClusterError:
-            continue
-        finally:
-            await asyncio.sleep(0.05)
+def begin(desk: Desk, number: int, *, recorded: bool = False) -> Found:
+    """A session of Ann's with two workers."""
+    plan = desk.planner.plan(Wish(problem="Count!", team="peers"))
+    spec = plan.team.spec("Count!", byte_tokenizer())
+    origin = Origin(problem="Count!", team=plan.team, spec=spec)
+    journal = desk.groups.group.journal
+    journal.begin(number, origin, Owner(tenant="ann", secret="x"), recorded=recorded)
+    return Found(SessionId(0, number, "x"), journal.look(number))
+
+
+def test_a_session_that_is_forgotten_while_sessions_are_listed_is_left_out(desk: Desk) -> None:
+    for number in (1, 2, 3):
+        begin(desk, number)
+    desk.groups.group.forgets = {2}
+    found = asyncio.run(desk.looks("ann"))
+    assert [name.number for name, _ in found] == [3, 1]
+    assert asyncio.run(desk.looks("ben")) == []
+
+
+def test_a_list_ends_with_the_newest(desk: Desk) -> None:
+    for number in range(1, MOST_LISTED + 6):
+        begin(desk, number)
+    numbers = [name.number for name, _ in asyncio.run(desk.looks("ann"))]
+    assert numbers == list(range(MOST_LISTED + 5, 5, -1))
+
+
+def test_a_team_that_is_full_takes_nobody_until_somebody_has_stopped(desk: Desk) -> None:
+    service = SimpleNamespace(desk=desk)
+    carol = Newcomer(name="Carol", role="checks")
+    full = begin(desk, 1)
+    with pytest.raises(FieldError, match="The team has 2 workers and may have 2 here"):
+        asyncio.run(join(carol, full, service, Client(None)))
+    assert desk.groups.group.changes == []
+    stop = WorkerStop(step=0, worker=0, name="Alice", reason="left")
+    desk.groups.group.journal.add([Update(session=1, step=0, events=(stop,))])
+    freed = Found(full.id, desk.groups.group.journal.look(1))
+    asyncio.run(join(carol, freed, service, Client(None)))
+    assert [change.worker.name for change in desk.groups.group.changes] == ["Carol"]
+
+
+@pytest.mark.parametrize("kind", ["message", "worker"])
+@pytest.mark.parametrize("quota", ["requests_per_minute", "tokens_per_minute"])
+def test_words_and_newcomers_count_for_quotas(desk: Desk, kind: str, quota: str) -> None:
+    found = begin(desk, 1)
+    stop = WorkerStop(step=0, worker=0, name="Alice", reason="left")
+    desk.groups.group.journal.add([Update(session=1, step=0, events=(stop,))])
+    found = Found(found.id, desk.groups.group.journal.look(1))
+    client = Client(Key(name="ann", sha256="0" * 64, **{quota: 1}))
+    service = SimpleNamespace(desk=desk)
+
+    async def change() -> None:
+        if kind == "message":
+            await say(Words(text="Hurry up!"), found, service, client)
+        else:
+            await join(Newcomer(name="Carol", brief="Be short."), found, service, client)
+
+    asyncio.run(change())
+    with pytest.raises(ApiError, match=f"has used up its {quota.partition('_')[0]}") as caught:
+        asyncio.run(change())
+    if quota == "tokens_per_minute":  # far more than one token: a token is a byte here
+        assert caught.value.retry_after > 9 * 60
+    assert len(desk.groups.group.changes) == 1
+
+
+def test_a_session_that_was_lost_has_no_trace(desk: Desk) -> None:
+    found = begin(desk, 1, recorded=True)
+    with pytest.raises(ApiError, match="The session goes on"):
+        asyncio.run(desk.trace(found.id, found.look))
+    desk.groups.group.journal.fail("A shard died.")
+    with pytest.raises(ApiError, match="was lost before its end and has no trace") as caught:
+        asyncio.run(desk.trace(found.id, desk.groups.group.journal.look(1)))
+    assert caught.value.status == 404

@@ -30,7 +30,8 @@ def scaled(serve_url: str, arguments: dict[str, Any]) -> Iterator[httpx.Client]:
         "downscale_delay_seconds": 1.0,
         "drain_seconds": 60.0,
     }
-    bounds = {**arguments["bounds"], "max_tokens": LONG["max_tokens"]}
+    tokens = {"max_tokens": LONG["max_tokens"], "session_tokens": 2 * LONG["max_tokens"] + 2}
+    bounds = {**arguments["bounds"], **tokens}
     more = {"name": "scaled", "scale": scale, "health_seconds": 2.0, "bounds": bounds}
     fields = {**arguments, **more}
     serve.run(build_app(fields), name="scaled", route_prefix="/scaled")

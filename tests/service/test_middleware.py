@@ -1,11 +1,12 @@
 import asyncio
+import json
 from collections.abc import MutableMapping
 from typing import Any
 
 import pytest
 from ray.exceptions import TaskCancelledError
 
-from deploy.service.middleware import Envelope, SizeLimit
+from deploy.service.middleware import Envelope, KnownHosts, SizeLimit
 
 REQUEST = {"type": "http", "method": "GET", "headers": []}
 
@@ -69,3 +70,43 @@ def test_a_request_that_serve_cancels_is_a_client_that_has_gone() -> None:
 
     asyncio.run(SizeLimit(app, max_bytes=10)(dict(REQUEST), cancelled, ignore))
     assert heard == [{"type": "http.disconnect"}]
+
+
+LOCAL = ("localhost", "127.0.0.1", "[::1]")
+
+
+@pytest.mark.parametrize(
+    ("hosts", "host", "known"),
+    [
+        (LOCAL, "localhost:8000", True),
+        (LOCAL, "LOCALHOST", True),
+        (LOCAL, "127.0.0.1:8000", True),
+        (LOCAL, "[::1]:8000", True),
+        (("::1",), "[::1]", True),
+        (LOCAL, "evil.example:8000", False),
+        (LOCAL, "localhost.evil.example", False),
+        (LOCAL, "[", False),
+        (LOCAL, None, False),
+        (("*",), "evil.example", True),
+    ],
+)
+def test_a_request_to_another_host_is_refused(
+    hosts: tuple[str, ...], host: str | None, known: bool
+) -> None:
+    reached = []
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        reached.append(scope)
+
+    async def keep(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    headers = [] if host is None else [(b"host", host.encode())]
+    asyncio.run(KnownHosts(app, hosts)({**REQUEST, "headers": headers}, nothing, keep))
+    assert bool(reached) == known
+    if not known:
+        assert sent[0]["status"] == 400
+        error = json.loads(sent[1]["body"])["error"]
+        assert f"calls the host {host or ''!r}" in error["message"]
+        assert error["type"] == "invalid_request_error"

@@ -9,7 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from deploy.service.context import Service
 from deploy.service.errors import handle_errors
 from deploy.service.http import chat, health, page, sessions
-from deploy.service.middleware import Envelope, JsonBodies, SizeLimit
+from deploy.service.middleware import Envelope, JsonBodies, KnownHosts, SizeLimit
 
 
 def build_http(service: Service) -> FastAPI:
@@ -31,6 +31,7 @@ def build_http(service: Service) -> FastAPI:
         app.include_router(part.router)
     page.add_files(app)
     app.add_middleware(JsonBodies)
+    app.add_middleware(KnownHosts, hosts=service.config.hosts)
     app.add_middleware(SizeLimit, max_bytes=service.config.bounds.body_bytes)
     app.add_middleware(Envelope, metrics=service.metrics)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]

@@ -98,7 +98,9 @@ async def _open(request: ChatRequest, service: Service, client: Client) -> Compl
     except BaseException:
         _leave(service, choices)
         raise
-    return Completion(request.model, choices)
+    completion = Completion(request.model, choices)
+    client.count_tokens(completion.num_prompt)
+    return completion
 
 
 async def _stream(
@@ -134,7 +136,7 @@ async def _run(
 ) -> AsyncGenerator[tuple[int, list[Thought | Said] | None]]:
     """What each choice's updates bring, as they come; None is a sign of life.
 
-    Sessions whose end nobody waits for are ended with this.
+    Sessions whose end nobody waits for are ended: with their choice, or with this.
     """
     queue: asyncio.Queue[News] = asyncio.Queue(QUEUED_UPDATES)
     choices = completion.choices
@@ -145,19 +147,22 @@ async def _run(
     try:
         while not all(choice.done for choice in choices):
             index, updates, error = await queue.get()
+            choice = choices[index]
+            if choice.done:  # these were fetched before its task was cancelled
+                continue
             if error is not None:
                 raise error
-            choice = choices[index]
-            if not choice.done:
-                said = [one for update in updates for one in choice.take(update)]
-                yield index, said if updates else None
+            before = choice.num_chosen
+            said = [one for update in updates for one in choice.take(update)]
+            client.count_tokens(choice.num_chosen - before)
             if choice.done:
                 tasks[index].cancel()
+                _leave(service, [choice])
+            yield index, said if updates else None
     finally:
         for task in tasks:
             task.cancel()
-        _leave(service, choices)
-        client.count_tokens(completion.num_prompt + completion.num_completion)
+        _leave(service, [choice for choice in choices if not choice.done])
         service.metrics.count_tokens(completion.num_prompt, completion.num_completion)
 
 

@@ -184,17 +184,19 @@ async def events(
 
 
 @router.post("/sessions/{session}/messages", status_code=202)
-async def say(words: Words, found: Own, service: Here) -> Accepted:
+async def say(words: Words, found: Own, service: Here, client: Asking) -> Accepted:
     """Say something to the team; everybody sees it from the next step on."""
-    await service.desk.say(found.id, found.look, words.text, words.speaker)
+    client.count_request()
+    client.count_tokens(await service.desk.say(found.id, found.look, words.text, words.speaker))
     return Accepted()
 
 
 @router.post("/sessions/{session}/workers", status_code=202)
-async def join(newcomer: Newcomer, found: Own, service: Here) -> Accepted:
+async def join(newcomer: Newcomer, found: Own, service: Here, client: Asking) -> Accepted:
     """Let a worker join the team."""
+    client.count_request()
     member = Member(role=newcomer.role, brief=newcomer.brief)
-    await service.desk.join(found.id, found.look, newcomer.name, member)
+    client.count_tokens(await service.desk.join(found.id, found.look, newcomer.name, member))
     return Accepted()
 
 

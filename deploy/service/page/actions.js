@@ -26,7 +26,7 @@ export function prepareActions(current) {
 export function showActions(state) {
   byId("stop").hidden = isOver(state);
   byId("new").hidden = !isOver(state);
-  byId("save-trace").hidden = !(isOver(state) && state.trace);
+  byId("save-trace").hidden = !(state.phase === "ended" && state.trace);
 }
 
 /** Do something and tell what came of it. */
