@@ -138,9 +138,10 @@ def handle_errors(app: FastAPI) -> None:
         return answer(error)
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        place, what = first_fault(error, {"body": error.body})
-        place = place.removeprefix("body").lstrip(".")
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        body = None if isinstance(error.body, str | bytes) else error.body  # no JSON
+        place, what = first_fault(error, {"body": body, "query": dict(request.query_params)})
+        place = place.removeprefix("body").removeprefix("query").lstrip(".")
         where = f" at {place!r}" if place else ""
         param = place or None
         return JSONResponse(

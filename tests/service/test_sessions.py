@@ -190,10 +190,19 @@ def test_a_body_that_is_too_large_or_none_is_refused(http: httpx.Client) -> None
             yield b"x" * 1_000
 
     assert http.post("/v1/sessions", content=endless(), headers=json_header).status_code == 413
-    broken = http.post("/v1/sessions", content=b"{", headers=json_header)
-    assert broken.status_code == 400
-    assert broken.json()["error"]["message"] == "The request is not right: it is not JSON."
-    assert broken.json()["error"]["type"] == "invalid_request_error"
+    for text in (b"{", b"no JSON"):
+        broken = http.post("/v1/sessions", content=text, headers=json_header)
+        assert broken.status_code == 400
+        error = broken.json()["error"]
+        assert error["message"] == "The request is not right: it is not JSON."
+        assert (error["type"], error["param"]) == ("invalid_request_error", None)
+
+
+def test_a_wrong_parameter_of_an_address_is_named(http: httpx.Client) -> None:
+    name = http.post("/v1/sessions", json=SHORT).json()["id"]
+    error = http.get(f"/v1/sessions/{name}/events?after=-4").json()["error"]
+    assert error["message"] == "The request is not right at 'after': it must be 0 or more."
+    assert error["param"] == "after"
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", None])
