@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 PROBLEM ?= Why are trees important for people, and why for animals?
 
-# Tests run in two processes; those of the Ray cluster stay together in one of them.
+# Tests run in two processes, one at a time in each, with a Ray cluster of its own.
 SPREAD = -n 2 --dist loadgroup
 
 export PROBLEM

@@ -19,14 +19,6 @@ torch.set_num_threads(1)  # tiny models gain nothing from more, and lose much on
 pytest_plugins = ["tests.actors.cluster"] if find_spec("ray") else []
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the marks in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests are spread over processes, those of the one cluster stay together."""
-    for item in items:
-        if "cluster" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("cluster"))
-
-
 @pytest.fixture(scope="session")
 def demo_model_dir() -> Path:
     """The folder of the demo model, fetched into the user's cache where it is missing."""
