@@ -3,8 +3,8 @@ VENV ?= .venv
 PYTHON ?= python3
 PROBLEM ?= Why are trees important for people, and why for animals?
 
-# Tests run in two processes, file by file; each has a Ray cluster of its own.
-SPREAD = -n 2 --dist loadfile
+# Tests run in two processes, in order; each has a Ray cluster of its own.
+SPREAD = -n 2 --dist loadgroup
 
 export PROBLEM
 
