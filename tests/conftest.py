@@ -19,6 +19,14 @@ torch.set_num_threads(1)  # tiny models gain nothing from more, and lose much on
 pytest_plugins = ["tests.actors.cluster"] if find_spec("ray") else []
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of the Ray cluster."""
+    for item in items:
+        if "cluster" in getattr(item, "fixturenames", ()):
+            item.add_marker("cluster")
+
+
 @pytest.fixture(scope="session")
 def demo_model_dir() -> Path:
     """The folder of the demo model, fetched into the user's cache where it is missing."""
