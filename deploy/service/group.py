@@ -1,11 +1,13 @@
 """A `Group` deployment: each replica looks after one group of shards, and holds nothing itself."""
 
 import asyncio
+import contextlib
 import logging
+import time
 import uuid
 
 from actors.cluster import ShardGroup
-from actors.errors import ClusterError, NameTakenError
+from actors.errors import ClusterError, GoneError, NameTakenError
 from actors.logs import write_structured
 from actors.remote import RemoteGroup
 from deploy.service.autoscaling import SESSIONS
@@ -21,6 +23,9 @@ log = logging.getLogger("hogwild_dist.service")
 
 CLAIM_SECONDS = 10.0
 """A group whose adapter has not been heard of for so long may be adopted by another."""
+
+LOOK_SECONDS = 0.5
+"""Between two looks for such a group."""
 
 
 class Group:
@@ -62,19 +67,40 @@ class Group:
             await self._group.retire(self._config.scale.drain_seconds)
 
     async def _adopt(self) -> RemoteGroup | None:
-        """A running group that nobody looks after; one that is of no use is ended."""
-        for slot in range(self._config.num_slots):
-            try:
-                group = RemoteGroup(self._config.group_name(slot))
-                if not await group.claim(self._id, CLAIM_SECONDS):
-                    continue
-                if await self._is_of_use(group):
+        """A running group that nobody looks after; one that is of no use is ended.
+
+        That of an adapter that has just died is free only when the claim has run out.
+        """
+        late = time.monotonic() + CLAIM_SECONDS + CLAIM_SECONDS / 4
+        while groups := self._running():
+            for group in groups:
+                if await self._take(group):
                     log.info("adopted %s", group.name)
                     return group
-                await group.end()
-            except ClusterError:
-                continue
+            if time.monotonic() > late:
+                return None
+            await asyncio.sleep(LOOK_SECONDS)
         return None
+
+    def _running(self) -> list[RemoteGroup]:
+        """The groups that there are, whoever looks after them."""
+        found = []
+        for slot in range(self._config.num_slots):
+            with contextlib.suppress(GoneError):
+                found.append(RemoteGroup(self._config.group_name(slot)))
+        return found
+
+    async def _take(self, group: RemoteGroup) -> bool:
+        """Whether a group is this replica's from now on."""
+        try:
+            if not await group.claim(self._id, CLAIM_SECONDS):
+                return False
+            if await self._is_of_use(group):
+                return True
+            await group.end()
+        except ClusterError:
+            log.info("%s does not answer", group.name)
+        return False
 
     async def _is_of_use(self, group: RemoteGroup) -> bool:
         """Whether a group writes, and was started with what this service asks for."""

@@ -68,7 +68,11 @@ async def held_and_adopted(config: ServiceConfig) -> None:
     second = await adapter(config)
     assert second._group.name == group.name
     assert (await second._group.load()).ready  # as a new group would not be yet
-    second._keeping.cancel()
+    await group.claim(second._id, 1.0)
+    second._keeping.cancel()  # it dies, and its heir comes before the claim has run out
+    heir = await adapter(config)
+    assert heir._group.name == group.name
+    heir._keeping.cancel()
     take_over()
     await group.claim("another", 0.0)
     wider = config.model_copy(update={"cache_tokens": 16_384})
