@@ -57,8 +57,9 @@ class Bounds(_Part):
         prompt_tokens: that a session begins with.
         workers: of a team.
         max_tokens: of each worker, and of an answer.
-        session_tokens: that the workers a session begins with and its answer may choose together;
-            None is a quarter of `cache_tokens`.
+        session_tokens: that all workers of a session and its answer may choose together; None is
+            a quarter of `cache_tokens`.
+        message_tokens: that a person says to a team at once; all teams wait while they are read.
         choices: of one chat request (`n`).
         queue: sessions that wait for room; further ones are refused for now.
         session_seconds: after which a session is ended.
@@ -70,6 +71,7 @@ class Bounds(_Part):
     workers: Annotated[int, Field(ge=1, le=MAX_WORKERS)] = MAX_WORKERS
     max_tokens: Count = 4_096
     session_tokens: Count | None = None
+    message_tokens: Count = 512
     choices: Count = 4
     queue: Count = 256
     session_seconds: Seconds = 600.0
@@ -182,7 +184,7 @@ class ServiceConfig(_Part):
 
     @property
     def session_tokens(self) -> int:
-        """What the workers a session begins with and its answer may choose together."""
+        """What all workers of a session and its answer may choose together."""
         return self.bounds.session_tokens or max(1, self.cache_tokens // 4)
 
     def group_name(self, slot: int) -> str:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from actors.errors import GoneError
@@ -14,8 +14,8 @@ from deploy.service.config import ServiceConfig
 from deploy.service.errors import ApiError, FieldError, busy, not_found
 from deploy.service.groups import Groups
 from deploy.service.ids import SessionId, new_secret
-from deploy.service.views import working_names
-from deploy.service.wishes import Plan, Planner, Wish
+from deploy.service.views import all_names, working_names
+from deploy.service.wishes import Plan, Planner, Wish, check_total
 from hogwild_dist.change_texts import ChangeTexts
 from hogwild_dist.changes import Change, Departure
 from hogwild_dist.errors import ConfigError, HogwildError
@@ -156,9 +156,20 @@ class Desk:
         self._in_background(self._meter(session, count))
 
     async def say(self, session: SessionId, look: SessionLook, text: str, speaker: str) -> int:
-        """Say something to the team; returns how many tokens it reads."""
+        """Say something to the team; returns how many tokens it reads.
+
+        Raises:
+            FieldError: it is too long to be read at once.
+        """
         texts = ChangeTexts(look.origin, self._tokenizer)
         said = await self._run(texts.interjection, text, speaker)
+        count, most = len(said.token_ids), self.config.bounds.message_tokens
+        if count > most:
+            raise FieldError(
+                "text",
+                f"The message takes {count} tokens; it may take {most} here: say it in parts, or "
+                "raise bounds.message_tokens of the service.",
+            )
         await self._alter(session, said)
         return len(said.token_ids)
 
@@ -166,7 +177,7 @@ class Desk:
         """Let a worker join the team; returns how many tokens it reads first.
 
         Raises:
-            FieldError: the team has as many workers as it may have.
+            FieldError: the team has as many workers or tokens as it may have.
         """
         most, working = self.config.bounds.workers, len(working_names(look))
         if working >= most:
@@ -174,6 +185,8 @@ class Desk:
                 "name",
                 f"The team has {working} workers and may have {most} here; let one leave first.",
             )
+        wider = replace(look.origin.team, names=(*all_names(look), name))
+        check_total(wider, self.config.session_tokens, "name")
         texts = ChangeTexts(look.origin, self._tokenizer)
         arrival = await self._run(texts.arrival, name, member)
         await self._alter(session, arrival)

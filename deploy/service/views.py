@@ -83,7 +83,7 @@ def session_view(name: SessionId, look: SessionLook) -> SessionView:
                 num_tokens=so_far.num_tokens[worker],
                 finish_reason=so_far.finish_reasons[worker],
             )
-            for worker in _workers(look)
+            for worker in all_names(look)
         ],
         views=_views(look),
         trace=look.recorded,
@@ -106,10 +106,16 @@ def state_of(look: SessionLook) -> State:
     return "running" if summary.begun else "waiting"
 
 
+def all_names(look: SessionLook) -> tuple[str, ...]:
+    """All who have been in the team, in the order of their numbers."""
+    finishers = {one.name for one in look.origin.spec.finishers}
+    return tuple(name for name in look.transcript.texts if name not in finishers)
+
+
 def working_names(look: SessionLook) -> tuple[str, ...]:
     """The workers who have not stopped."""
     reasons = look.transcript.finish_reasons
-    return tuple(name for name in _workers(look) if reasons[name] is None)
+    return tuple(name for name in all_names(look) if reasons[name] is None)
 
 
 def _summary(name: SessionId, look: SessionLook) -> dict[str, Any]:
@@ -132,7 +138,7 @@ def _views(look: SessionLook) -> list[SeenBy]:
     """Who sees what, those included who have joined."""
     layout = look.origin.team.layout
     briefed = {name for name, member in look.origin.team.members.items() if member.brief}
-    names = _workers(look)
+    names = all_names(look)
     views = layout.views(names, briefed)
     owners = {view[-1]: name for name, view in zip(names, views, strict=True)}
 
@@ -150,9 +156,3 @@ def _views(look: SessionLook) -> list[SeenBy]:
         )
         for worker, view in zip(names, views, strict=True)
     ]
-
-
-def _workers(look: SessionLook) -> tuple[str, ...]:
-    """All who have been in the team, in the order of their numbers."""
-    finishers = {one.name for one in look.origin.spec.finishers}
-    return tuple(name for name in look.transcript.texts if name not in finishers)

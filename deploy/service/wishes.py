@@ -123,7 +123,7 @@ class Planner:
             finish=finish,
         )
         made.check()
-        _check_total(made, self._config.session_tokens)
+        check_total(made, self._config.session_tokens)
         return Plan(name=plan.name, team=made, speaker=speaker)
 
     def _file(self, wish: Wish) -> TeamPlan:
@@ -166,15 +166,24 @@ def _speaker(plan: TeamPlan) -> str:
     return until[0] if len(until) == 1 and until == by else FINISHER
 
 
-def _check_total(team: Team, most: int) -> None:
-    """Refuse a session that takes the room of many."""
+def check_total(team: Team, most: int, field: str = "max_tokens") -> None:
+    """Refuse a session that takes the room of many.
+
+    Args:
+        team: of the session.
+        most: tokens that its workers and its answer may choose together.
+        field: of the request that asks for too many.
+
+    Raises:
+        FieldError: it may choose more.
+    """
     each = team.limits.max_tokens or 0
     total = sum(team.member(name).max_tokens or each for name in team.names)
     if team.finish is not None:
         total += team.finish.finisher_tokens * (len(team.names) if team.finish.vote else 1)
     if total > most:
         raise FieldError(
-            "max_tokens",
+            field,
             f"{len(team.names)} workers and their answer may choose {total} tokens together; a "
             f"session may choose {most} here: ask for fewer workers or tokens, or raise "
             "bounds.session_tokens of the service.",

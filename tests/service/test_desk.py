@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from actors.journal import Journal, Owner, SessionLook, SessionSummary
-from deploy.service.config import Key, ServiceConfig
+from deploy.service.config import Bounds, Key, ServiceConfig
 from deploy.service.context import Found
 from deploy.service.desk import MOST_LISTED, Desk
 from deploy.service.errors import ApiError, FieldError
@@ -102,6 +102,24 @@ def test_a_team_that_is_full_takes_nobody_until_somebody_has_stopped(desk: Desk)
     freed = Found(full.id, desk.groups.group.journal.look(1))
     asyncio.run(join(carol, freed, service, Client(None)))
     assert [change.worker.name for change in desk.groups.group.changes] == ["Carol"]
+
+
+def test_newcomers_count_for_the_tokens_of_their_session(desk: Desk) -> None:
+    bounds = {"session_tokens": 3 * 256 + 255}  # two workers' and their answer's, and nearly one's
+    desk.config = desk.config.model_copy(update={"bounds": Bounds(**bounds)})
+    with pytest.raises(FieldError, match=r"3 workers .* 1024 tokens together; .* choose 1023 here"):
+        asyncio.run(
+            join(Newcomer(name="Carol"), begin(desk, 1), SimpleNamespace(desk=desk), Client(None))
+        )
+    assert desk.groups.group.changes == []
+
+
+def test_a_message_is_short_enough_to_be_read_between_two_steps(desk: Desk) -> None:
+    service, found = SimpleNamespace(desk=desk), begin(desk, 1)
+    asyncio.run(say(Words(text="x" * 400), found, service, Client(None)))
+    with pytest.raises(FieldError, match=r"takes 5\d\d tokens; it may take 512 here"):
+        asyncio.run(say(Words(text="x" * 513), found, service, Client(None)))
+    assert len(desk.groups.group.changes) == 1
 
 
 @pytest.mark.parametrize("kind", ["message", "worker"])
