@@ -3,6 +3,7 @@
     make bench-serve        or    python -m benchmarks.serve [--at-once 1 4 16 64] [--rounds 3]
     python -m benchmarks.serve --soak 5000         # does anything grow, on a tiny model
     python -m benchmarks.serve --malformed 10000   # does anything break it
+    python -m benchmarks.serve --vanishing 10      # how soon sessions end with their clients
 
 Clients, service and floor share this machine. All sides run in turns, round after round, so that a
 slow minute of the machine hits all of them; the tables have medians over the rounds. The floor is
@@ -25,6 +26,7 @@ from benchmarks.serving.load import MODEL, Played, body, play
 from benchmarks.serving.malformed import send_malformed
 from benchmarks.serving.soak import soak
 from benchmarks.serving.start import started, tiny_arguments, tiny_model
+from benchmarks.serving.vanish import vanish
 
 AT_LEAST = 16
 """Sessions of a side, also where fewer go on at a time."""
@@ -44,6 +46,10 @@ def main() -> None:
                 send_malformed(url, options.malformed, options.seed, console)
         return
     arguments = {"model": MODEL, "threads": options.threads}
+    if options.vanishing:
+        with started(arguments) as url:
+            vanish(url, options.vanishing, [0, 15], console)
+        return
     rounds = measure(arguments, options.at_once, options.rounds)
     for table in (speeds(rounds), counts(rounds), processor(rounds)):
         console.print(table)
@@ -59,6 +65,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--soak", type=int, metavar="N", help="send N requests to a tiny model")
     parser.add_argument("--minutes", type=float, default=30.0, help="that a soak takes at most")
     parser.add_argument("--malformed", type=int, metavar="N", help="send N requests, most wrong")
+    parser.add_argument("--vanishing", type=int, metavar="N", help="N clients that close at once")
     parser.add_argument("--seed", type=int, default=0, help="of the malformed requests")
     return parser.parse_args()
 
