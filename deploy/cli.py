@@ -2,16 +2,7 @@
 
 import sys
 
-import typer
-from huggingface_hub.utils import logging as hub_logging
-from transformers.utils import logging as transformers_logging
-
-from deploy import group, models, prompts, serve, teams
-from deploy.check import check_command
-from deploy.evaluate import eval_command
-from deploy.replay import replay_command
-from deploy.report import report_command
-from deploy.run import run_command
+from deploy.lazy import Stub, lazy_app
 from hogwild_dist.errors import HogwildError
 
 HELP = """Several instances of one language model think together.
@@ -52,31 +43,37 @@ one shared key-value cache.
       what is in the model cache
 """
 
-app = typer.Typer(
-    help=HELP,
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-app.command("run")(run_command)
-app.command("replay")(replay_command)
-app.command("check")(check_command)
-app.command("eval")(eval_command)
-app.command("report")(report_command)
-app.command("serve")(serve.serve_command)
-app.add_typer(models.app, name="models")
-app.add_typer(teams.app, name="teams")
-app.add_typer(prompts.app, name="prompts")
-app.add_typer(group.app, name="group")
-app.add_typer(serve.keys, name="keys")
+COMMANDS = {
+    "run": Stub("deploy.run:run_command", "Let a team work on PROBLEM and watch it think."),
+    "replay": Stub("deploy.replay:replay_command", "Replay TRACE and compare."),
+    "check": Stub("deploy.check:check_command", "Check whether MODEL can share its cache."),
+    "eval": Stub(
+        "deploy.evaluate:eval_command",
+        "Let teams answer the questions of DATA, and print how often they are right.",
+    ),
+    "report": Stub(
+        "deploy.report:report_command",
+        "Print the table of RESULTS again, and write its page and plots.",
+    ),
+    "serve": Stub(
+        "deploy.serve:serve_command",
+        "Serve teams to many clients: OpenAI's interface, a page, and sessions to follow.",
+    ),
+    "models": Stub("deploy.models:app", "List, fetch and find models."),
+    "teams": Stub("deploy.teams:app", "Teams: who works, in which roles."),
+    "prompts": Stub("deploy.prompts:app", "Templates of the team's texts."),
+    "group": Stub(
+        "deploy.group:app",
+        "Groups of shards that stay when a run has ended: start, look, follow, cancel, stop.",
+    ),
+    "keys": Stub("deploy.keys:app", "Keys of the service's clients."),
+}
+
+app = lazy_app(COMMANDS, HELP)
 
 
 def main() -> None:
     """Run the command line: errors are one sentence on standard error and exit code 2."""
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
         app()
     except HogwildError as error:

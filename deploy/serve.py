@@ -22,7 +22,6 @@ from deploy import options
 from deploy.models import fetch_with_progress
 from deploy.service.app import LOGGING, application
 from deploy.service.config import ServiceConfig, read_config, service_config
-from deploy.service.keys import check_key_name, new_key
 from deploy.service.request_ids import CONTROLLER
 from deploy.service.wishes import Planner
 from deploy.where import told
@@ -32,8 +31,6 @@ from hogwild_dist.errors import ConfigError
 APP = "hogwild"
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 _SENTENCE = re.compile(r"^(?:ray\.exceptions\.)?[\w.()]*?(?:Error|Exception)[\w.()]*: (.+)$", re.M)
-
-keys = typer.Typer(help="Keys of the service's clients.", no_args_is_help=True)
 
 
 def serve_command(
@@ -78,16 +75,6 @@ def serve_command(
                 _show(chosen, host, port)
                 _wait()
             tell("")
-
-
-@keys.command("new")
-def new(name: Annotated[str, typer.Argument(help="Of the client.")]) -> None:
-    """Make a key: print it once, and what the service's file is to hold."""
-    key, digest = new_key()
-    check_key_name(name)
-    print(f"key: {key}")
-    print("Give it to the client, and add this to the service's file (it holds a hash only):")
-    print(f'\n[[keys]]\nname = "{name}"\nsha256 = "{digest}"')
 
 
 def _with(fields: dict[str, Any], given: dict[str, Any]) -> ServiceConfig:

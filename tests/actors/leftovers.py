@@ -1,6 +1,7 @@
 """What of this project runs on the cluster."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
 
 from ray._private import state
@@ -21,8 +22,13 @@ def rooms() -> list[str]:
 
 
 def settles(before: tuple[list[str], list[str]], seconds: float = 20.0) -> bool:
-    """Whether actors and placement groups come to be those of `before`: ends are asynchronous."""
-    return comes_true(lambda: now() == before, seconds)
+    """Whether actors and placement groups come to be no more than `before`: ends take time."""
+
+    def nothing_more() -> bool:
+        pairs = zip(now(), before, strict=True)
+        return not any(Counter(present) - Counter(past) for present, past in pairs)
+
+    return comes_true(nothing_more, seconds)
 
 
 def comes_true(holds: Callable[[], bool], seconds: float = 20.0) -> bool:

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+import hogwild_dist
+from deploy.cli import COMMANDS
 from hogwild_dist.teams.files import team_text
 from tests.tiny_engine import tiny_network
 from tests.tiny_tokenizer import byte_tokenizer
@@ -164,7 +166,7 @@ def test_ctrl_c_keeps_the_text_and_the_trace(tiny_dir: Path, tmp_path: Path) -> 
 
 
 def test_ctrl_c_while_the_tool_starts_says_nothing() -> None:
-    command = "from deploy.main import main; main()"
+    command = "import sys; from deploy.cli import main; sys.argv = ['hogwild', 'run', '']; main()"
     process = subprocess.Popen(
         [sys.executable, "-X", "importtime", "-c", command], stderr=subprocess.PIPE, text=True
     )
@@ -246,3 +248,30 @@ def test_a_model_that_computes_nonsense_ends_the_run(hogwild, tmp_path: Path) ->
         assert done.code == 2
         assert f"Model {str(model)!r} computes scores that are no numbers" in done.err
         assert "Traceback" not in done.err
+
+
+def test_help_imports_nothing_that_takes_time() -> None:
+    program = "import sys, deploy.cli; print({'torch', 'transformers', 'ray'} & {*sys.modules})"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "set()\n"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_what_is_said_about_a_command_is_what_it_says_itself(hogwild, name: str) -> None:
+    about, own = COMMANDS[name].about, hogwild(name, "--help").out
+    assert " ".join(about.split()) in " ".join(own.split())
+    assert about.split()[0] in hogwild("--help").out
+
+
+def test_a_command_that_there_is_not(hogwild) -> None:
+    done = hogwild("rum")
+    assert done.code == 2
+    assert "Did you mean 'run'?" in done.err
+
+
+@pytest.mark.parametrize("name", hogwild_dist.__all__)
+def test_what_the_package_names_is_there(name: str) -> None:
+    assert getattr(hogwild_dist, name) is not None
+    assert name in dir(hogwild_dist)

@@ -15,6 +15,7 @@ from ray._private import state
 
 from actors.settings import NAMESPACE
 from deploy.service.app import build_app
+from tests.actors import leftovers
 from tests.service.conftest import wait_until
 
 LONG = {"problem": "Count for ever!", "max_tokens": 15_000, "answer_tokens": 2}
@@ -34,11 +35,12 @@ def scaled(serve_url: str, arguments: dict[str, Any]) -> Iterator[httpx.Client]:
     bounds = {**arguments["bounds"], **tokens}
     more = {"name": "scaled", "scale": scale, "health_seconds": 2.0, "bounds": bounds}
     fields = {**arguments, **more}
+    before = leftovers.now()
     serve.run(build_app(fields), name="scaled", route_prefix="/scaled")
     with httpx.Client(base_url=f"{serve_url}/scaled", timeout=60) as client:
         yield client
     serve.delete("scaled")
-    assert wait_until(lambda: drivers("scaled") == [], 60.0)
+    assert leftovers.settles(before, 60.0)
 
 
 def drivers(service: str) -> list[str]:
