@@ -27,7 +27,7 @@ class Claim:
     holder: str = ""
     until: float = 0.0
 
-    def take(self, holder: str, seconds: float, now: float) -> bool:
+    def take(self, holder: str, seconds: float, now: float) -> float:
         """Take the claim, or keep it for longer.
 
         Args:
@@ -36,12 +36,12 @@ class Claim:
             now: by the monotonic clock.
 
         Returns:
-            Whether it is the holder's now.
+            Seconds for which it is still another's; 0 where it is the holder's now.
         """
         if holder != self.holder and now < self.until:
-            return False
+            return self.until - now
         self.holder, self.until = holder, now + seconds
-        return True
+        return 0.0
 
 
 class Caretaker:

@@ -6,6 +6,7 @@ tell the driver what they have agreed on.
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -164,13 +165,13 @@ class Driver:
         """Whether the group has written a token."""
         return self._info is not None and self._journal.last_token > 0
 
-    async def claim(self, holder: str, seconds: float) -> bool:
+    async def claim(self, holder: str, seconds: float) -> float:
         """Let an adapter look after the group, unless another does; see `Claim.take`.
 
         Nobody can while the group starts or ends.
         """
         if self._care.retiring or (self._info is None and self._lost is None):
-            return False
+            return math.inf
         return self._care.claim.take(holder, seconds, time.monotonic())
 
     async def retire(self, seconds: float) -> None:

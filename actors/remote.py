@@ -103,10 +103,10 @@ class RemoteGroup:
         """Prove that the group writes; see `Driver.prove`."""
         await _get(self._driver.prove.remote(origin, seconds))
 
-    async def claim(self, holder: str, seconds: float) -> bool:
+    async def claim(self, holder: str, seconds: float) -> float:
         """Look after the group, unless another adapter does; see `Driver.claim`."""
-        held: bool = await _get(self._driver.claim.remote(holder, seconds))
-        return held
+        left: float = await _get(self._driver.claim.remote(holder, seconds))
+        return left
 
     async def retire(self, seconds: float) -> None:
         """Take no more sessions, and end with the last one, or after so many seconds."""

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-import time
+import math
 import uuid
 
 from actors.cluster import ShardGroup
@@ -69,16 +69,18 @@ class Group:
     async def _adopt(self) -> RemoteGroup | None:
         """A running group that nobody looks after; one that is of no use is ended.
 
-        That of an adapter that has just died is free only when the claim has run out.
+        That of an adapter that has just died is free only when its claim has run out. Those whose
+        claim grows meanwhile are looked after.
         """
-        late = time.monotonic() + CLAIM_SECONDS + CLAIM_SECONDS / 4
-        while groups := self._running():
+        left: dict[str, float] = {}
+        while groups := [one for one in self._running() if left.get(one.name, 0.0) < math.inf]:
             for group in groups:
-                if await self._take(group):
+                seconds = await self._take(group)
+                if seconds == 0.0:
                     log.info("adopted %s", group.name)
                     return group
-            if time.monotonic() > late:
-                return None
+                renewed = seconds > left.get(group.name, math.inf)
+                left[group.name] = math.inf if renewed else seconds
             await asyncio.sleep(LOOK_SECONDS)
         return None
 
@@ -90,17 +92,16 @@ class Group:
                 found.append(RemoteGroup(self._config.group_name(slot)))
         return found
 
-    async def _take(self, group: RemoteGroup) -> bool:
-        """Whether a group is this replica's from now on."""
+    async def _take(self, group: RemoteGroup) -> float:
+        """Take a group; returns for how many seconds it is another's, 0 where it is taken."""
         try:
-            if not await group.claim(self._id, CLAIM_SECONDS):
-                return False
-            if await self._is_of_use(group):
-                return True
+            left = await group.claim(self._id, CLAIM_SECONDS)
+            if left > 0.0 or await self._is_of_use(group):
+                return left
             await group.end()
         except ClusterError:
             log.info("%s does not answer", group.name)
-        return False
+        return math.inf
 
     async def _is_of_use(self, group: RemoteGroup) -> bool:
         """Whether a group writes, and was started with what this service asks for."""
@@ -118,7 +119,7 @@ class Group:
             except NameTakenError:
                 continue
             group = RemoteGroup(name)
-            if await group.claim(self._id, CLAIM_SECONDS):
+            if await group.claim(self._id, CLAIM_SECONDS) == 0.0:
                 log.info("started %s", name)
                 return group
         raise ClusterError(
@@ -130,7 +131,7 @@ class Group:
         """Show the group that it is looked after, and notice where another took it meanwhile."""
         while True:
             try:
-                self._held = await self._group.claim(self._id, CLAIM_SECONDS)
+                self._held = await self._group.claim(self._id, CLAIM_SECONDS) == 0.0
             except HogwildError as error:
                 log.warning("%s does not answer: %s", self._group.name, error)
             await asyncio.sleep(CLAIM_SECONDS / 4)

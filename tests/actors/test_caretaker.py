@@ -50,10 +50,11 @@ def test_a_claim_has_one_holder_until_its_time_is_over(takes: list[tuple[str, fl
     for who, passed in takes:
         now += passed
         free = who == holder or now >= until
-        assert claim.take(who, 2.0, now) == free
+        left = claim.take(who, 2.0, now)
+        assert left == (0.0 if free else until - now)
         if free:
             holder, until = who, now + 2.0
-    assert claim.take("c", 1.0, now + 2.0)
+    assert claim.take("c", 1.0, now + 2.0) == 0.0
 
 
 def test_a_group_that_nobody_ever_claimed_is_an_orphan_too() -> None:
@@ -85,9 +86,9 @@ def test_a_service_looks_after_a_group(settings: Settings) -> None:
 
 async def looks_after() -> None:
     group = RemoteGroup("looked-after")
-    assert await group.claim("one", 60.0)
-    assert not await group.claim("two", 60.0)
-    assert await group.claim("one", 60.0)
+    assert await group.claim("one", 60.0) == 0.0
+    assert 50.0 < await group.claim("two", 60.0) < 60.0
+    assert await group.claim("one", 60.0) == 0.0
 
     assert not (await group.load()).ready  # it has not written anything yet
     await group.prove(origin(SHORT), 30.0)
@@ -132,4 +133,4 @@ def test_an_orphan_ends_itself_and_its_sessions(settings: Settings) -> None:
 async def abandon() -> None:
     group = RemoteGroup("orphan")
     await group.open(origin(), recorded=False, owner=Owner(leased=False))
-    assert await group.claim("one", 0.1)
+    assert await group.claim("one", 0.1) == 0.0

@@ -32,7 +32,7 @@ async def adapter(config: ServiceConfig) -> Adapter:
 def take_over() -> None:
     """Claim the group once its adapter's claim is over; this event loop hangs until then."""
     driver = ray.get_actor("claimed-0", namespace=NAMESPACE)
-    while not ray.get(driver.claim.remote("another", 60.0)):
+    while ray.get(driver.claim.remote("another", 60.0)):
         time.sleep(0.05)
 
 
@@ -68,6 +68,9 @@ async def held_and_adopted(config: ServiceConfig) -> None:
     second = await adapter(config)
     assert second._group.name == group.name
     assert (await second._group.load()).ready  # as a new group would not be yet
+    idle = Adapter.__new__(Adapter)
+    idle._config, idle._id = config, "idle"
+    assert await idle._adopt() is None  # the only group has somebody who looks after it
     await group.claim(second._id, 1.0)
     second._keeping.cancel()  # it dies, and its heir comes before the claim has run out
     heir = await adapter(config)
