@@ -24,6 +24,9 @@ from deploy.service.metrics import ServiceMetrics
 MAX_REQUESTS = 2_000
 """Requests that an ingress answers at a time; most of them wait for tokens."""
 
+LOOK_BACK_SECONDS = 15.0
+"""Over which Serve averages sessions before its delays begin; replicas report every ten seconds."""
+
 LOGGING = LoggingConfig(encoding=EncodingType.JSON, enable_access_log=False)
 """Of Serve's own files; every request is in the ingress's own log."""
 
@@ -95,6 +98,7 @@ def _scale(config: ServiceConfig) -> dict[str, Any]:
             min_replicas=scale.min_groups,
             max_replicas=scale.max_groups,
             target_ongoing_requests=scale.sessions_per_group,
+            look_back_period_s=LOOK_BACK_SECONDS,
             upscale_delay_s=scale.upscale_delay_seconds,
             downscale_delay_s=scale.downscale_delay_seconds,
             policy=AutoscalingPolicy(policy_function="deploy.service.autoscaling:wanted_groups"),
