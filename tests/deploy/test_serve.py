@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.serve import new
+from deploy.keys import new
 from deploy.service.config import read_config
 from deploy.service.wishes import Planner
 from hogwild_dist.errors import ConfigError
