@@ -68,9 +68,10 @@ async def _going_on(client: httpx.AsyncClient, count: int) -> AsyncIterator[None
 
     async def listen(number: int) -> None:
         async with client.stream("POST", "/v1/chat/completions", json=_long(number)) as reply:
-            await _first_session(reply)
+            lines = reply.aiter_lines()
+            await _first_session(lines)
             begun.release()
-            async for _ in reply.aiter_bytes():
+            async for _ in lines:
                 pass
 
     tasks = [asyncio.create_task(listen(number)) for number in range(count)]
@@ -88,7 +89,7 @@ async def _vanish(client: httpx.AsyncClient, asked: dict[str, Any], *, stream: b
     """Seconds from the end of one client to that of its session."""
     if stream:
         async with client.stream("POST", "/v1/chat/completions", json=asked) as reply:
-            name = await _first_session(reply)
+            name = await _first_session(reply.aiter_lines())
             begin = time.perf_counter()
     else:
         before = await _names(client)
@@ -103,13 +104,15 @@ async def _vanish(client: httpx.AsyncClient, asked: dict[str, Any], *, stream: b
     return time.perf_counter() - begin
 
 
-async def _first_session(reply: httpx.Response) -> str:
+async def _first_session(lines: AsyncIterator[str]) -> str:
     """The session of a stream, once a worker has said something."""
-    async for line in reply.aiter_lines():
+    session = ""
+    async for line in lines:
         if line.startswith("data: {"):
             for choice in json.loads(line.removeprefix("data: "))["choices"]:
+                session = choice.get("session", session)
                 if choice["delta"].get("worker"):
-                    return str(choice["session"])
+                    return session
     raise AssertionError("the stream ended before any worker said something")
 
 
