@@ -4,7 +4,7 @@ Alone it computes every worker. As a shard of a group it computes its own worker
 brings the others', and all shards take in the same outcomes in the same order.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from transformers import PreTrainedTokenizerBase
 
@@ -165,9 +165,11 @@ class Engine:
         """Exchange headers alone; see `Stepper.agree`."""
         return self._stepper.agree(command)
 
-    def step(self, sessions: Sequence[Session], command: int = 0) -> StepOutcome:
+    def step(
+        self, sessions: Sequence[Session], heard: Callable[[], int] = lambda: 0
+    ) -> StepOutcome:
         """Feed every active worker of `sessions` once; see `Stepper.step`."""
-        return self._stepper.step(sessions, command)
+        return self._stepper.step(sessions, heard)
 
     def drain(self) -> StepOutcome:
         """Take in the step that is on its way; see `Stepper.drain`."""

@@ -69,7 +69,7 @@ class ShardLoop:
         """Step the sessions that are at work; returns up to which command all shards may go."""
         if not self.sessions and not self._engine.overlaps:
             return self._engine.agree(self._inbox.highest)
-        outcome = self._engine.step(list(self.sessions.values()), self._inbox.highest)
+        outcome = self._engine.step(list(self.sessions.values()), lambda: self._inbox.highest)
         self._observe(outcome)
         news = list(updates(outcome))
         for one in outcome.sessions:
@@ -94,10 +94,11 @@ class ShardLoop:
         match command:
             case Cancel():
                 if at_work is not None:
-                    at_work.cancel(command.reason)
+                    self._cancel(at_work, command.reason)
                 elif waits is not None:
                     self._reception.remove(waits)
-                    self._end_early(waits, command.reason)
+                    self._emit([opening_update(waits)])
+                    self._end(waits, command.reason)
             case Alter():
                 if at_work is not None:
                     self._alter(at_work, command.change)
@@ -127,9 +128,15 @@ class ShardLoop:
         if session.end_reason:
             self._retire(session)
 
-    def _end_early(self, session: Session, reason: str) -> None:
-        """End a session that has not begun."""
-        self._emit([opening_update(session), change_update(session, session.end(reason))])
+    def _cancel(self, session: Session, reason: str) -> None:
+        """End a session now, or with the step that is on its way."""
+        if self._engine.moment(session) == "before":
+            self._end(session, reason)
+        else:
+            session.cancel(reason)
+
+    def _end(self, session: Session, reason: str) -> None:
+        self._emit([change_update(session, session.end(reason))])
         self._retire(session)
 
     def _alter(self, session: Session, change: Change) -> None:

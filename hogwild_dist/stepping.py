@@ -77,29 +77,30 @@ class Stepper:
         self._post(Flight({}), command)
         return self._exchange.collect().command
 
-    def step(self, sessions: Sequence[Session], command: int = 0) -> StepOutcome:
+    def step(self, sessions: Sequence[Session], heard: Callable[[], int]) -> StepOutcome:
         """Feed every active worker of `sessions` once, and take in what is agreed.
 
         Under `overlapped` visibility that is the outcome of the step before.
 
         Args:
             sessions: those that go on; the same on every shard.
-            command: highest command id up to which this shard holds all.
+            heard: gives the highest command id up to which this shard holds all; asked as late as
+                can be, so that a command that comes while the shard computes is in time.
         """
         with self._timeline.span("step"):
-            return self._step(sessions, command)
+            return self._step(sessions, heard)
 
-    def _step(self, sessions: Sequence[Session], command: int) -> StepOutcome:
+    def _step(self, sessions: Sequence[Session], heard: Callable[[], int]) -> StepOutcome:
         begin = time.perf_counter()
         flight = self._compute(sessions)
         if not self.overlaps:
-            return self._settle(flight, self._agree_on(flight, command), begin)
+            return self._settle(flight, self._agree_on(flight, heard()), begin)
         last, self._flight = self._flight, flight
         settled = None
         if last is not None:
             settled = self._settle(last, self._exchange.collect(), begin)
         self._look_ahead(flight)
-        self._post(flight, command)
+        self._post(flight, heard())
         return settled or StepOutcome((), (), 0, time.perf_counter() - begin)
 
     def drain(self) -> StepOutcome:

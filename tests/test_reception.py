@@ -1,7 +1,7 @@
 """Many sessions in one engine: who is let in, what is shared, and that nobody notices it."""
 
 from dataclasses import replace
-from itertools import product
+from itertools import count, product
 
 import pytest
 
@@ -185,6 +185,52 @@ def test_a_waiting_session_can_be_cancelled_and_spoken_to(model: LoadedModel) ->
     assert sorted(watched.ends()) == ["all_stopped", "all_stopped", "cancelled"]
     assert [e.reason for e in watched.events(2) if isinstance(e, SessionEnd)] == ["cancelled"]
     assert [e.text for e in watched.events(3) if isinstance(e, Interjected)] == ["Hi\n\n"]
+
+
+class Cancels(Watched):
+    """A loop whose first session is cancelled once its fourth step is known."""
+
+    def look(self, outcome: StepOutcome) -> None:
+        super().look(outcome)
+        if any(one.session.id == 1 and one.index == 3 for one in outcome.sessions):
+            self.send(Cancel(session=1))
+
+
+@pytest.mark.parametrize(
+    ("visibility", "steps"),
+    [(Visibility.SAME_STEP, 5), (Visibility.NEXT_STEP, 5), (Visibility.OVERLAPPED, 7)],
+)
+def test_a_cancelled_session_ends_with_the_step_that_agrees_on_it(
+    model: LoadedModel, visibility: Visibility, steps: int
+) -> None:
+    specs = [spec("First", tokens=30), spec("Second", tokens=30)]
+    alone, watched = (
+        kind(tiny_engine(model, visibility=visibility)) for kind in (Watched, Cancels)
+    )
+    alone.open(*specs)
+    watched.open(*specs)
+    alone.run()
+    watched.run()
+    ends = [event for event in watched.events(1) if isinstance(event, SessionEnd)]
+    assert [(event.step, event.reason) for event in ends] == [(steps, "cancelled")]
+    assert watched.events(2) == alone.events(2)
+
+
+def test_a_command_that_comes_while_a_step_is_computed_is_in_time(model: LoadedModel) -> None:
+    watched = Watched(tiny_engine(model))
+    watched.open(spec("First", tokens=30))
+    forwards = count()
+
+    def during(*_: object) -> None:
+        if watched.loop.sessions and next(forwards) == 3:
+            watched.send(Cancel(session=1))
+
+    handle = model.network.register_forward_hook(during)
+    try:
+        watched.run()
+    finally:
+        handle.remove()
+    assert [event.step for event in watched.events(1) if isinstance(event, SessionEnd)] == [4]
 
 
 def test_a_session_whose_prompt_is_being_encoded_can_be_taken_out(model: LoadedModel) -> None:
