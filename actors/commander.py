@@ -1,6 +1,7 @@
 """Sends commands to the shards of a group, and lets them run while one is to be carried out."""
 
 import asyncio
+import contextvars
 from collections.abc import Callable
 
 from actors.shard_set import ShardSet
@@ -20,11 +21,16 @@ class Commander:
         self._lose = lose
         self._num_sent = 0
         self._wanted = asyncio.Event()
+        self._apart = contextvars.copy_context()
 
     def send(self, command: Command) -> None:
-        """Number a command and send it to every shard."""
+        """Number a command and send it to every shard, whatever becomes of the call that asks.
+
+        Ray cancels with a call, as of a client that vanishes, what it has called in turn and has
+        not begun. It knows that by the context, and this one is of no call.
+        """
         self._num_sent += 1
-        self._shards.send("command", self._num_sent, command)
+        self._apart.run(self._shards.send, "command", self._num_sent, command)
         self._wanted.set()
 
     async def keep_running(self) -> None:
