@@ -1,9 +1,9 @@
 """Sends commands to the shards of a group, and lets them run while one is to be carried out."""
 
 import asyncio
-import contextvars
 from collections.abc import Callable
 
+from actors.apart import Apart
 from actors.shard_set import ShardSet
 from hogwild_dist.commands import Command
 
@@ -21,14 +21,10 @@ class Commander:
         self._lose = lose
         self._num_sent = 0
         self._wanted = asyncio.Event()
-        self._apart = contextvars.copy_context()
+        self._apart = Apart()
 
     def send(self, command: Command) -> None:
-        """Number a command and send it to every shard, whatever becomes of the call that asks.
-
-        Ray cancels with a call, as of a client that vanishes, what it has called in turn and has
-        not begun. It knows that by the context, and this one is of no call.
-        """
+        """Number a command and send it to every shard, whatever becomes of the call that asks."""
         self._num_sent += 1
         self._apart.run(self._shards.send, "command", self._num_sent, command)
         self._wanted.set()

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from actors.apart import Apart
 from actors.errors import GoneError
 from actors.journal import Owner, SessionLook
 from actors.remote import RemoteGroup
@@ -68,6 +69,7 @@ class Desk:
         self._tokenizer = load_tokenizer(resolve_model(config.model))
         self._texts = ThreadPoolExecutor(1, thread_name_prefix="texts")  # tokenizers share no state
         self._tasks: set[asyncio.Task[None]] = set()
+        self._apart = Apart()
 
     async def open(self, wish: Wish, *, tenant: str, leased: bool) -> Opened:
         """Open a session on the group with the least to do.
@@ -236,7 +238,7 @@ class Desk:
                 await asyncio.sleep(METER_SECONDS)
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
+        task = self._apart.task(work)  # the request may be cancelled meanwhile
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -1,4 +1,4 @@
-"""Commands that reach every shard, whatever becomes of the calls in which they are sent."""
+"""What is done whatever becomes of the call that asks for it."""
 
 import asyncio
 import threading
@@ -7,11 +7,12 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
+from actors.apart import Apart
 from actors.commander import Commander
 from hogwild_dist.commands import Cancel, Command
 from tests.actors.leftovers import comes_true
 
-SENT = 20
+ASKED = 20
 
 
 class Listens:
@@ -31,34 +32,46 @@ class Listens:
         return self._heard
 
 
-class Sends:
-    """In place of a driver: sends a command, and is not done before it is cancelled."""
+class Asks:
+    """In place of a driver or an ingress: its calls are not done before they are cancelled."""
 
     def __init__(self, listener: object) -> None:
         self._listener = listener
         self._commander = Commander(self, lambda error: None)
+        self._apart = Apart()
+        self._tasks: list[asyncio.Task[None]] = []
         self._begun = 0
 
     def send(self, method: str, *arguments: object) -> None:
         getattr(self._listener, method).remote(*arguments)
 
-    async def ask(self) -> None:
+    async def command(self) -> None:
         self._commander.send(Cancel(session=1))
         self._begun += 1
         await asyncio.Event().wait()
+
+    async def task(self) -> None:
+        self._tasks.append(self._apart.task(self._call(len(self._tasks) + 1)))
+        await asyncio.Event().wait()
+
+    async def _call(self, number: int) -> None:
+        reference = self._listener.command.remote(number, Cancel(session=1))
+        self._begun += 1
+        await reference
 
     async def begun(self) -> int:
         return self._begun
 
 
-def test_a_command_outlives_the_call_that_sends_it(cluster: Cluster) -> None:
+@pytest.mark.parametrize("what", ["command", "task"])
+def test_it_outlives_the_call(cluster: Cluster, what: str) -> None:
     listener = ray.remote(num_cpus=0, concurrency_groups={"control": 1})(Listens).remote()
-    sender = ray.remote(Sends).options(num_cpus=0, max_concurrency=100).remote(listener)
-    calls = [sender.ask.remote() for _ in range(SENT)]
-    assert comes_true(lambda: ray.get(sender.begun.remote()) == SENT)
+    asker = ray.remote(Asks).options(num_cpus=0, max_concurrency=100).remote(listener)
+    calls = [getattr(asker, what).remote() for _ in range(ASKED)]
+    assert comes_true(lambda: ray.get(asker.begun.remote()) == ASKED)
     for call in calls:
         ray.cancel(call)
     for call in calls:
         with pytest.raises(ray.exceptions.TaskCancelledError):
             ray.get(call)
-    assert comes_true(lambda: len(ray.get(listener.heard.remote())) == SENT)
+    assert comes_true(lambda: len(ray.get(listener.heard.remote())) == ASKED)
