@@ -190,7 +190,7 @@ class Run:
 
     def _take_in(self, update: Update) -> tuple[Event, ...]:
         """Keep what an update says."""
-        self._num_steps = max(self._num_steps, update.step + (update.seconds > 0))
+        self._num_steps = max(self._num_steps, update.step + 1)
         self._seconds += update.seconds
         for event in update.events:
             self._transcript.add(event)

@@ -26,7 +26,7 @@ class Update:
 
     Attributes:
         session: id of the session.
-        step: number of the step, -1 for the first texts.
+        step: number of the step, or of the one before where it is of none: -1 for the first texts.
         events: in order.
         seconds: how long the step took.
         record: the step's entry in a trace, where the session is recorded.
@@ -124,8 +124,8 @@ class LocalStream:
         try:
             rest = list(updates(self._engine.drain()))
             if not self._session.end_reason:
-                events = tuple(self._session.end("cancelled"))
-                rest.append(_update(self._session, self._session.step, events))
+                events = self._session.end("cancelled")
+                rest.append(change_update(self._session, events))
             return rest
         finally:
             self._session.free()
@@ -138,13 +138,16 @@ def opening_update(session: Session) -> Update:
 
 def change_update(session: Session, events: Sequence[Event]) -> Update:
     """What a change brought to a running session."""
-    return _update(session, session.step, tuple(events))
+    return _update(session, session.step - 1, tuple(events))
 
 
 def updates(outcome: StepOutcome) -> Iterator[Update]:
     """What a step brought, session by session."""
     for one in outcome.sessions:
-        record = step_record(one, outcome.seconds) if one.session.recorded and one.feeds else None
+        if not one.feeds:  # it ended without a forward
+            yield change_update(one.session, one.events)
+            continue
+        record = step_record(one, outcome.seconds) if one.session.recorded else None
         yield _update(one.session, one.index, one.events, outcome.seconds, record)
 
 
