@@ -43,8 +43,10 @@ def lazy_app(stubs: Mapping[str, Stub], text: str) -> typer.Typer:
 
     class Group(TyperGroup):
         def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-            name, _, rest = super().resolve_command(ctx, args)
-            return name, _imported(str(name), stubs[str(name)].place), rest
+            name, command, rest = super().resolve_command(ctx, args)
+            if name is not None:
+                command = _imported(name, stubs[name].place)
+            return name, command, rest
 
     app = typer.Typer(cls=Group, help=text, **OPTIONS)
     for name, stub in stubs.items():
@@ -75,8 +77,10 @@ def _imported(name: str, place: str) -> Any:
 def _interruptible() -> Iterator[None]:
     """Ctrl-C ends the block at once and without a word, also in the midst of a library."""
     handler = signal.signal(signal.SIGINT, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def _silence() -> None:

@@ -178,6 +178,19 @@ def test_ctrl_c_while_the_tool_starts_says_nothing() -> None:
     assert "Traceback" not in rest
 
 
+def test_ctrl_c_before_the_command_line_is_imported_says_nothing() -> None:
+    code = "import sys; from deploy.main import main; sys.argv = ['hogwild', '--help']; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-c", code], stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    assert any("click" in line for line in process.stderr), "click was never imported"
+    process.send_signal(signal.SIGINT)
+    _, rest = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGINT
+    assert "Traceback" not in rest
+
+
 def test_prompts_are_shown_and_exported(hogwild, tiny_dir: Path, tmp_path: Path) -> None:
     assert "rules_second.jinja" in hogwild("prompts", "show").out
     folder = tmp_path / "mine"
