@@ -39,6 +39,8 @@ class Group:
         write_structured(service=config.name)
         self._config = config
         self._id = uuid.uuid4().hex
+        self._held = False
+        self._keeping: asyncio.Task[None] | None = None
         self._test = _short_session(config)
         self._group = await self._adopt() or await self._start()
         self._held = True
@@ -61,8 +63,9 @@ class Group:
         return {SESSIONS: float((await self._group.load()).running)}
 
     async def __del__(self) -> None:
-        """Serve ends this replica on purpose: let the sessions come to their end."""
-        self._keeping.cancel()
+        """Serve ends this replica on purpose, perhaps while it starts: let the sessions end."""
+        if self._keeping is not None:
+            self._keeping.cancel()
         if self._held:
             await self._group.retire(self._config.scale.drain_seconds)
 
