@@ -25,7 +25,7 @@ from actors.proof import prove
 from actors.settings import GroupSettings
 from actors.shard import ShardStatus
 from actors.shard_set import ShardSet
-from hogwild_dist.changes import Change
+from hogwild_dist.changes import Arrival, Change
 from hogwild_dist.commands import Alter, Cancel, Open
 from hogwild_dist.errors import ConfigError
 from hogwild_dist.origin import Origin
@@ -191,10 +191,12 @@ class Driver:
         """Change a session at the same step on all shards; what comes of it is in its updates.
 
         Raises:
-            ConfigError: there is none of that number, or it has ended.
+            ConfigError: there is none of that number, it has ended, or another worker is joining.
         """
         if self._journal.record(session).ended:
             raise ConfigError(f"Session {session} has ended; nothing can be changed in it.")
+        if isinstance(change, Arrival):
+            self._journal.expect_newcomer(session)
         self._commander.send(Alter(session=session, change=change))
 
     async def read(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hogwild_dist.errors import ConfigError
-from hogwild_dist.events import Text
+from hogwild_dist.events import Joined, Refused, Text
 from hogwild_dist.origin import Origin
 from hogwild_dist.stream import Update
 from hogwild_dist.transcript import Transcript
@@ -110,6 +110,7 @@ class Record:
         started: seconds since the epoch.
         opened: the same by the monotonic clock.
         cancelled: whether it was asked to end.
+        joining: whether a worker was asked to join of whom no shard has said anything.
     """
 
     id: int
@@ -125,6 +126,7 @@ class Record:
     started: float = field(default_factory=time.time)
     opened: float = field(default_factory=time.monotonic)
     cancelled: bool = False
+    joining: bool = False
 
     @property
     def ended(self) -> bool:
@@ -238,11 +240,26 @@ class Journal:
                 record.error = str(update.error)
             for event in update.events:
                 record.transcript.add(event)
+                if isinstance(event, Joined | Refused):
+                    record.joining = False
                 if isinstance(event, Text) and event.chosen:
                     self.last_token = time.monotonic()
             record.wake()
             if record.ended and not over:
                 self._end(record)
+
+    def expect_newcomer(self, session: int) -> None:
+        """Note that a worker is to join, one at a time: whoever asks knows all the others.
+
+        Raises:
+            ConfigError: another is to join, and no shard has said anything of it.
+        """
+        record = self.record(session)
+        if record.joining:
+            raise ConfigError(
+                f"Another worker is joining session {session}; ask again when it has begun."
+            )
+        record.joining = True
 
     def fail(self, reason: str) -> None:
         """No open session gets any further."""

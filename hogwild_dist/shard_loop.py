@@ -1,6 +1,7 @@
 """What a shard does from its first session to its last: step, and carry out commands in between."""
 
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from hogwild_dist.changes import Change
@@ -41,6 +42,7 @@ class ShardLoop:
         self._observe = observe
         self._audit = audit
         self._reception = Reception(engine)
+        self._changes: deque[tuple[Session, Change]] = deque()
         self.checksums: dict[int, dict[str, int]] = {}
         """Session id -> block name -> a number that equal copies share; for audits."""
         self.sessions: dict[int, Session] = {}
@@ -61,6 +63,7 @@ class ShardLoop:
         while self._obey(agreed):
             for session, changes in self._reception.let_in(self._engine.config.prefill_chunk):
                 self._begin(session, changes)
+            self._alter(self._engine.config.prefill_chunk)
             agreed = max(agreed, self._step())
         self._engine.drain()
         return self.applied
@@ -101,7 +104,7 @@ class ShardLoop:
                     self._end(waits, command.reason)
             case Alter():
                 if at_work is not None:
-                    self._alter(at_work, command.change)
+                    self._changes.append((at_work, command.change))
                 elif waits is not None:
                     self._reception.defer(waits, command.change)
 
@@ -123,8 +126,7 @@ class ShardLoop:
         self.sessions[session.id] = session
         log.info("session opened", extra={"session": session.id})
         self._emit([opening_update(session)])
-        for change in changes:
-            self._alter(session, change)
+        self._changes.extend((session, change) for change in changes)
         if session.end_reason:
             self._retire(session)
 
@@ -139,8 +141,12 @@ class ShardLoop:
         self._emit([change_update(session, session.end(reason))])
         self._retire(session)
 
-    def _alter(self, session: Session, change: Change) -> None:
-        self._emit([change_update(session, self._engine.alter(session, change))])
+    def _alter(self, budget: int) -> None:
+        """Change sessions; what would have more than about `budget` tokens read has to wait."""
+        most = self._engine.num_encoded + budget
+        while self._changes and self._engine.num_encoded < most:
+            session, change = self._changes.popleft()
+            self._emit([change_update(session, self._engine.alter(session, change))])
 
     def _retire(self, session: Session) -> None:
         """Free a session that has ended; it counts as going on until all of that is done."""
@@ -149,4 +155,5 @@ class ShardLoop:
         if self._audit:
             self.checksums[session.id] = session.blocks.checksums()
         self._engine.retire(session)
+        self._changes = deque(pair for pair in self._changes if pair[0] is not session)
         self.sessions.pop(session.id, None)

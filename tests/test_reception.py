@@ -213,6 +213,7 @@ def test_a_cancelled_session_ends_with_the_step_that_agrees_on_it(
     watched.run()
     ends = [event for event in watched.events(1) if isinstance(event, SessionEnd)]
     assert [(event.step, event.reason) for event in ends] == [(steps, "cancelled")]
+    assert max(update.step for update in watched.updates if update.session == 1) == steps - 1
     assert watched.events(2) == alone.events(2)
 
 
@@ -231,6 +232,40 @@ def test_a_command_that_comes_while_a_step_is_computed_is_in_time(model: LoadedM
     finally:
         handle.remove()
     assert [event.step for event in watched.events(1) if isinstance(event, SessionEnd)] == [4]
+
+
+class Hurries(Watched):
+    """A loop whose first session is told the same eight times once its fourth step is known."""
+
+    def look(self, outcome: StepOutcome) -> None:
+        super().look(outcome)
+        if any(one.session.id == 1 and one.index == 3 for one in outcome.sessions):
+            for _ in range(8):
+                self.send(Alter(session=1, change=HURRY))
+
+
+HURRY = Interjection(name="You", text="h" * 40, target="common", token_ids=(74,) * 40)
+
+
+@pytest.mark.parametrize("visibility", Visibility)
+def test_many_messages_are_read_over_several_steps(
+    model: LoadedModel, visibility: Visibility
+) -> None:
+    watched = Hurries(tiny_engine(model, prefill_chunk=64, visibility=visibility))
+    watched.open(spec("Count!", tokens=30), spec("Wait!", tokens=30))
+    watched.run()
+    said = [event.step for event in watched.events(1) if isinstance(event, Interjected)]
+    assert len(said) == 8
+    assert max(map(said.count, said)) == 2  # 40 tokens are less than a chunk, 80 are more
+    assert watched.ends() == ["all_stopped"] * 2
+
+
+def test_messages_to_a_session_that_ends_are_dropped(model: LoadedModel) -> None:
+    watched = Hurries(tiny_engine(model, prefill_chunk=8))
+    watched.open(spec("Count!", tokens=6), spec("Wait!", tokens=12))
+    watched.run()
+    assert 0 < len([e for e in watched.events(1) if isinstance(e, Interjected)]) < 8
+    assert watched.ends() == ["all_stopped"] * 2
 
 
 def test_a_session_whose_prompt_is_being_encoded_can_be_taken_out(model: LoadedModel) -> None:

@@ -59,7 +59,8 @@ class Bounds(_Part):
         max_tokens: of each worker, and of an answer.
         session_tokens: that all workers of a session and its answer may choose together; None is
             a quarter of `cache_tokens`.
-        message_tokens: that a person says to a team at once; all teams wait while they are read.
+        message_tokens: that a person says to a team at once, or that a newcomer reads first; all
+            teams wait while they are read.
         choices: of one chat request (`n`).
         queue: sessions that wait for room; further ones are refused for now.
         session_seconds: after which a session is ended.

@@ -165,13 +165,7 @@ class Desk:
         """
         texts = ChangeTexts(look.origin, self._tokenizer)
         said = await self._run(texts.interjection, text, speaker)
-        count, most = len(said.token_ids), self.config.bounds.message_tokens
-        if count > most:
-            raise FieldError(
-                "text",
-                f"The message takes {count} tokens; it may take {most} here: say it in parts, or "
-                "raise bounds.message_tokens of the service.",
-            )
+        self._check_length("text", "message", len(said.token_ids), "say it in parts")
         await self._alter(session, said)
         return len(said.token_ids)
 
@@ -179,8 +173,13 @@ class Desk:
         """Let a worker join the team; returns how many tokens it reads first.
 
         Raises:
-            FieldError: the team has as many workers or tokens as it may have.
+            FieldError: the team has as many workers or tokens as it may have, or the newcomer would
+                read too much at once.
         """
+        texts = ChangeTexts(look.origin, self._tokenizer)
+        arrival = await self._run(texts.arrival, name, member)
+        self._check_length("brief", "brief", len(arrival.worker.first_input), "make it shorter")
+        look = await self._group(session).look(session.number)  # who has joined meanwhile
         most, working = self.config.bounds.workers, len(working_names(look))
         if working >= most:
             raise FieldError(
@@ -188,9 +187,8 @@ class Desk:
                 f"The team has {working} workers and may have {most} here; let one leave first.",
             )
         wider = replace(look.origin.team, names=(*all_names(look), name))
-        check_total(wider, self.config.session_tokens, "name")
-        texts = ChangeTexts(look.origin, self._tokenizer)
-        arrival = await self._run(texts.arrival, name, member)
+        finishers = len(look.origin.spec.finishers)
+        check_total(wider, self.config.session_tokens, "name", finishers=finishers)
         await self._alter(session, arrival)
         return len(arrival.worker.first_input)
 
@@ -241,6 +239,15 @@ class Desk:
         task = self._apart.task(work)  # the request may be cancelled meanwhile
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _check_length(self, field: str, what: str, count: int, advice: str) -> None:
+        most = self.config.bounds.message_tokens
+        if count > most:
+            raise FieldError(
+                field,
+                f"The {what} takes {count} tokens; it may take {most} here: {advice}, or raise "
+                "bounds.message_tokens of the service.",
+            )
 
     async def _alter(self, session: SessionId, change: Change) -> None:
         await self._group(session).alter(session.number, change)

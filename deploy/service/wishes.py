@@ -166,13 +166,16 @@ def _speaker(plan: TeamPlan) -> str:
     return until[0] if len(until) == 1 and until == by else FINISHER
 
 
-def check_total(team: Team, most: int, field: str = "max_tokens") -> None:
+def check_total(
+    team: Team, most: int, field: str = "max_tokens", *, finishers: int | None = None
+) -> None:
     """Refuse a session that takes the room of many.
 
     Args:
         team: of the session.
         most: tokens that its workers and its answer may choose together.
         field: of the request that asks for too many.
+        finishers: who state the answer, where the session has begun with them.
 
     Raises:
         FieldError: it may choose more.
@@ -180,7 +183,9 @@ def check_total(team: Team, most: int, field: str = "max_tokens") -> None:
     each = team.limits.max_tokens or 0
     total = sum(team.member(name).max_tokens or each for name in team.names)
     if team.finish is not None:
-        total += team.finish.finisher_tokens * (len(team.names) if team.finish.vote else 1)
+        if finishers is None:
+            finishers = len(team.names) if team.finish.vote else 1
+        total += team.finish.finisher_tokens * finishers
     if total > most:
         raise FieldError(
             field,

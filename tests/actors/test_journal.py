@@ -9,8 +9,8 @@ from actors.errors import ClusterError
 from actors.journal import HEALTH, Journal, Owner
 from actors.proof import prove
 from hogwild_dist import LAYOUTS
-from hogwild_dist.errors import ContextLimitError
-from hogwild_dist.events import Event, SessionEnd, Text
+from hogwild_dist.errors import ConfigError, ContextLimitError
+from hogwild_dist.events import Event, Joined, Refused, SessionEnd, Text
 from hogwild_dist.origin import Origin
 from hogwild_dist.stream import Update
 from tests.actors.test_cluster_runs import team
@@ -51,6 +51,21 @@ def test_a_look_stays_what_it_was_when_the_session_goes_on() -> None:
     look = journal.look(1)
     journal.add(update(1, WORD))
     assert (look.cursor, look.transcript.texts[WORD.name]) == (1, "one")
+
+
+@pytest.mark.parametrize(
+    "news",
+    [Joined(step=1, worker=1, name="Dan"), Refused(step=1, reason="There is no room.")],
+)
+def test_workers_join_one_at_a_time(news: Event) -> None:
+    journal = Journal(kept=0)
+    begin(journal, 1)
+    journal.expect_newcomer(1)
+    journal.add(update(1, WORD))
+    with pytest.raises(ConfigError, match="Another worker is joining session 1; ask again when"):
+        journal.expect_newcomer(1)
+    journal.add(update(1, news))
+    journal.expect_newcomer(1)
 
 
 async def proves(*news: list[Update] | str) -> None:

@@ -16,6 +16,7 @@ from deploy.service.http.sessions import Newcomer, Words, join, say
 from deploy.service.ids import SessionId
 from deploy.service.keys import Client
 from deploy.service.wishes import Wish
+from hogwild_dist.answers import FormKind
 from hogwild_dist.changes import Change
 from hogwild_dist.events import WorkerStop
 from hogwild_dist.origin import Origin
@@ -64,9 +65,9 @@ def desk(tiny_dir: Path) -> Desk:
     return made
 
 
-def begin(desk: Desk, number: int, *, recorded: bool = False) -> Found:
+def begin(desk: Desk, number: int, *, recorded: bool = False, **fields: Any) -> Found:
     """A session of Ann's with two workers."""
-    plan = desk.planner.plan(Wish(problem="Count!", team="peers"))
+    plan = desk.planner.plan(Wish(**{"problem": "Count!", "team": "peers", **fields}))
     spec = plan.team.spec("Count!", byte_tokenizer())
     origin = Origin(problem="Count!", team=plan.team, spec=spec)
     journal = desk.groups.group.journal
@@ -112,6 +113,23 @@ def test_newcomers_count_for_the_tokens_of_their_session(desk: Desk) -> None:
             join(Newcomer(name="Carol"), begin(desk, 1), SimpleNamespace(desk=desk), Client(None))
         )
     assert desk.groups.group.changes == []
+
+
+def test_newcomers_bring_no_answer_of_their_own(desk: Desk) -> None:
+    bounds = {"session_tokens": 3 * 256 + 2 * 256}
+    desk.config = desk.config.model_copy(update={"bounds": Bounds(**bounds)})
+    found = begin(desk, 1, team="independent", answer=FormKind.BOXED)
+    assert len(found.look.origin.spec.finishers) == 2
+    service = SimpleNamespace(desk=desk)
+    asyncio.run(join(Newcomer(name="Carol"), found, service, Client(None)))
+    assert len(desk.groups.group.changes) == 1
+
+
+def test_a_brief_is_short_enough_to_be_read_between_two_steps(desk: Desk) -> None:
+    desk.config = desk.config.model_copy(update={"bounds": Bounds()})
+    newcomer = Newcomer(name="Carol", brief="x" * 513)
+    with pytest.raises(FieldError, match=r"The brief takes 5\d\d tokens; it may take 512 here"):
+        asyncio.run(join(newcomer, begin(desk, 1), SimpleNamespace(desk=desk), Client(None)))
 
 
 def test_a_message_is_short_enough_to_be_read_between_two_steps(desk: Desk) -> None:
