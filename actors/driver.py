@@ -187,8 +187,14 @@ class Driver:
         if not self._journal.record(session).ended:
             self._cancel(session, "cancelled")
 
-    async def alter(self, session: int, change: Change) -> None:
+    async def alter(self, session: int, change: Change, *, alone: bool = False) -> None:
         """Change a session at the same step on all shards; what comes of it is in its updates.
+
+        Args:
+            session: number of the session.
+            change: what to do.
+            alone: whether a worker may join only while no other is joining, so that whoever asks
+                knows all the others.
 
         Raises:
             ConfigError: there is none of that number, it has ended, or another worker is joining.
@@ -196,7 +202,7 @@ class Driver:
         if self._journal.record(session).ended:
             raise ConfigError(f"Session {session} has ended; nothing can be changed in it.")
         if isinstance(change, Arrival):
-            self._journal.expect_newcomer(session)
+            self._journal.expect_newcomer(session, alone=alone)
         self._commander.send(Alter(session=session, change=change))
 
     async def read(

@@ -248,14 +248,14 @@ class Journal:
             if record.ended and not over:
                 self._end(record)
 
-    def expect_newcomer(self, session: int) -> None:
-        """Note that a worker is to join, one at a time: whoever asks knows all the others.
+    def expect_newcomer(self, session: int, *, alone: bool) -> None:
+        """Note that a worker is to join.
 
         Raises:
-            ConfigError: another is to join, and no shard has said anything of it.
+            ConfigError: it may join only `alone`, and no shard has said anything of another.
         """
         record = self.record(session)
-        if record.joining:
+        if alone and record.joining:
             raise ConfigError(
                 f"Another worker is joining session {session}; ask again when it has begun."
             )

@@ -11,7 +11,7 @@ from actors.errors import ClusterError, GoneError, plain
 from actors.group_info import GroupInfo, Load
 from actors.journal import Owner, SessionLook, SessionSummary
 from actors.settings import NAMESPACE
-from hogwild_dist.changes import Change
+from hogwild_dist.changes import Arrival, Change
 from hogwild_dist.origin import Origin
 from hogwild_dist.stream import Update
 
@@ -98,6 +98,10 @@ class RemoteGroup:
     async def alter(self, session: int, change: Change) -> None:
         """Change a running session."""
         await _get(self._driver.alter.remote(session, change))
+
+    async def join(self, session: int, newcomer: Arrival) -> None:
+        """Let a worker join a running session, unless another is joining; see `Driver.alter`."""
+        await _get(self._driver.alter.remote(session, newcomer, alone=True))
 
     async def prove(self, origin: Origin, seconds: float) -> None:
         """Prove that the group writes; see `Driver.prove`."""

@@ -175,6 +175,7 @@ class Desk:
         Raises:
             FieldError: the team has as many workers or tokens as it may have, or the newcomer would
                 read too much at once.
+            ConfigError: another worker is joining.
         """
         texts = ChangeTexts(look.origin, self._tokenizer)
         arrival = await self._run(texts.arrival, name, member)
@@ -189,7 +190,7 @@ class Desk:
         wider = replace(look.origin.team, names=(*all_names(look), name))
         finishers = len(look.origin.spec.finishers)
         check_total(wider, self.config.session_tokens, "name", finishers=finishers)
-        await self._alter(session, arrival)
+        await self._group(session).join(session.number, arrival)
         return len(arrival.worker.first_input)
 
     async def let_go(self, session: SessionId, name: str) -> None:

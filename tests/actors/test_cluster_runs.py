@@ -10,7 +10,7 @@ from actors.settings import GroupSettings
 from hogwild_dist import LAYOUTS, Engine, Limits, Run, Team
 from hogwild_dist.config import Visibility
 from hogwild_dist.errors import ConfigError, ContextLimitError
-from hogwild_dist.events import Event
+from hogwild_dist.events import Event, Joined
 from hogwild_dist.layout import Layout
 from hogwild_dist.model import load_model, load_tokenizer
 from hogwild_dist.replay import engine_config, replay_fed
@@ -80,6 +80,13 @@ def test_several_sessions_run_side_by_side(group: ShardGroup) -> None:
     assert [[e for e in events if e.kind == "text"] for events in streams] == [
         [e for e in alone if e.kind == "text"]
     ] * 3
+
+
+def test_workers_join_together_before_a_run_is_read(group: ShardGroup) -> None:
+    run = Run(group, "Count!", team(2, LAYOUTS["combined"], max_tokens=100))
+    run.join("Yan")
+    run.join("Zoe")
+    assert [event.name for event in run if isinstance(event, Joined)] == ["Yan", "Zoe"]
 
 
 def test_closing_a_run_cancels_it_and_frees_its_blocks_everywhere(group: ShardGroup) -> None:

@@ -57,15 +57,16 @@ def test_a_look_stays_what_it_was_when_the_session_goes_on() -> None:
     "news",
     [Joined(step=1, worker=1, name="Dan"), Refused(step=1, reason="There is no room.")],
 )
-def test_workers_join_one_at_a_time(news: Event) -> None:
+def test_workers_join_one_at_a_time_where_that_is_asked(news: Event) -> None:
     journal = Journal(kept=0)
     begin(journal, 1)
-    journal.expect_newcomer(1)
+    journal.expect_newcomer(1, alone=True)
     journal.add(update(1, WORD))
     with pytest.raises(ConfigError, match="Another worker is joining session 1; ask again when"):
-        journal.expect_newcomer(1)
+        journal.expect_newcomer(1, alone=True)
+    journal.expect_newcomer(1, alone=False)
     journal.add(update(1, news))
-    journal.expect_newcomer(1)
+    journal.expect_newcomer(1, alone=True)
 
 
 async def proves(*news: list[Update] | str) -> None:

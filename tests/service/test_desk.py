@@ -18,6 +18,7 @@ from deploy.service.keys import Client
 from deploy.service.wishes import Wish
 from hogwild_dist.answers import FormKind
 from hogwild_dist.changes import Change
+from hogwild_dist.errors import ConfigError
 from hogwild_dist.events import WorkerStop
 from hogwild_dist.origin import Origin
 from hogwild_dist.stream import Update
@@ -43,6 +44,10 @@ class Group:
 
     async def alter(self, number: int, change: Change) -> None:
         self.changes.append(change)
+
+    async def join(self, number: int, newcomer: Change) -> None:
+        self.journal.expect_newcomer(number, alone=True)
+        await self.alter(number, newcomer)
 
 
 class Groups:
@@ -113,6 +118,15 @@ def test_newcomers_count_for_the_tokens_of_their_session(desk: Desk) -> None:
             join(Newcomer(name="Carol"), begin(desk, 1), SimpleNamespace(desk=desk), Client(None))
         )
     assert desk.groups.group.changes == []
+
+
+def test_newcomers_come_one_at_a_time(desk: Desk) -> None:
+    desk.config = desk.config.model_copy(update={"bounds": Bounds()})
+    service, found = SimpleNamespace(desk=desk), begin(desk, 1)
+    asyncio.run(join(Newcomer(name="Carol"), found, service, Client(None)))
+    with pytest.raises(ConfigError, match="Another worker is joining session 1"):
+        asyncio.run(join(Newcomer(name="Dan"), found, service, Client(None)))
+    assert len(desk.groups.group.changes) == 1
 
 
 def test_newcomers_bring_no_answer_of_their_own(desk: Desk) -> None:
