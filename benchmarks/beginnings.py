@@ -16,10 +16,10 @@ from rich.console import Console
 from rich.table import Table
 
 from hogwild_dist import Engine, EngineConfig, Limits, Team, load
-from hogwild_dist.commands import Inbox, Open
-from hogwild_dist.outcome import StepOutcome
-from hogwild_dist.shard_loop import ShardLoop
-from hogwild_dist.spec import SessionSpec
+from hogwild_dist.engine.commands import Inbox, Open
+from hogwild_dist.engine.scheduler.step import StepOutcome
+from hogwild_dist.engine.shard_loop import ShardLoop
+from hogwild_dist.session.spec import SessionSpec
 
 MODEL = "smollm2-135m"
 TOKENS = 16

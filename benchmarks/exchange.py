@@ -19,17 +19,17 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from hogwild_dist.commands import Inbox, Open
 from hogwild_dist.config import EngineConfig, Visibility
-from hogwild_dist.engine import Engine
-from hogwild_dist.exchange.group import Membership, form_group, serve_store
+from hogwild_dist.engine.commands import Inbox, Open
+from hogwild_dist.engine.engine import Engine
+from hogwild_dist.engine.shard_loop import ShardLoop
+from hogwild_dist.exchange.process_group import Membership, form_group, serve_store
 from hogwild_dist.exchange.torch_dist import TorchDistExchange
-from hogwild_dist.hub import DEMO_MODEL, resolve_model
-from hogwild_dist.layout import LAYOUTS
-from hogwild_dist.model import load_model, load_tokenizer
-from hogwild_dist.shard_loop import ShardLoop
-from hogwild_dist.spec import SessionSpec
-from hogwild_dist.team import Limits, Team, default_names
+from hogwild_dist.model.hub import DEMO_MODEL, resolve_model
+from hogwild_dist.model.loader import load_model, load_tokenizer
+from hogwild_dist.session.spec import SessionSpec
+from hogwild_dist.team.layout import LAYOUTS
+from hogwild_dist.team.team import Limits, Team, default_names
 from hogwild_dist.timeline import Span, Timeline, exposed_waits
 
 HOST = "127.0.0.1"

@@ -20,14 +20,14 @@ from rich.table import Table
 from torch import Tensor
 from transformers import AutoModelForCausalLM, DynamicCache
 
-from hogwild_dist.attention import Backend, pick_backend
-from hogwild_dist.batch import Row
-from hogwild_dist.cache import Block, KVCache
+from hogwild_dist.attention.batch import Row
+from hogwild_dist.attention.layer import Backend, pick_backend
 from hogwild_dist.config import Visibility
 from hogwild_dist.exchange.local import LocalExchange
-from hogwild_dist.hub import DEMO_MODEL, resolve_model
-from hogwild_dist.model import LoadedModel, load_model, prepare_model
-from hogwild_dist.runner import ModelRunner
+from hogwild_dist.kvcache.cache import Block, KVCache
+from hogwild_dist.model.hub import DEMO_MODEL, resolve_model
+from hogwild_dist.model.loader import LoadedModel, load_model, prepare_model
+from hogwild_dist.model.model_runner import ModelRunner
 
 OWN_TOKENS = 32
 """Length of each worker's own block; the rest of the context is one shared block."""

@@ -1,16 +1,16 @@
-from .answers import AnswerForm
 from .config import EngineConfig, SamplingConfig, Visibility
-from .engine import Engine
+from .engine.engine import Engine
 from .errors import HogwildError
-from .events import Answer, Event, ParagraphEnd, SessionEnd, Text, WorkerStop
-from .finish import Finish, team_answer
-from .layout import LAYOUTS, Layout, Rule, load_layout
-from .loading import load
-from .member import Member
-from .prompts import Prompts, load_prompts
-from .run import Result, Run
-from .team import Limits, Team, default_names
-from .teams import TEAMS, load_team
+from .run.load import load
+from .run.run import Result, Run
+from .session.answers import AnswerForm
+from .session.events import Answer, Event, ParagraphEnd, SessionEnd, Text, WorkerStop
+from .team.answer_policy import Finish, team_answer
+from .team.layout import LAYOUTS, Layout, Rule, load_layout
+from .team.presets import TEAMS, load_team
+from .team.prompts import Prompts, load_prompts
+from .team.team import Limits, Team, default_names
+from .team.worker_profile import Member
 
 __all__ = [
     "LAYOUTS",

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from hogwild_dist.hub import fetch_demo
+from hogwild_dist.model.hub import fetch_demo
 from tests.tiny_engine import tiny_network
 from tests.tiny_tokenizer import byte_tokenizer
 

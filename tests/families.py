@@ -14,8 +14,8 @@ from transformers import (
     Qwen3Config,
 )
 
-from hogwild_dist.network import LoadedModel, prepare_model
-from hogwild_dist.shrink import random_network
+from hogwild_dist.model.loaded_model import LoadedModel, prepare_model
+from hogwild_dist.model.small_model import random_network
 
 SIZES = {
     "vocab_size": 128,

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from hogwild_dist.exchange.group import Membership, serve_store
+from hogwild_dist.exchange.process_group import Membership, serve_store
 
 HOST = "127.0.0.1"
 Job = Callable[..., Any]

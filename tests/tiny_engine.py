@@ -4,8 +4,8 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from hogwild_dist.config import EngineConfig
-from hogwild_dist.engine import Engine
-from hogwild_dist.model import LoadedModel, prepare_model
+from hogwild_dist.engine.engine import Engine
+from hogwild_dist.model.loader import LoadedModel, prepare_model
 from tests.tiny_tokenizer import VOCAB_SIZE, byte_tokenizer
 
 

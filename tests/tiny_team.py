@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from hogwild_dist.config import SamplingConfig
-from hogwild_dist.layout import LAYOUTS, Layout, Rule
-from hogwild_dist.prompts import Prompts, PromptSettings, Redundancy
+from hogwild_dist.team.layout import LAYOUTS, Layout, Rule
+from hogwild_dist.team.prompts import Prompts, PromptSettings, Redundancy
 from tests.tiny_tokenizer import byte_tokenizer
 
 PROMPTS = Prompts(

@@ -7,18 +7,18 @@ from typing import Any
 
 import torch
 
-from deploy.service.chat_schema import ChatRequest
-from deploy.service.completion import wish_of
-from deploy.service.config import service_config
-from deploy.service.wishes import Planner
 from hogwild_dist import load
-from hogwild_dist.commands import Inbox, Open
 from hogwild_dist.config import EngineConfig
-from hogwild_dist.events import SessionEnd, Text
-from hogwild_dist.outcome import StepOutcome
-from hogwild_dist.shard_loop import ShardLoop
-from hogwild_dist.spec import SessionSpec
-from hogwild_dist.stream import Update
+from hogwild_dist.deploy.service.config import service_config
+from hogwild_dist.deploy.service.openai.completion import wish_of
+from hogwild_dist.deploy.service.openai.schema import ChatRequest
+from hogwild_dist.deploy.service.sessions.session_params import Planner
+from hogwild_dist.engine.commands import Inbox, Open
+from hogwild_dist.engine.scheduler.step import StepOutcome
+from hogwild_dist.engine.shard_loop import ShardLoop
+from hogwild_dist.run.backend import Update
+from hogwild_dist.session.events import SessionEnd, Text
+from hogwild_dist.session.spec import SessionSpec
 
 
 @dataclass(frozen=True, slots=True)

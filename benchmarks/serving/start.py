@@ -15,11 +15,11 @@ import psutil
 import ray
 from ray import serve
 
-from actors.cluster import ShardGroup
-from actors.settings import NAMESPACE
-from deploy.service.app import build_app
-from deploy.service.config import service_config
-from deploy.service.request_ids import CONTROLLER
+from hogwild_dist.actors.client.shard_group import ShardGroup
+from hogwild_dist.actors.settings import NAMESPACE
+from hogwild_dist.deploy.service.app import build_app
+from hogwild_dist.deploy.service.config import service_config
+from hogwild_dist.deploy.service.http.request_ids import CONTROLLER
 from tests.tiny_engine import tiny_network
 from tests.tiny_tokenizer import byte_tokenizer
 

@@ -1,6 +1,6 @@
 """The Ray Serve application: stateless ingresses before groups of shards.
 
-serve run deploy.service.app:build_app model=smollm2-135m
+serve run hogwild_dist.deploy.service.app:build_app model=smollm2-135m
 serve deploy deploy/serve.yaml
 """
 
@@ -12,14 +12,14 @@ from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import EncodingType, LoggingConfig
 
-from actors.logs import write_structured
-from deploy.service.config import ServiceConfig, service_config
-from deploy.service.context import Service
-from deploy.service.desk import Desk
-from deploy.service.group import Group
-from deploy.service.http.app import build_http
-from deploy.service.keys import Keyring
-from deploy.service.metrics import ServiceMetrics
+from hogwild_dist.actors.logs import write_structured
+from hogwild_dist.deploy.service.config import ServiceConfig, service_config
+from hogwild_dist.deploy.service.http.app import build_http
+from hogwild_dist.deploy.service.http.dependencies import Service
+from hogwild_dist.deploy.service.keys import Keyring
+from hogwild_dist.deploy.service.metrics import ServiceMetrics
+from hogwild_dist.deploy.service.replicas.group_replica import Group
+from hogwild_dist.deploy.service.sessions.session_service import Desk
 
 MAX_REQUESTS = 2_000
 """Requests that an ingress answers at a time; most of them wait for tokens."""
@@ -101,6 +101,8 @@ def _scale(config: ServiceConfig) -> dict[str, Any]:
             look_back_period_s=LOOK_BACK_SECONDS,
             upscale_delay_s=scale.upscale_delay_seconds,
             downscale_delay_s=scale.downscale_delay_seconds,
-            policy=AutoscalingPolicy(policy_function="deploy.service.autoscaling:wanted_groups"),
+            policy=AutoscalingPolicy(
+                policy_function="hogwild_dist.deploy.service.replicas.autoscaling:wanted_groups"
+            ),
         )
     }

@@ -8,13 +8,13 @@ from typing import Annotated, Any, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from actors.settings import GroupSettings, ShardSettings
+from hogwild_dist.actors.settings import GroupSettings, ShardSettings
 from hogwild_dist.config import EngineConfig, Visibility
 from hogwild_dist.errors import ConfigError
-from hogwild_dist.hub import DEMO_MODEL
-from hogwild_dist.spec import MAX_WORKERS
-from hogwild_dist.teams import TEAMS
-from hogwild_dist.validation import first_fault
+from hogwild_dist.model.hub import DEMO_MODEL
+from hogwild_dist.session.spec import MAX_WORKERS
+from hogwild_dist.team.presets import TEAMS
+from hogwild_dist.team.user_files import first_fault
 
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]

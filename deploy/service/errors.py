@@ -8,9 +8,9 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from actors.errors import ClusterError
+from hogwild_dist.actors.errors import ClusterError
 from hogwild_dist.errors import ConfigError, HogwildError
-from hogwild_dist.validation import first_fault
+from hogwild_dist.team.user_files import first_fault
 
 TYPES = {
     401: "authentication_error",

@@ -8,8 +8,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from deploy.service.config import KEY_NAME, Key
-from deploy.service.errors import ApiError, busy
+from hogwild_dist.deploy.service.config import KEY_NAME, Key
+from hogwild_dist.deploy.service.errors import ApiError, busy
 from hogwild_dist.errors import ConfigError
 
 PREFIX = "hw-"

@@ -2,10 +2,10 @@
 
 from rich.console import Console
 
-from deploy.view.base import View, ViewInfo, ViewKind
-from deploy.view.jsonl import JsonView
-from deploy.view.live import LiveView
-from deploy.view.plain import PlainView
+from hogwild_dist.deploy.view.base import View, ViewInfo, ViewKind
+from hogwild_dist.deploy.view.jsonl import JsonView
+from hogwild_dist.deploy.view.live import LiveView
+from hogwild_dist.deploy.view.plain import PlainView
 
 __all__ = ["JsonView", "LiveView", "PlainView", "View", "ViewInfo", "ViewKind", "make_view"]
 

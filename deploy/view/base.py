@@ -5,7 +5,7 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Protocol, Self
 
-from hogwild_dist.events import Event
+from hogwild_dist.session.events import Event
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Self
 
 from rich.console import Console
 
-from hogwild_dist.events import Event
+from hogwild_dist.session.events import Event
 
 _ESCAPED = str.maketrans(
     {

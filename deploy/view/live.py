@@ -11,12 +11,12 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from deploy.view.base import ViewInfo
-from deploy.view.keyboard import Keyboard
-from deploy.view.screen import OUTSIDE, Screen, colour, per_second
-from deploy.view.state import TeamState
-from deploy.view.text import joined
-from hogwild_dist.events import Event
+from hogwild_dist.deploy.view.base import ViewInfo
+from hogwild_dist.deploy.view.keyboard import Keyboard
+from hogwild_dist.deploy.view.screen import OUTSIDE, Screen, colour, per_second
+from hogwild_dist.deploy.view.state import TeamState
+from hogwild_dist.deploy.view.text import joined
+from hogwild_dist.session.events import Event
 
 REDRAWS_PER_SECOND = 12
 

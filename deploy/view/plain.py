@@ -8,11 +8,11 @@ from typing import Self
 from rich.cells import cell_len
 from rich.console import Console
 
-from deploy.view.base import ViewInfo
-from deploy.view.screen import per_second
-from deploy.view.state import TeamState
-from deploy.view.text import harmless
-from hogwild_dist.events import Event, Interjected, ParagraphEnd, Refused, Text, WorkerStop
+from hogwild_dist.deploy.view.base import ViewInfo
+from hogwild_dist.deploy.view.screen import per_second
+from hogwild_dist.deploy.view.state import TeamState
+from hogwild_dist.deploy.view.text import harmless
+from hogwild_dist.session.events import Event, Interjected, ParagraphEnd, Refused, Text, WorkerStop
 
 
 class PlainView:

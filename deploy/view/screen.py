@@ -11,9 +11,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from deploy.view.base import ViewInfo
-from deploy.view.state import TeamState, WorkerState
-from deploy.view.text import first_lines, harmless, joined, last_cells, last_lines
+from hogwild_dist.deploy.view.base import ViewInfo
+from hogwild_dist.deploy.view.state import TeamState, WorkerState
+from hogwild_dist.deploy.view.text import first_lines, harmless, joined, last_cells, last_lines
 
 COLOURS = (
     "#0c90d2", "#e450a2", "#079f2b", "#c4760c", "#a46bf5", "#089893", "#f24e4d", "#8d8d04",

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
-from deploy.view.base import ViewInfo
-from deploy.view.text import Piece, harmless
-from hogwild_dist.events import (
+from hogwild_dist.deploy.view.base import ViewInfo
+from hogwild_dist.deploy.view.text import Piece, harmless
+from hogwild_dist.session.events import (
     Answer,
     Event,
     Interjected,
@@ -17,7 +17,7 @@ from hogwild_dist.events import (
     Text,
     WorkerStop,
 )
-from hogwild_dist.finish import team_answer
+from hogwild_dist.team.answer_policy import team_answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ him through Alice's keys and values, or not at all.
 import sys
 
 from hogwild_dist import LAYOUTS, Engine, load
-from hogwild_dist.spec import SessionSpec, WorkerSpec
+from hogwild_dist.session.spec import SessionSpec, WorkerSpec
 
 COMMON = (
     "<|im_start|>user\nAlice and Bob work together and read each other's notes. Alice holds the "

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from deploy.view import ViewInfo
-from deploy.view.screen import Screen
-from deploy.view.state import TeamState
-from hogwild_dist.events import Event, ParagraphEnd, SessionEnd, Text, WorkerStop
+from hogwild_dist.deploy.view import ViewInfo
+from hogwild_dist.deploy.view.screen import Screen
+from hogwild_dist.deploy.view.state import TeamState
+from hogwild_dist.session.events import Event, ParagraphEnd, SessionEnd, Text, WorkerStop
 
 KINDS = {event.kind: event for event in (Text, ParagraphEnd, WorkerStop, SessionEnd)}
 

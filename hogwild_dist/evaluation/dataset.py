@@ -9,7 +9,7 @@ from typing import Any
 from hogwild_dist.errors import ConfigError
 from hogwild_dist.evaluation.grading import GraderError
 from hogwild_dist.evaluation.unit_tests import with_call
-from hogwild_dist.tokens import check_text
+from hogwild_dist.team.tokenizer_utils import check_text
 
 QUESTIONS = ("question", "problem", "prompt")
 ANSWERS = ("answer", "target", "tests", "test")

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from hogwild_dist.events import Answer, Event, Interjected, ParagraphEnd, Text
+from hogwild_dist.session.events import Answer, Event, Interjected, ParagraphEnd, Text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

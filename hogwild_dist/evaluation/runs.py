@@ -5,18 +5,18 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
-from hogwild_dist.engine import Engine
+from hogwild_dist.engine.engine import Engine
 from hogwild_dist.errors import HogwildError
 from hogwild_dist.evaluation.dataset import Item
 from hogwild_dist.evaluation.grading import GraderError, GraderPool
 from hogwild_dist.evaluation.passages import passages
 from hogwild_dist.evaluation.records import Record
 from hogwild_dist.evaluation.stats import redundancy
-from hogwild_dist.events import Event, Text
-from hogwild_dist.finish import team_answer
-from hogwild_dist.run import Result, Run
-from hogwild_dist.stream import Backend
-from hogwild_dist.team import Team
+from hogwild_dist.run.backend import Backend
+from hogwild_dist.run.run import Result, Run
+from hogwild_dist.session.events import Event, Text
+from hogwild_dist.team.answer_policy import team_answer
+from hogwild_dist.team.team import Team
 
 
 def evaluate(

@@ -11,11 +11,11 @@ from random import Random
 
 import torch
 
-from hogwild_dist.engine import Engine
-from hogwild_dist.layout import LAYOUTS
-from hogwild_dist.outcome import StepOutcome
-from hogwild_dist.session import Session
-from hogwild_dist.spec import SessionSpec, WorkerSpec
+from hogwild_dist.engine.engine import Engine
+from hogwild_dist.engine.scheduler.step import StepOutcome
+from hogwild_dist.session.session import Session
+from hogwild_dist.session.spec import SessionSpec, WorkerSpec
+from hogwild_dist.team.layout import LAYOUTS
 
 NAMES = ("Alice", "Bob")
 COMMON = (

@@ -1,1 +1,1 @@
-"""How the new K and V and the outcome of a step reach every shard."""
+"""Brings new keys, values and step results to every shard."""

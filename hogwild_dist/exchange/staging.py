@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hogwild_dist.cache import KVCache
+from hogwild_dist.kvcache.cache import KVCache
 
 
 def token_bytes(cache: KVCache, layers: Sequence[int]) -> int:

@@ -24,11 +24,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hogwild_dist.cache import KVCache
 from hogwild_dist.config import Visibility
 from hogwild_dist.errors import ExchangeError
 from hogwild_dist.exchange import staging, wire
 from hogwild_dist.exchange.base import Agreement, News, StepPlan, agree
+from hogwild_dist.kvcache.cache import KVCache
 from hogwild_dist.timeline import Timeline
 
 _LOCATION = re.compile(r"^\[[^\]]*\] ")

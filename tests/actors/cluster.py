@@ -6,7 +6,7 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from actors.settings import NAMESPACE
+from hogwild_dist.actors.settings import NAMESPACE
 
 STORE_BYTES = 100 * 1024 * 1024
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from ray.cluster_utils import Cluster
 
-from actors.cluster import ShardGroup
-from actors.settings import GroupSettings, ShardSettings
+from hogwild_dist.actors.client.shard_group import ShardGroup
+from hogwild_dist.actors.settings import GroupSettings, ShardSettings
 from hogwild_dist.config import EngineConfig, Visibility
 
 

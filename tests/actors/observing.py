@@ -14,7 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 from ray.cluster_utils import Cluster
 
-METRICS_PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
+from tests.paths import ROOT
+
+METRICS_PAGE = ROOT / "docs" / "metrics.md"
 
 RAY_LABELS = {"Component", "NodeAddress", "SessionName", "Version", "WorkerId"}
 """Labels that Ray adds; so are those that begin with `otel_`."""

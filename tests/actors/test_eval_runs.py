@@ -13,7 +13,14 @@ def evaluate(out: Path, data: Path, tiny_dir: Path, *where: str) -> list[dict]:
         data, "--grader", "number", "--model", tiny_dir, "--dtype", "float64", "--max-tokens", 6,
         "--budgets", 3, "--finisher-tokens", 3, "--out", out,
     ]  # fmt: skip
-    command = [sys.executable, "-m", "deploy.cli", "eval", *map(str, words), *where]
+    command = [
+        sys.executable,
+        "-m",
+        "hogwild_dist.deploy.cli.app",
+        "eval",
+        *map(str, words),
+        *where,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
     records = [json.loads(line) for line in out.read_text().splitlines()[1:]]

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from ray.cluster_utils import Cluster
 
-ROOT = Path(__file__).parents[2]
+from tests.paths import ROOT
 
 
 def job(cluster_address: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "deploy.job", *map(str, arguments)]
+    command = [sys.executable, "-m", "hogwild_dist.deploy.cli.app", "job", *map(str, arguments)]
     command += ["--address", cluster_address, "--shards", "2", "--dtype", "float64"]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 

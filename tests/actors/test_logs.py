@@ -6,11 +6,11 @@ from collections.abc import Callable
 import ray
 from ray.cluster_utils import Cluster
 
-from actors.cluster import ShardGroup
-from actors.settings import GroupSettings
 from hogwild_dist import LAYOUTS, Run
+from hogwild_dist.actors.client.shard_group import ShardGroup
+from hogwild_dist.actors.settings import GroupSettings
+from tests.actors.client.test_shard_group import team
 from tests.actors.observing import log_lines
-from tests.actors.test_cluster_runs import team
 
 
 def test_logs_name_shard_epoch_and_session(

@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 from prometheus_client.samples import Sample
 
-from actors.cluster import ShardGroup
-from actors.settings import GroupSettings
 from hogwild_dist import LAYOUTS, Run
+from hogwild_dist.actors.client.shard_group import ShardGroup
+from hogwild_dist.actors.settings import GroupSettings
+from tests.actors.client.test_shard_group import team
 from tests.actors.observing import documented, scrape_until, tags_of, total
-from tests.actors.test_cluster_runs import team
 
 DOCUMENTED = documented("Driver", "Shards")
 

@@ -5,24 +5,22 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 from ray.cluster_utils import Cluster
 
-from actors.cluster import ShardGroup
-from actors.settings import GroupSettings
 from hogwild_dist import LAYOUTS, Run
-from hogwild_dist.events import Interjected, Joined, Refused, Text
-from tests.actors.test_cluster_runs import team
+from hogwild_dist.actors.client.shard_group import ShardGroup
+from hogwild_dist.actors.settings import GroupSettings
+from hogwild_dist.session.events import Interjected, Joined, Refused, Text
+from tests.actors.client.test_shard_group import team
+from tests.paths import ROOT
 from tests.tiny_team import BREAKS
 from tests.tiny_tokenizer import EOS
-
-ROOT = Path(__file__).parents[2]
 
 
 def hogwild(cluster: Cluster, *arguments: object) -> subprocess.CompletedProcess[str]:
     words = [*map(str, arguments), "--address", cluster.address]
-    command = [sys.executable, "-m", "deploy.cli", *words]
+    command = [sys.executable, "-m", "hogwild_dist.deploy.cli.app", *words]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from ray.util.placement_group import placement_group_table
 
-from actors.cluster import ShardGroup
-from actors.settings import GroupSettings, Spread
 from hogwild_dist import LAYOUTS, Engine, Limits, Run, Team
+from hogwild_dist.actors.client.shard_group import ShardGroup
+from hogwild_dist.actors.settings import GroupSettings, Spread
 from hogwild_dist.config import Visibility
-from hogwild_dist.model import load_model, load_tokenizer
-from hogwild_dist.team import default_names
+from hogwild_dist.model.loader import load_model, load_tokenizer
+from hogwild_dist.team.team import default_names
 from tests.actors import leftovers
 from tests.tiny_team import BREAKS, PROMPTS
 

@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 import ray
 
-from actors.cluster import ShardGroup
-from actors.connect import connected
-from actors.errors import ClusterError
-from actors.settings import GroupSettings
 from hogwild_dist import LAYOUTS, Run
+from hogwild_dist.actors.client.connect import connected
+from hogwild_dist.actors.client.shard_group import ShardGroup
+from hogwild_dist.actors.errors import ClusterError
+from hogwild_dist.actors.settings import GroupSettings
 from hogwild_dist.errors import ConfigError, ModelError
-from hogwild_dist.origin import Origin
-from hogwild_dist.trace_format import read_trace
+from hogwild_dist.run.trace.reader import read_trace
+from hogwild_dist.team.session_request import Origin
 from tests.actors import leftovers
-from tests.actors.test_cluster_runs import team
+from tests.actors.client.test_shard_group import team
 
 Settings = Callable[..., GroupSettings]
 pytestmark = pytest.mark.usefixtures("cluster")

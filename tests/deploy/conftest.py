@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from deploy.cli import main
+from hogwild_dist.deploy.cli.app import main
 from tests.tiny_tokenizer import VOCAB_SIZE, byte_tokenizer
 
 

@@ -5,23 +5,23 @@ python -m tests.deploy.interface    # write the recorded one anew, after an inte
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, cast
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from deploy.cli import app
-from deploy.service.config import service_config
-from deploy.service.context import Service
-from deploy.service.desk import Desk
-from deploy.service.http.app import build_http
-from deploy.service.keys import Keyring
-from deploy.service.metrics import ServiceMetrics
+from hogwild_dist.deploy.cli.app import app
+from hogwild_dist.deploy.service.config import service_config
+from hogwild_dist.deploy.service.http.app import build_http
+from hogwild_dist.deploy.service.http.dependencies import Service
+from hogwild_dist.deploy.service.keys import Keyring
+from hogwild_dist.deploy.service.metrics import ServiceMetrics
+from hogwild_dist.deploy.service.sessions.session_service import Desk
 from tests.actors.observing import documented
+from tests.paths import DATA
 
-RECORDED = Path(__file__).parents[1] / "data" / "interface"
+RECORDED = DATA / "interface"
 WIDTH = 80
 
 

@@ -10,10 +10,10 @@ import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.serve.schema import ServeDeploySchema
 
-from deploy.job import job_command
-from deploy.service.config import service_config
+from hogwild_dist.deploy.cli.commands.job import job_command
+from hogwild_dist.deploy.service.config import service_config
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 CLUSTERS = ROOT / "deploy" / "clusters"
 RAY_UP = [ROOT / "ray_cluster.yaml", CLUSTERS / "aws-cpu.yaml", CLUSTERS / "on-premises.yaml"]
 SERVICE = CLUSTERS / "kuberay-service.yaml"
@@ -74,7 +74,7 @@ def test_serve_and_the_service_accept_what_is_deployed(path: Path) -> None:
     if path == SERVICE:
         fields = yaml.safe_load(fields["spec"]["serveConfigV2"])
     (application,) = ServeDeploySchema.model_validate(fields).applications
-    assert application.import_path == "deploy.service.app:build_app"
+    assert application.import_path == "hogwild_dist.deploy.service.app:build_app"
     config = service_config(application.args)
     assert config.keys or fields["http_options"]["host"] == "127.0.0.1"
     assert not fields["logging_config"]["enable_access_log"]
@@ -88,9 +88,7 @@ def test_serve_and_the_service_accept_what_is_deployed(path: Path) -> None:
 def test_the_jobs_use_options_that_exist(path: Path) -> None:
     text = path.read_text().replace("\\\n", " ").replace("\n#", " ")
     known = {f"--{name.replace('_', '-')}" for name in job_command.__annotations__}
-    for command in re.findall(
-        r"python -m deploy\.job(.*?)(?:\n\w|\n\n|\n#|\n  [a-z]|$)", text, re.S
-    ):
+    for command in re.findall(r"hogwild job(.*?)(?:\n\w|\n\n|\n#|\n  [a-z]|$)", text, re.S):
         used = set(re.findall(r"--[a-z-]+", command))
         assert used <= known
         assert "--wait-for-nodes" in used

@@ -12,7 +12,7 @@ from hogwild_dist.errors import ConfigError
 from hogwild_dist.evaluation.passages import Passage, passages
 from hogwild_dist.evaluation.records import Record, Records
 from hogwild_dist.evaluation.report import cells, columns, report, write_plots, write_report
-from hogwild_dist.events import Answer, Interjected, ParagraphEnd, Text
+from hogwild_dist.session.events import Answer, Interjected, ParagraphEnd, Text
 
 SETTINGS = {"model": "a <model>", "budgets": [4]}
 NASTY = "</div><script>alert(1)</script>\u2028\x85 {{ 1 + 1 }} & more"

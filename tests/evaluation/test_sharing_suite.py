@@ -7,11 +7,12 @@ from statistics import fmean
 import pytest
 
 from hogwild_dist.config import EngineConfig, Visibility
-from hogwild_dist.engine import Engine
+from hogwild_dist.engine.engine import Engine
 from hogwild_dist.evaluation.sharing import TASKS, score
-from hogwild_dist.model import load_model, load_tokenizer
+from hogwild_dist.model.loader import load_model, load_tokenizer
+from tests.paths import ROOT
 
-FIGURES = json.loads((Path(__file__).parents[2] / "benchmarks" / "sharing.json").read_text())
+FIGURES = json.loads((ROOT / "benchmarks" / "sharing.json").read_text())
 ALONE = ("independent", "same-step")
 
 

@@ -4,19 +4,19 @@ from dataclasses import dataclass, replace
 from functools import cache
 from itertools import combinations, product
 
-from hogwild_dist.answers import AnswerForm
-from hogwild_dist.commands import Inbox, Open
 from hogwild_dist.config import EngineConfig, Visibility
-from hogwild_dist.engine import Engine
-from hogwild_dist.exchange.group import Membership, form_group
+from hogwild_dist.engine.commands import Inbox, Open
+from hogwild_dist.engine.engine import Engine
+from hogwild_dist.engine.shard_loop import ShardLoop
+from hogwild_dist.exchange.process_group import Membership, form_group
 from hogwild_dist.exchange.torch_dist import ExchangeCounts, TorchDistExchange
-from hogwild_dist.finish import Finish
-from hogwild_dist.layout import LAYOUTS
-from hogwild_dist.model import LoadedModel
-from hogwild_dist.shard_loop import ShardLoop
-from hogwild_dist.spec import SessionSpec
-from hogwild_dist.stream import Update
-from hogwild_dist.team import Limits, Team
+from hogwild_dist.model.loader import LoadedModel
+from hogwild_dist.run.backend import Update
+from hogwild_dist.session.answers import AnswerForm
+from hogwild_dist.session.spec import SessionSpec
+from hogwild_dist.team.answer_policy import Finish
+from hogwild_dist.team.layout import LAYOUTS
+from hogwild_dist.team.team import Limits, Team
 from tests.rank_pool import HOST
 from tests.tiny_engine import tiny_byte_model
 from tests.tiny_team import BREAKS, CRITIC, PROMPTS

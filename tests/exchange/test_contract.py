@@ -6,16 +6,16 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from hogwild_dist.cache import KVCache
 from hogwild_dist.config import Visibility
 from hogwild_dist.errors import ExchangeError
 from hogwild_dist.exchange.base import Agreement, Exchange, News, RowReport, StepPlan
-from hogwild_dist.exchange.group import Membership, check_alike, form_group
 from hogwild_dist.exchange.local import LocalExchange
+from hogwild_dist.exchange.process_group import Membership, check_alike, form_group
 from hogwild_dist.exchange.torch_dist import TorchDistExchange
+from hogwild_dist.kvcache.cache import KVCache
 from tests.exchange.conftest import RankPool
+from tests.kvcache.test_cache import DIM, HEADS, LAYERS, new_cache
 from tests.rank_pool import HOST, RankError
-from tests.test_cache import DIM, HEADS, LAYERS, new_cache
 
 CPU = torch.device("cpu")
 CASES = {

@@ -3,10 +3,10 @@
 import pytest
 
 from hogwild_dist.config import Visibility
-from hogwild_dist.events import Event, SessionEnd
-from hogwild_dist.layout import LAYOUTS
-from hogwild_dist.spec import SessionSpec
-from hogwild_dist.team import Limits, Team
+from hogwild_dist.session.events import Event, SessionEnd
+from hogwild_dist.session.spec import SessionSpec
+from hogwild_dist.team.layout import LAYOUTS
+from hogwild_dist.team.team import Limits, Team
 from tests.exchange import grid
 from tests.exchange.grid import Played
 from tests.rank_pool import RankPool

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from hogwild_dist.config import Visibility
-from hogwild_dist.events import ParagraphEnd
-from hogwild_dist.stream import Update
+from hogwild_dist.run.backend import Update
+from hogwild_dist.session.events import ParagraphEnd
 from tests.exchange import grid
 from tests.exchange.grid import Case, Played
 from tests.rank_pool import RankPool

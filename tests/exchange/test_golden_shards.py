@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from hogwild_dist.engine import Engine
-from hogwild_dist.exchange.group import Membership, form_group
+from hogwild_dist.engine.engine import Engine
+from hogwild_dist.exchange.process_group import Membership, form_group
 from hogwild_dist.exchange.torch_dist import TorchDistExchange
-from hogwild_dist.model import LoadedModel, load_model, load_tokenizer
-from hogwild_dist.replay import RowComparison, engine_config, replay_fed
-from hogwild_dist.trace_format import Trace, read_trace
+from hogwild_dist.model.loader import LoadedModel, load_model, load_tokenizer
+from hogwild_dist.run.trace.reader import Trace, read_trace
+from hogwild_dist.run.trace.replay import RowComparison, engine_config, replay_fed
+from tests.paths import GOLDEN
 from tests.rank_pool import HOST, RankPool
 
-GOLDEN = sorted((Path(__file__).parents[1] / "data" / "golden").glob("*.json"))
 CACHE_TOKENS = 4_096
 pytestmark = pytest.mark.demo_model
 

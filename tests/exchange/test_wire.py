@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hogwild_dist.errors import ExchangeError
 from hogwild_dist.exchange.base import LogitsSummary, News, RowReport
 from hogwild_dist.exchange.wire import VERSION, header_bytes, pack_header, unpack_header
-from hogwild_dist.sampling import NUM_TOP
+from hogwild_dist.model.sampling import NUM_TOP
 
 ids = st.integers(0, 2**31 - 1)
 numbers = st.floats(allow_nan=False, width=64)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hogwild_dist import Engine, EngineConfig, Limits, Run, Team, Visibility
-from hogwild_dist.model import load_model, load_tokenizer
+from hogwild_dist.model.loader import load_model, load_tokenizer
 from tests.network import two_hosts
 from tests.network.two_hosts import ADDRESSES, PROBLEM, TwoHosts
 

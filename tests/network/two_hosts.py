@@ -21,7 +21,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.paths import ROOT
+
 ADDRESSES = ("10.77.0.1", "10.77.0.2")
 PORT = 6399
 VISIBILITIES = ("same-step", "next-step", "overlapped")
@@ -106,7 +107,7 @@ class TwoHosts:
             trace, timeline = Path(folder) / "t.json", Path(folder) / "l.json"
             self.inside(
                 self._names[0],
-                sys.executable, "-m", "deploy.cli", "run", PROBLEM,
+                sys.executable, "-m", "hogwild_dist.deploy.cli.app", "run", PROBLEM,
                 "--workers", "2", "--shards", "2", "--spread", "spread", "--threads", "1",
                 "--address", f"{ADDRESSES[0]}:{PORT}", "--visibility", visibility,
                 "--max-tokens", str(num_tokens), "--json", "--trace", str(trace),
@@ -171,7 +172,7 @@ print(*(node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]))
 
 def cache_folder() -> Path:
     """The model cache of whoever started this."""
-    from hogwild_dist.settings import cache_dir  # noqa: PLC0415  # the script runs without it too
+    from hogwild_dist.model.hub.settings import cache_dir  # noqa: PLC0415  # the script runs without it too
 
     return cache_dir()
 

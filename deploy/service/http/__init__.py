@@ -1,1 +1,1 @@
-"""What the service answers over HTTP."""
+"""Routes, middleware and dependencies of the HTTP interface."""

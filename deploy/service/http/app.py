@@ -6,10 +6,10 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from deploy.service.context import Service
-from deploy.service.errors import handle_errors
-from deploy.service.http import chat, health, page, sessions
-from deploy.service.middleware import Envelope, JsonBodies, KnownHosts, SizeLimit
+from hogwild_dist.deploy.service.errors import handle_errors
+from hogwild_dist.deploy.service.http import chat, health, page, sessions
+from hogwild_dist.deploy.service.http.dependencies import Service
+from hogwild_dist.deploy.service.http.middleware import Envelope, JsonBodies, KnownHosts, SizeLimit
 
 
 def build_http(service: Service) -> FastAPI:

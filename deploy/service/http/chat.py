@@ -11,17 +11,17 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.sse import format_sse_event
 
-from deploy.service.chat_schema import ChatRequest
-from deploy.service.choice import Choice, Said, Thought
-from deploy.service.completion import Completion, wish_of
-from deploy.service.context import Asking, Here, Service
-from deploy.service.errors import RESPONSES, ApiError, error_body
-from deploy.service.following import GATHER_SECONDS, chosen_steps
-from deploy.service.keys import Client
-from deploy.service.metrics import Pace
-from deploy.service.stop_strings import Shown
+from hogwild_dist.deploy.service.errors import RESPONSES, ApiError, error_body
+from hogwild_dist.deploy.service.http.dependencies import Asking, Here, Service
+from hogwild_dist.deploy.service.keys import Client
+from hogwild_dist.deploy.service.metrics import Pace
+from hogwild_dist.deploy.service.openai.choice import Choice, Said, Thought
+from hogwild_dist.deploy.service.openai.completion import Completion, wish_of
+from hogwild_dist.deploy.service.openai.schema import ChatRequest
+from hogwild_dist.deploy.service.openai.stop_strings import Shown
+from hogwild_dist.deploy.service.sessions.sse import GATHER_SECONDS, chosen_steps
 from hogwild_dist.errors import HogwildError
-from hogwild_dist.stream import Update
+from hogwild_dist.run.backend import Update
 
 router = APIRouter(prefix="/v1", tags=["openai"], responses=RESPONSES)
 

@@ -5,8 +5,8 @@ from typing import Literal
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from deploy.service.context import Here
-from deploy.service.errors import RESPONSES
+from hogwild_dist.deploy.service.errors import RESPONSES
+from hogwild_dist.deploy.service.http.dependencies import Here
 
 router = APIRouter(tags=["health"])
 

@@ -8,7 +8,7 @@ from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.responses import Response
 
-FOLDER = resources.files("deploy.service").joinpath("page")
+FOLDER = resources.files("hogwild_dist.deploy.service").joinpath("page")
 
 NO_CACHE = {"Cache-Control": "no-cache"}
 """Ask whether a file has changed, so that files of two versions do not mix."""

@@ -7,15 +7,20 @@ from fastapi import APIRouter, Header, Query
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from deploy.service.completion import sampling_of
-from deploy.service.context import Asking, Here, Own, Readable
-from deploy.service.errors import RESPONSES
-from deploy.service.following import session_events
-from deploy.service.views import SessionSummaryView, SessionView, session_view, summary_view
-from deploy.service.wishes import Wish
-from hogwild_dist.answers import FormKind
-from hogwild_dist.layout import LAYOUTS
-from hogwild_dist.member import Member
+from hogwild_dist.deploy.service.errors import RESPONSES
+from hogwild_dist.deploy.service.http.dependencies import Asking, Here, Own, Readable
+from hogwild_dist.deploy.service.openai.completion import sampling_of
+from hogwild_dist.deploy.service.sessions.schema import (
+    SessionSummaryView,
+    SessionView,
+    session_view,
+    summary_view,
+)
+from hogwild_dist.deploy.service.sessions.session_params import Wish
+from hogwild_dist.deploy.service.sessions.sse import session_events
+from hogwild_dist.session.answers import FormKind
+from hogwild_dist.team.layout import LAYOUTS
+from hogwild_dist.team.worker_profile import Member
 
 router = APIRouter(prefix="/v1", tags=["sessions"], responses=RESPONSES)
 

@@ -1,0 +1,1 @@
+"""How a program starts, finds and uses a group of shards."""

@@ -1,0 +1,1 @@
+"""The driver actor: starts shards, numbers commands, keeps the journal."""

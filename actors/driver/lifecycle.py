@@ -1,0 +1,110 @@
+"""Who looks after a group: cancels what nobody waits for, and ends a group that nobody needs."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from hogwild_dist.actors.driver.journal import Journal
+from hogwild_dist.actors.settings import GroupSettings
+
+FAREWELL_SECONDS = 3.0
+"""For which the journal of a group that has ended can still be read."""
+
+log = logging.getLogger("hogwild_dist.driver")
+
+
+@dataclass(slots=True)
+class Claim:
+    """At most one adapter looks after a group at a time.
+
+    Attributes:
+        holder: name of the adapter, empty before the first.
+        until: by the monotonic clock; later the group is an orphan.
+    """
+
+    holder: str = ""
+    until: float = 0.0
+
+    def take(self, holder: str, seconds: float, now: float) -> float:
+        """Take the claim, or keep it for longer.
+
+        Args:
+            holder: name of the adapter.
+            seconds: that it holds if it is not taken again.
+            now: by the monotonic clock.
+
+        Returns:
+            Seconds for which it is still another's; 0 where it is the holder's now.
+        """
+        if holder != self.holder and now < self.until:
+            return self.until - now
+        self.holder, self.until = holder, now + seconds
+        return 0.0
+
+
+class Caretaker:
+    """Watches the sessions of a driver, and the driver's own use.
+
+    Args:
+        settings: of the group.
+        journal: of the driver.
+        cancel: ends a session for a reason.
+        stop: ends the driver.
+    """
+
+    def __init__(
+        self,
+        settings: GroupSettings,
+        journal: Journal,
+        cancel: Callable[[int, str], None],
+        stop: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._settings = settings
+        self._journal = journal
+        self._cancel = cancel
+        self._stop = stop
+        self._begun = time.monotonic()
+        self._stops_at: float | None = None
+        self.claim = Claim()
+
+    @property
+    def retiring(self) -> bool:
+        """Whether the group takes no further session."""
+        return self._stops_at is not None
+
+    def retire(self, seconds: float) -> None:
+        """End the group when its last session has ended, or after so many seconds."""
+        log.info("retiring within %g s", seconds)
+        self._stops_at = time.monotonic() + seconds
+
+    async def watch(self) -> None:
+        """Look after everything until the group is ended."""
+        self._begun = time.monotonic()
+        while not self._is_over(time.monotonic()):
+            await asyncio.sleep(min(0.5, self._settings.lease_seconds / 4))
+            self._end_sessions(time.monotonic())
+        await self._stop()
+
+    def _is_over(self, now: float) -> bool:
+        orphaned = self._settings.orphan_seconds
+        looked_after = max(self.claim.until, self._begun)
+        if orphaned is not None and not self.retiring and now > looked_after + orphaned:
+            log.warning("nobody looks after the group")
+            self._stops_at = now + orphaned
+        if self._stops_at is None:
+            return False
+        return not self._journal.client_records or now > self._stops_at
+
+    def _end_sessions(self, now: float) -> None:
+        """Cancel sessions whose client has gone, and those whose time is over."""
+        for record in self._journal.open_records:
+            if record.cancelled:
+                continue
+            if record.owner.leased and record.forgotten(self._settings.lease_seconds):
+                log.warning("the client has gone", extra={"session": record.id})
+                self._cancel(record.id, "cancelled")
+            elif record.overdue(now):
+                log.warning("the time is over", extra={"session": record.id})
+                self._cancel(record.id, "timeout")

@@ -1,0 +1,194 @@
+"""The shards of a group as its driver sees them: actors in the order of their ranks."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import ray
+from ray.util.placement_group import PlacementGroup, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from hogwild_dist.actors.errors import ClusterError, death, plain
+from hogwild_dist.actors.placement.cleanup import shard_name
+from hogwild_dist.actors.placement.placement_group import gpus_per_shard, reserve
+from hogwild_dist.actors.settings import NAMESPACE, GroupSettings
+from hogwild_dist.actors.shard.shard import Shard, ShardInfo
+from hogwild_dist.errors import HogwildError
+from hogwild_dist.exchange.process_group import Membership, serve_store
+
+
+class ShardSet:
+    """Places shards, loads the model on them, forms their group, and asks them things.
+
+    Args:
+        settings: of the group.
+        name: of a detached driver, or None where all belongs to its client.
+        tell: takes lines of progress.
+
+    Attributes:
+        epoch: number of the membership, from 1 on.
+        infos: what each shard says of itself, by rank, once it has loaded the model.
+    """
+
+    def __init__(
+        self, settings: GroupSettings, name: str | None, tell: Callable[[str], None]
+    ) -> None:
+        self.epoch = 0
+        self.infos: list[ShardInfo] = []
+        self._settings = settings
+        self._name = name
+        self._tell = tell
+        self._room: PlacementGroup | None = None
+        self._actors: list[Any] = []
+        self._store: Any = None
+        self._starting: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._actors)
+
+    async def start(self, driver: Any) -> None:
+        """Bring every shard up, ready to run.
+
+        Args:
+            driver: takes the updates of rank 0.
+
+        Raises:
+            ClusterError: the cluster is too small, or lost a shard, or the start was given up.
+            HogwildError: the model cannot be loaded, or the shards are not alike.
+        """
+        self._starting = asyncio.create_task(self._start(driver))
+        try:
+            await self._starting
+        except asyncio.CancelledError:
+            raise ClusterError("The group was stopped before it was ready.") from None
+
+    async def give_up(self) -> None:
+        """Give up a start that goes on; what it has reserved by then is known afterwards."""
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.wait([self._starting])
+
+    async def ask(self, method: str, *arguments: Any) -> list[Any]:
+        """Call a method of every shard; the results by rank.
+
+        Raises:
+            ClusterError: a shard has died.
+            HogwildError: a shard refused.
+        """
+        return await self._gather(getattr(one, method).remote(*arguments) for one in self._actors)
+
+    def send(self, method: str, *arguments: Any) -> None:
+        """Call a method of every shard and do not wait."""
+        for one in self._actors:
+            getattr(one, method).remote(*arguments)
+
+    def release(self) -> None:
+        """End the shards and give their room back."""
+        for one in self._actors:
+            ray.kill(one)
+        self._actors = []
+        if self._room is not None:
+            remove_placement_group(self._room)
+            self._room = None
+
+    async def _start(self, driver: Any) -> None:
+        self._tell(f"placing {self._settings.num_shards} shards")
+        self._room = await reserve(self._settings, self._name, self._tell)
+        self._actors = [self._new_shard(index) for index in range(self._settings.num_shards)]
+        await self._load()
+        self._tell("forming the group")
+        await self._form(driver)
+
+    def _new_shard(self, index: int) -> Any:
+        name = shard_name(self._name, index) if self._name else None
+        assert self._room is not None, "room is reserved before"
+        strategy = PlacementGroupSchedulingStrategy(self._room, placement_group_bundle_index=index)
+        remote: Any = ray.remote(concurrency_groups={"control": 2})(Shard)  # type: ignore[call-overload]
+        return remote.options(
+            num_cpus=self._settings.cpus_per_shard,
+            num_gpus=gpus_per_shard(self._settings),
+            scheduling_strategy=strategy,
+            name=name,
+            namespace=NAMESPACE,
+            lifetime="detached" if name else None,
+            max_restarts=0,
+        ).remote(index, self._settings.shard, self._name)
+
+    async def _load(self) -> None:
+        """Load the model everywhere; ranks go by node, so that neighbours share one."""
+        self._tell(f"starting {len(self)} processes")
+        nodes = await self.ask("node")
+        order = sorted(range(len(nodes)), key=lambda index: (nodes[index], index))
+        self._actors = [self._actors[index] for index in order]
+        on_node = Counter(nodes)
+        self._tell(f"loading {self._settings.shard.model} on {len(self)} shards")
+        self.infos = await self._gather(
+            shard.load.remote(on_node[nodes[index]])
+            for shard, index in zip(self._actors, order, strict=True)
+        )
+
+    async def _form(self, driver: Any) -> None:
+        """Give every shard its rank in a new epoch."""
+        self.epoch += 1
+        host = ray.util.get_node_ip_address()
+        self._store = serve_store(host)
+        await self._gather(
+            shard.join.remote(
+                Membership(
+                    epoch=self.epoch,
+                    rank=rank,
+                    world_size=len(self),
+                    store_host=host,
+                    store_port=self._store.port,
+                    timeout_seconds=self._settings.shard.timeout_seconds,
+                ),
+                driver,
+            )
+            for rank, shard in enumerate(self._actors)
+        )
+
+    async def _gather(self, references: Any) -> list[Any]:
+        """Await references side by side; of errors that come at once the most telling is raised.
+
+        When a shard dies, its peers fail too, a moment before or after it.
+        """
+        waiting: list[asyncio.Task[Any]] = [
+            asyncio.create_task(_one(reference)) for reference in references
+        ]
+        if not waiting:
+            return []
+        done, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_EXCEPTION)
+        if pending:
+            more, pending = await asyncio.wait(pending, timeout=1.0)
+            done |= more
+            for task in pending:
+                task.cancel()
+        errors = {
+            rank: error
+            for rank, task in enumerate(waiting)
+            if task in done and isinstance(error := task.exception(), Exception)
+        }
+        if errors:
+            rank = max(errors, key=lambda rank: _telling(errors[rank]))
+            raise self._named(rank, errors[rank]) from None
+        return [task.result() for task in waiting]
+
+    def _named(self, rank: int, error: Exception) -> Exception:
+        """A shard's error, which says whose it is."""
+        if not isinstance(error, ray.exceptions.RayActorError | ray.exceptions.OutOfMemoryError):
+            return plain(error)
+        where = f" on node {self.infos[rank].node}" if self.infos else ""
+        return death(f"Shard {rank}{where}", error)
+
+
+async def _one(reference: Any) -> Any:
+    return await reference
+
+
+def _telling(error: BaseException) -> int:
+    """How much an error says of what happened: a death, a failure, a peer that was lost."""
+    if isinstance(error, ray.exceptions.RayTaskError):
+        cause = error.cause
+        return 0 if isinstance(cause, HogwildError) and "lost its peers" in str(cause) else 1
+    return 2

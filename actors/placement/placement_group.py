@@ -1,0 +1,108 @@
+"""A placement group for the shards: one bundle each, on nodes that have room."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import ray
+from ray._private import state
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+
+from hogwild_dist.actors.errors import ClusterError
+from hogwild_dist.actors.placement.capacity import NodeRoom, rooms, shards_that_fit, shortage
+from hogwild_dist.actors.placement.cleanup import end_left_over, room_name
+from hogwild_dist.actors.settings import GroupSettings, Spread
+
+SETTLE_SECONDS = 2.0
+"""After which Ray's head node has heard of what nodes have free."""
+
+POLL_SECONDS = 0.5
+"""Between two looks at a placement group that waits for nodes."""
+
+
+async def reserve(
+    settings: GroupSettings, name: str | None, tell: Callable[[str], None]
+) -> PlacementGroup:
+    """Reserve room for every shard.
+
+    Args:
+        settings: how much, and how long to wait for it.
+        name: of a detached driver, or None; what one of that name has left is ended first.
+        tell: takes a line of progress.
+
+    Raises:
+        ClusterError: the cluster is too small; nothing stays reserved.
+    """
+    if name:
+        await end_left_over(name)
+    gpus = gpus_per_shard(settings)
+    bundle = {"CPU": settings.cpus_per_shard, "GPU": float(gpus)}
+    bundle = {what: count for what, count in bundle.items() if count} or {"CPU": 0.001}
+    if settings.wait_seconds == 0:
+        await _check_soon(settings, gpus)
+    group: PlacementGroup = placement_group(
+        [bundle] * settings.num_shards,
+        strategy="PACK" if settings.spread is Spread.PACK else "SPREAD",
+        name=room_name(name) if name else "",
+        lifetime="detached" if name else None,
+    )
+    begin = time.monotonic()
+    grace = max(settings.wait_seconds, 5.0)
+    ready = asyncio.ensure_future(_ready(group))
+    try:
+        while not (await asyncio.wait([ready], timeout=POLL_SECONDS))[0]:
+            waited = time.monotonic() - begin
+            if waited > grace:
+                _check_room(settings, gpus)
+                raise ClusterError(shortage(free_rooms(), settings.num_shards, *_each(settings)))
+            tell(
+                f"waiting for room for {settings.num_shards} shards, {waited:.0f} of {grace:.0f} s"
+            )
+    except BaseException:
+        ready.cancel()
+        remove_placement_group(group)
+        raise
+    return group
+
+
+def gpus_per_shard(settings: GroupSettings) -> int:
+    """One where the cluster has GPUs, unless the settings say otherwise."""
+    if settings.gpus_per_shard is not None:
+        return settings.gpus_per_shard
+    wants = (settings.shard.device or "cuda").startswith("cuda")
+    return int(wants and ray.cluster_resources().get("GPU", 0) > 0)
+
+
+def free_rooms() -> list[NodeRoom]:
+    """What the nodes have free now."""
+    return rooms(ray.nodes(), state.available_resources_per_node())
+
+
+async def _check_soon(settings: GroupSettings, gpus: int) -> None:
+    """Check the room; what a group has just given back is seen after a moment only."""
+    late = time.monotonic() + SETTLE_SECONDS
+    while True:
+        try:
+            _check_room(settings, gpus)
+        except ClusterError:
+            if time.monotonic() > late:
+                raise
+            await asyncio.sleep(POLL_SECONDS)
+        else:
+            return
+
+
+def _check_room(settings: GroupSettings, gpus: int) -> None:
+    nodes = free_rooms()
+    if shards_that_fit(nodes, settings.cpus_per_shard, gpus) < settings.num_shards:
+        raise ClusterError(
+            shortage(nodes, settings.num_shards, settings.cpus_per_shard, float(gpus))
+        )
+
+
+def _each(settings: GroupSettings) -> tuple[float, float]:
+    return settings.cpus_per_shard, float(gpus_per_shard(settings))
+
+
+async def _ready(group: PlacementGroup) -> None:
+    await group.ready()

@@ -1,0 +1,99 @@
+"""The `hogwild` command."""
+
+import sys
+
+from hogwild_dist.deploy.cli.lazy import Stub, lazy_app
+from hogwild_dist.errors import HogwildError
+
+HELP = """Several instances of one language model think together.
+
+Each worker writes its own text and reads the others' words while they are being written, through
+one shared key-value cache.
+
+\b
+  hogwild run "Name three fruits and three animals."
+      two workers, side by side
+  hogwild run "..." --worker Ann --worker Ben --layout interleaved
+      names and layout of your choice
+  hogwild run "..." --temperature 0.5 --repetition-penalty 1.1
+      small models repeat themselves less
+  hogwild run "..." --workers 4 --json | jq .text
+      one event a line
+  hogwild run "..." --trace run.json
+      record every step
+  hogwild replay run.json
+      compare a recording with the engine
+  hogwild check Qwen/Qwen3-0.6B
+      can this model share its cache?
+  hogwild run "..." --workers 4 --shards 2
+      the workers on two Ray actors
+  hogwild run "..." --team solver-critic --answer boxed
+      a team with roles; an announced answer ends it
+  hogwild eval questions.jsonl --grader number --teams peers,independent
+      how often teams are right
+  hogwild job problems.jsonl results.jsonl
+      a batch of problems; start it again and it continues
+  hogwild report results.jsonl
+      its plots and transcripts as one page
+  hogwild serve
+      a page, and OpenAI's interface, for many clients at once
+  hogwild teams
+      which teams there are
+  hogwild prompts show "..."
+      what the workers read before they write
+  hogwild models
+      what is in the model cache
+"""
+
+COMMANDS = {
+    "run": Stub(
+        "run:run_command",
+        "Let a team work on PROBLEM and watch it think.",
+    ),
+    "replay": Stub("replay:replay_command", "Replay TRACE and compare."),
+    "check": Stub(
+        "check:check_command",
+        "Check whether MODEL can share its cache.",
+    ),
+    "eval": Stub(
+        "evaluate:eval_command",
+        "Let teams answer the questions of DATA, and print how often they are right.",
+    ),
+    "job": Stub(
+        "job:job_command",
+        "Let a team work on every problem of a file; a stopped job continues where it stopped.",
+    ),
+    "report": Stub(
+        "report:report_command",
+        "Print the table of RESULTS again, and write its page and plots.",
+    ),
+    "serve": Stub(
+        "serve:serve_command",
+        "Serve teams to many clients: OpenAI's interface, a page, and sessions to follow.",
+    ),
+    "models": Stub("models:app", "List, fetch and find models."),
+    "teams": Stub("teams:app", "Teams: who works, in which roles."),
+    "prompts": Stub("prompts:app", "Templates of the team's texts."),
+    "group": Stub(
+        "group:app",
+        "Groups of shards that stay when a run has ended: start, look, follow, cancel, stop.",
+    ),
+    "keys": Stub("keys:app", "Keys of the service's clients."),
+}
+
+app = lazy_app(COMMANDS, HELP)
+
+
+def main() -> None:
+    """Run the command line: errors are one sentence on standard error and exit code 2."""
+    try:
+        app()
+    except HogwildError as error:
+        print(f"hogwild: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

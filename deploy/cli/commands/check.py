@@ -1,0 +1,48 @@
+"""`hogwild check`: can this model share its cache?"""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from hogwild_dist.deploy.cli.commands.models import fetch_with_progress
+from hogwild_dist.model.loader import load_model
+from hogwild_dist.model.self_check import CheckReport, check_model
+
+
+def check_command(
+    model: Annotated[str, typer.Argument(help="smollm2-135m, a hub id, a folder or a .gguf file.")],
+    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16, ...")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...")] = None,
+) -> None:
+    """Check whether MODEL can share its cache.
+
+    Exit code 0 if it can, 2 and the reason if not.
+
+    A text that is read as several blocks must give the logits that it gives in one piece, with
+    the model's weights and with a small copy of random weights whose window and context are short.
+    """
+    check(model, dtype=dtype, device=device)
+
+
+def check(model_name: str, *, dtype: str | None = None, device: str | None = None) -> None:
+    """Print what was compared and the verdict.
+
+    Raises:
+        ModelError: the model cannot be found or loaded, or cannot share blocks.
+    """
+    path = fetch_with_progress(model_name)
+    report = check_model(load_model(path, name=model_name, device=device, dtype=dtype))
+    Console().print(_table(report))
+    if report.refusal is not None:
+        raise report.refusal
+    print(f"{model_name} can share blocks.")
+
+
+def _table(report: CheckReport) -> Table:
+    table = Table("compared", "difference", "tolerance", "verdict")
+    for done in report.comparisons:
+        verdict = "ok" if done.passed else "DIFFERS"
+        table.add_row(done.what, f"{done.difference:.1e}", f"{done.tolerance:.0e}", verdict)
+    return table

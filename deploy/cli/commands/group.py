@@ -1,0 +1,147 @@
+"""`hogwild group`: groups of shards that outlive the command that started them."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from hogwild_dist.actors.client.connect import connected
+from hogwild_dist.actors.client.shard_group import ShardGroup
+from hogwild_dist.actors.driver.journal import SessionSummary
+from hogwild_dist.deploy.cli.execution import start_group
+from hogwild_dist.deploy.cli.options.grouped import grouped
+from hogwild_dist.deploy.cli.options.placement import EngineOptions, ShardOptions, where_from
+from hogwild_dist.deploy.view import ViewInfo, ViewKind, make_view
+from hogwild_dist.session.changes import Departure
+from hogwild_dist.team.worker_profile import Member
+
+app = typer.Typer(
+    help="Groups of shards that stay when a run has ended: start, look, follow, cancel, stop.",
+    no_args_is_help=True,
+)
+
+Name = Annotated[str, typer.Argument(help="Of the group.")]
+Session = Annotated[int, typer.Argument(help="Number of the session.")]
+At = Annotated[str, typer.Option(help="The Ray cluster: auto or HOST:PORT.")]
+
+
+@app.command()
+@grouped
+def start(name: Name, engine: EngineOptions, shards: ShardOptions, address: At = "auto") -> None:
+    """Start a group; `hogwild run --attach NAME` uses it."""
+    where = where_from(engine, shards, address=address, name=name)
+    with start_group(where) as group:
+        for rank, shard in enumerate(group.group.shards):
+            print(f"shard {rank}: {shard.node}, {shard.device}, {shard.threads} threads")
+
+
+@app.command()
+def sessions(name: Name, address: At = "auto") -> None:
+    """List the sessions of a group."""
+    with _attached(name, address) as group:
+        table = Table("session", "state", "tokens", "steps", "started", "workers", "problem")
+        for one in group.sessions():
+            began = time.strftime("%H:%M:%S", time.localtime(one.started))
+            counts = (str(one.num_tokens), str(one.num_steps))
+            table.add_row(
+                str(one.id), _state(one), *counts, began, ", ".join(one.workers), one.label
+            )
+        Console(width=None if Console().is_terminal else 200).print(table)
+
+
+@app.command()
+def follow(
+    name: Name,
+    session: Session,
+    address: At = "auto",
+    json: Annotated[bool, typer.Option("--json", help="Print one event a line.")] = False,
+) -> None:
+    """Show a session from its beginning, whoever opened it; leaving does not end it."""
+    with _attached(name, address) as group:
+        stream = group.follow(session)
+        (summary,) = [one for one in group.sessions() if one.id == session]
+        info = ViewInfo(
+            problem=summary.label,
+            names=summary.workers,
+            model=group.info.name,
+            layout="",
+            visibility=group.config.visibility.value,
+        )
+        with make_view(info, ViewKind.JSON if json else None) as view:
+            for update in stream:
+                for event in update.events:
+                    view.handle(event)
+
+
+@app.command()
+def cancel(name: Name, session: Session, address: At = "auto") -> None:
+    """End a session, at the same step on every shard; its text is kept."""
+    with _attached(name, address) as group:
+        group.cancel(session)
+
+
+@app.command()
+def say(
+    name: Name,
+    session: Session,
+    text: Annotated[str, typer.Argument(help="What the team is to read.")],
+    speaker: Annotated[str, typer.Option(help="Name of who speaks.")] = "You",
+    target: Annotated[
+        str | None, typer.Option(help="Shared block that it is appended to, not what all see.")
+    ] = None,
+    address: At = "auto",
+) -> None:
+    """Say something to the team of a running session; everybody sees it from the next step on."""
+    with _attached(name, address) as group:
+        said = group.change_texts(session).interjection(text, speaker, target)
+        group.alter(session, said)
+
+
+@app.command()
+def join(
+    name: Name,
+    session: Session,
+    worker: Annotated[str, typer.Argument(help="Name of the newcomer.")],
+    role: Annotated[str, typer.Option(help="In a line, for everybody to read.")] = "",
+    brief: Annotated[str, typer.Option(help="What the newcomer is to do.")] = "",
+    address: At = "auto",
+) -> None:
+    """Let a worker join a running session, with the layout's general rule."""
+    member = Member(role=role, brief=brief)
+    with _attached(name, address) as group:
+        group.alter(session, group.change_texts(session).arrival(worker, member))
+
+
+@app.command()
+def leave(
+    name: Name,
+    session: Session,
+    worker: Annotated[str, typer.Argument(help="Name of the worker.")],
+    address: At = "auto",
+) -> None:
+    """Let a worker leave a running session when its paragraph ends."""
+    with _attached(name, address) as group:
+        group.alter(session, Departure(name=worker))
+
+
+@app.command()
+def stop(name: Name, address: At = "auto") -> None:
+    """End a group and its sessions."""
+    with _attached(name, address) as group:
+        group.stop()
+
+
+@contextmanager
+def _attached(name: str, address: str) -> Iterator[ShardGroup]:
+    with connected(address), ShardGroup.attach(name) as group:
+        yield group
+
+
+def _state(one: SessionSummary) -> str:
+    if one.error is not None:
+        return "lost"
+    return "running" if one.end_reason is None else one.end_reason.replace("_", " ")

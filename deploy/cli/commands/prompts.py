@@ -1,0 +1,77 @@
+"""`hogwild prompts`: look at the templates that a team starts from, and copy them."""
+
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from hogwild_dist.deploy.cli.options import common as options
+from hogwild_dist.deploy.cli.options.grouped import grouped
+from hogwild_dist.deploy.cli.options.team import PromptOptions, TeamOptions
+from hogwild_dist.deploy.cli.sources import show_source, show_text
+from hogwild_dist.errors import ConfigError
+from hogwild_dist.model.hub import DEMO_MODEL, resolve_model
+from hogwild_dist.model.loader import load_tokenizer
+from hogwild_dist.team.prompts import load_prompts
+from hogwild_dist.team.prompts.templates import default_folder, files
+
+app = typer.Typer(help="Templates of the team's texts.", no_args_is_help=True)
+
+
+@app.command("show")
+@grouped
+def show(
+    problem: Annotated[
+        str | None, typer.Argument(help="Fill the templates in for this problem.")
+    ] = None,
+    *,
+    team: TeamOptions,
+    prompts: PromptOptions,
+    model: options.Model = DEMO_MODEL,
+) -> None:
+    """Print the templates; with a PROBLEM, the texts of every block as the model reads them."""
+    console = Console()
+    if problem is None:
+        for path, text in files(_folder(prompts.prompts)):
+            console.rule(path, align="left")
+            language = "toml" if path.endswith(".toml") else "jinja"
+            show_source(text, language)
+        return
+    workers = team.make(team.plan(), prompts)
+    blocks, spec = workers.texts_and_spec(problem, load_tokenizer(resolve_model(model)))
+    for worker in spec.workers:
+        show_text(f"{worker.name} sees: {', '.join(worker.view)}")
+    for name, text in blocks.items():
+        console.rule(name, align="left")
+        show_text(text)
+
+
+@app.command("export")
+def export(
+    folder: Annotated[Path, typer.Argument(help="A folder that is not there yet.")],
+) -> None:
+    """Copy all templates to FOLDER, to be changed and used with --prompts FOLDER."""
+    if folder.exists():
+        raise ConfigError(
+            f"{str(folder)!r} is there already; name a new folder, so that nothing is overwritten."
+        )
+    try:
+        for path, text in files(default_folder()):
+            place = folder / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"{str(folder)!r} cannot be written: {error.strerror}; choose another folder."
+        ) from error
+    print(f"{folder}: change what you like, leave out what you keep, and use --prompts {folder}")
+
+
+def _folder(prompts: Path | None) -> Traversable:
+    """A user's folder, or the package's."""
+    if prompts is None:
+        return default_folder()
+    load_prompts("combined", prompts)  # says what is wrong with it
+    return prompts

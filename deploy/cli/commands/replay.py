@@ -1,0 +1,127 @@
+"""`hogwild replay`: compare a recording with the engine."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hogwild_dist.actors.client.shard_group import ShardGroup
+from hogwild_dist.deploy.cli.execution import Where, backend
+from hogwild_dist.deploy.cli.options import common as options
+from hogwild_dist.engine.engine import Engine
+from hogwild_dist.errors import ConfigError, TraceError
+from hogwild_dist.model.hub import DEMO_MODEL
+from hogwild_dist.run.trace.reader import Trace, read_trace
+from hogwild_dist.run.trace.replay import (
+    RowComparison,
+    check_fits,
+    engine_config,
+    replay_fed,
+    replay_free,
+)
+
+DIFFERS = 1
+"""Exit code where the engine and the recording differ."""
+
+
+def replay_command(
+    trace: Annotated[Path, typer.Argument(help="A recording of --trace.")],
+    model: Annotated[str, typer.Option(help="The model that it was made with.")] = DEMO_MODEL,
+    free: Annotated[
+        bool, typer.Option("--free", help="Let the engine choose; compare tokens and events.")
+    ] = False,
+    logits: Annotated[
+        Path | None, typer.Option(help="Write each row's logits to this JSON file.")
+    ] = None,
+    tolerance: Annotated[float, typer.Option(help="Largest difference of a logit.")] = 1e-3,
+    dtype: options.Dtype = None,
+    device: options.Device = None,
+    threads: options.Threads = None,
+    cache_tokens: options.CacheTokens = 65_536,
+    shards: options.Shards = None,
+    address: options.Address = None,
+) -> None:
+    """Replay TRACE and compare.
+
+    Exit code 0 if it agrees, 1 if it differs.
+
+    By default the recorded tokens are fed and the logits compared. A greedy token may differ only
+    where the recorded margin is under twice the tolerance.
+    """
+    if free and logits is not None:
+        raise ConfigError("--logits compares fed tokens; leave out --free.")
+    recorded = read_trace(trace)
+    where = Where(
+        model=model,
+        device=device,
+        dtype=dtype,
+        threads=threads,
+        config=engine_config(recorded, cache_tokens),
+        shards=shards,
+        address=address,
+    )
+    with backend(where) as place:
+        info = place.info if isinstance(place, ShardGroup) else place.model.info
+        check_fits(recorded, info, place.tokenizer)
+        if free:
+            agrees = _show_free(recorded, _replay_free(place, recorded))
+        else:
+            agrees = _show_fed(recorded, _replay_fed(place, recorded), tolerance, logits)
+    raise typer.Exit(0 if agrees else DIFFERS)
+
+
+def _replay_fed(place: Engine | ShardGroup, trace: Trace) -> Iterable[RowComparison]:
+    return place.replay_fed(trace) if isinstance(place, ShardGroup) else replay_fed(trace, place)
+
+
+def _replay_free(place: Engine | ShardGroup, trace: Trace) -> Iterable[list[str]]:
+    return place.replay_free(trace) if isinstance(place, ShardGroup) else replay_free(trace, place)
+
+
+def _show_fed(
+    trace: Trace, compared: Iterable[RowComparison], tolerance: float, out: Path | None
+) -> bool:
+    rows = []
+    names = {i: w.name for i, w in enumerate((*trace.spec.workers, *trace.spec.finishers))}
+    for row in compared:
+        rows.append(row)
+        name = names.get(row.worker, f"worker {row.worker}")
+        token = "same token" if row.argmax == row.expected else f"token {row.argmax}, recorded "
+        token += "" if row.argmax == row.expected else f"{row.expected} (margin {row.margin:g})"
+        verdict = "ok" if row.agrees(tolerance) else "DIFFERS"
+        print(f"step {row.step:4d}  {name:12s} difference {row.difference:.2e}  {token}  {verdict}")
+    worst = max((row.difference for row in rows), default=0.0)
+    bad = sum(not row.agrees(tolerance) for row in rows)
+    greedy = sum(row.argmax == row.expected for row in rows)
+    print(
+        f"{len(trace.steps)} steps, {len(rows)} rows: largest difference {worst:.2e} (tolerance "
+        f"{tolerance:g}), {greedy} of {len(rows)} greedy tokens agree, {bad} rows differ"
+    )
+    if out is not None:
+        _write_logits(rows, out)
+    return bad == 0
+
+
+def _show_free(trace: Trace, steps: Iterable[list[str]]) -> bool:
+    num_bad = 0
+    for index, differences in enumerate(steps):
+        for difference in differences:
+            print(f"step {index:4d}  {difference}")
+        num_bad += bool(differences)
+    print(f"{len(trace.steps)} steps chosen freely: {num_bad} differ from the recording")
+    return num_bad == 0
+
+
+def _write_logits(rows: list[RowComparison], out: Path) -> None:
+    steps: dict[int, list[dict[str, Any]]] = {}
+    for row in rows:
+        steps.setdefault(row.step, []).append(
+            {"worker": row.worker, "logits": list(row.logits), "argmax": row.argmax}
+        )
+    text = json.dumps({"steps": [{"rows": steps[index]} for index in sorted(steps)]})
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise TraceError(f"Logits cannot be written to {str(out)!r}: {error.strerror}.") from error

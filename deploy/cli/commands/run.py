@@ -1,0 +1,133 @@
+"""`hogwild run`: one problem, one team."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hogwild_dist import Engine, Run, Team
+from hogwild_dist.actors.client.shard_group import ShardGroup
+from hogwild_dist.deploy.cli.commands.slash_commands import HELP, speak
+from hogwild_dist.deploy.cli.execution import backend
+from hogwild_dist.deploy.cli.options import common as options
+from hogwild_dist.deploy.cli.options.answer import AnswerOptions
+from hogwild_dist.deploy.cli.options.grouped import grouped
+from hogwild_dist.deploy.cli.options.placement import EngineOptions, ShardOptions, where_from
+from hogwild_dist.deploy.cli.options.sampling import LimitOptions, SamplingOptions
+from hogwild_dist.deploy.cli.options.team import PromptOptions, TeamOptions
+from hogwild_dist.deploy.view import LiveView, ViewInfo, ViewKind, make_view
+from hogwild_dist.errors import ConfigError, HogwildError
+from hogwild_dist.session.events import Refused
+from hogwild_dist.timeline import Span, write_chrome_trace
+
+CANCELLED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+
+@grouped
+def run_command(
+    problem: Annotated[str, typer.Argument(help="What to work on; - reads standard input.")],
+    team: TeamOptions,
+    prompts: PromptOptions,
+    sampling: SamplingOptions,
+    limits: LimitOptions,
+    answer: AnswerOptions,
+    engine: EngineOptions,
+    shards: ShardOptions,
+    seed: options.Seed = 0,
+    address: options.Address = None,
+    name: Annotated[
+        str | None, typer.Option(help="Keep the shards under this name when the run has ended.")
+    ] = None,
+    attach: Annotated[
+        str | None,
+        typer.Option(help="Run on the shards of this name: their model, their visibility."),
+    ] = None,
+    trace: Annotated[Path | None, typer.Option(help="Record every step to this file.")] = None,
+    timeline: Annotated[
+        Path | None, typer.Option(help="Write where the time went, for chrome://tracing.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one event a line.")] = False,
+) -> None:
+    """Let a team work on PROBLEM and watch it think."""
+    plan = team.plan()
+    workers = replace(
+        team.make(plan, prompts),
+        sampling=sampling.config(),
+        limits=limits.limits(),
+        seed=seed,
+        finish=answer.finish(plan),
+    )
+    workers.check()
+    if attach is not None and timeline is not None:
+        raise ConfigError(
+            f"The group {attach!r} keeps no timeline; leave out --attach, or --timeline."
+        )
+    text = _problem(problem)
+    where = where_from(
+        engine,
+        shards,
+        address=address,
+        name=name,
+        attach=attach,
+        timeline=timeline is not None,
+    )
+    with backend(where) as place:
+        try:
+            _watch(place, text, workers, trace, ViewKind.JSON if json else None)
+        finally:
+            if timeline is not None:
+                write_chrome_trace(timeline, _timelines(place))
+
+
+def _watch(
+    place: Engine | ShardGroup, problem: str, team: Team, trace: Path | None, kind: ViewKind | None
+) -> None:
+    """Run and show; Ctrl-C ends the run and shows what it has."""
+    info = ViewInfo(
+        problem=problem,
+        names=team.names,
+        model=place.info.name if isinstance(place, ShardGroup) else place.model.name,
+        layout=team.layout.name,
+        visibility=place.config.visibility.value,
+        hint=HELP,
+        asked=team.finish is not None,
+    )
+    with Run(place, problem, team, trace) as run, make_view(info, kind) as view:
+        try:
+            for event in run:
+                view.handle(event)
+                if isinstance(view, LiveView):
+                    _obey(run, view, event.step)
+        except KeyboardInterrupt:
+            for event in run.close():
+                view.handle(event)
+            raise typer.Exit(CANCELLED) from None
+
+
+def _obey(run: Run, view: LiveView, step: int) -> None:
+    """Carry out what a person has typed."""
+    for line in view.lines():
+        try:
+            speak(run, line)
+        except HogwildError as error:
+            view.handle(Refused(step=step, reason=str(error)))
+
+
+def _timelines(place: Engine | ShardGroup) -> list[list[Span]]:
+    return place.timelines() if isinstance(place, ShardGroup) else [place.timeline.spans]
+
+
+def _problem(argument: str) -> str:
+    """The problem's text, from standard input where the argument is ``-``."""
+    try:
+        text = sys.stdin.read() if argument == "-" else argument
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"The problem on standard input is not UTF-8 ({error}); convert it first."
+        ) from error
+    if not text.strip():
+        raise ConfigError("The problem is empty; say what the team should work on.")
+    return text

@@ -1,0 +1,182 @@
+"""`hogwild serve`: the service on one machine, or on a Ray cluster."""
+
+import ipaddress
+import logging
+import re
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from ray import serve
+from rich.console import Console
+
+from hogwild_dist.actors.client.connect import connected
+from hogwild_dist.actors.errors import ClusterError
+from hogwild_dist.config import Visibility
+from hogwild_dist.deploy.cli.commands.models import fetch_with_progress
+from hogwild_dist.deploy.cli.execution import told
+from hogwild_dist.deploy.cli.options import common as options
+from hogwild_dist.deploy.service.app import LOGGING, application
+from hogwild_dist.deploy.service.config import ServiceConfig, read_config, service_config
+from hogwild_dist.deploy.service.http.request_ids import CONTROLLER
+from hogwild_dist.deploy.service.sessions.session_params import Planner
+from hogwild_dist.errors import ConfigError
+
+APP = "hogwild"
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
+_SENTENCE = re.compile(r"^(?:ray\.exceptions\.)?[\w.()]*?(?:Error|Exception)[\w.()]*: (.+)$", re.M)
+
+
+def serve_command(
+    config: Annotated[
+        Path | None, typer.Option(help="The service's file, TOML or YAML; see docs/service.md.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen at.", min=1, max=65_535)] = 8000,
+    model: Annotated[str | None, typer.Option(help="Overrides the file's.")] = None,
+    shards: Annotated[int | None, typer.Option(help="Of each group; overrides.")] = None,
+    visibility: Annotated[Visibility | None, typer.Option(help="Overrides the file's.")] = None,
+    device: options.Device = None,
+    dtype: options.Dtype = None,
+    threads: options.Threads = None,
+    cache_tokens: Annotated[int | None, typer.Option(help="Overrides the file's.")] = None,
+    address: options.Address = None,
+) -> None:
+    """Serve teams to many clients: OpenAI's interface, a page, and sessions to follow."""
+    given = {
+        "model": model,
+        "shards": shards,
+        "visibility": visibility,
+        "device": device,
+        "dtype": dtype,
+        "threads": threads,
+        "cache_tokens": cache_tokens,
+    }
+    said = {} if config is None else read_config(config).model_dump(exclude_unset=True)
+    hosts = {"hosts": (*LOCAL_HOSTS, host)} if _is_local(host) else {}
+    chosen = _with(hosts | said, given)
+    Planner(chosen)  # says what is wrong with the teams
+    _end_on_sigterm()
+    _check_free(host, port)
+    _warn(chosen, host)
+    fetch_with_progress(chosen.model)
+    with told() as tell:
+        tell("starting Ray" if address is None else f"reaching Ray at {address}")
+        with connected(address, chosen.shards * chosen.scale.max_groups):
+            _end_on_sigterm()  # once more, since Ray has put its own in the place
+            with _running(chosen, host, port, tell, leave=address is not None):
+                tell("")
+                _show(chosen, host, port)
+                _wait()
+            tell("")
+
+
+def _with(fields: dict[str, Any], given: dict[str, Any]) -> ServiceConfig:
+    return service_config(fields | {name: one for name, one in given.items() if one is not None})
+
+
+@contextmanager
+def _running(
+    config: ServiceConfig, host: str, port: int, tell: Callable[[str], None], *, leave: bool
+) -> Iterator[None]:
+    """The application, until the block ends; a Ray of our own ends with all that it runs.
+
+    Args:
+        config: of the service.
+        host: to listen at.
+        port: to listen at.
+        tell: takes lines of progress.
+        leave: whether the cluster stays, and the service has to be taken down.
+    """
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    tell("starting the service")
+    serve.start(
+        proxy_location="EveryNode",
+        http_options={"host": host, "port": port},
+        logging_config=LOGGING,
+        controller_options=CONTROLLER,
+    )
+    try:
+        tell(f"loading {config.model}")
+        try:
+            serve.run(application(config), name=APP)
+        except RuntimeError as error:
+            raise ClusterError(f"The service did not start: {_reason(str(error))}") from error
+        yield
+    finally:
+        if leave:
+            tell("letting the sessions end")
+            serve.shutdown()
+
+
+def _reason(report: str) -> str:
+    """The sentence of an error in what Serve says about a deployment that failed."""
+    status = serve.status().applications.get(APP)
+    parts = [report]
+    if status is not None:
+        parts += [one.message for one in status.deployments.values()] + [status.message]
+    found = [match[1] for part in parts for match in _SENTENCE.finditer(part)]
+    return found[-1] if found else report.strip().splitlines()[0]
+
+
+def _warn(config: ServiceConfig, host: str) -> None:
+    """Say that anybody who reaches the port may use the service."""
+    if not _is_local(host) and not config.keys:
+        print(
+            f"hogwild: anybody who reaches {host} can use the service; make keys with "
+            "`hogwild keys new NAME`.",
+            file=sys.stderr,
+        )
+
+
+def _is_local(host: str) -> bool:
+    """Whether only this machine reaches an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _show(config: ServiceConfig, host: str, port: int) -> None:
+    where = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"
+    console = Console(highlight=False)
+    console.print(f"page               {where}/")
+    console.print(f"OpenAI's interface {where}/v1   (model {config.served_model!r})", markup=False)
+    console.print(f"its document       {where}/openapi.json")
+    console.print("Ctrl-C ends it.")
+
+
+def _end_on_sigterm() -> None:
+    """Let a polite kill do what Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def _wait() -> None:
+    """Until Ctrl-C or a polite kill."""
+    try:
+        while True:
+            time.sleep(1)
+    except KeyboardInterrupt:
+        return
+
+
+def _check_free(host: str, port: int) -> None:
+    """Refuse a port that somebody else listens at; Serve would try for minutes.
+
+    Raises:
+        ConfigError: it is taken, or the address is not this machine's.
+    """
+    try:
+        with socket.create_server((host, port)):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"Nothing can listen at {host}:{port} ({error.strerror}); choose another --port or "
+            "--host."
+        ) from error

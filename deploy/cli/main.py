@@ -1,0 +1,12 @@
+"""The way into the `hogwild` command."""
+
+import signal
+
+
+def main() -> None:
+    """Import the command line and run it; Ctrl-C ends the import at once and without a word."""
+    handler = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from hogwild_dist.deploy.cli.app import main as run  # noqa: PLC0415  # the reason for this module
+
+    signal.signal(signal.SIGINT, handler)
+    run()

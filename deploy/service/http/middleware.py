@@ -1,0 +1,199 @@
+"""Around every request: headers, a name for the logs, a log line, and what is left of failures."""
+
+import asyncio
+import logging
+import time
+import traceback
+from collections.abc import Iterable, MutableMapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from fastapi.responses import JSONResponse
+from ray.exceptions import TaskCancelledError
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+
+from hogwild_dist.deploy.service.errors import error_body
+from hogwild_dist.deploy.service.http.request_ids import App, Receive, Scope, Send, given_id, new_id
+from hogwild_dist.deploy.service.metrics import ServiceMetrics
+
+log = logging.getLogger("hogwild_dist.service")
+
+HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "connect-src 'self'; img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'; "
+    "form-action 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+}
+GONE = 499
+"""Status, in logs and metrics only, of a request whose client left before it was answered."""
+
+
+class BrokenOffError(Exception):
+    """An answer that had begun cannot be brought to its end; Serve breaks the connection."""
+
+
+class KnownHosts:
+    """Refuses requests to other hosts: a web page's own name may lead a browser to this machine.
+
+    Args:
+        app: behind it.
+        hosts: names by which clients may call the service; "*" is any.
+    """
+
+    def __init__(self, app: App, hosts: Iterable[str]) -> None:
+        self._app = app
+        self._hosts = {host.strip("[]").lower() for host in hosts}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        if scope["type"] == "http" and "*" not in self._hosts:
+            given = Headers(scope=scope).get("host", "")
+            if _host(given) not in self._hosts:
+                message = (
+                    f"The request calls the host {given[:80]!r}, which is not a name of this "
+                    "service; add it to `hosts` in the service's settings."
+                )
+                await JSONResponse(error_body(400, message), 400)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+class JsonBodies:
+    """Refuses bodies that do not say they are JSON: any web page may have a browser send those.
+
+    Args:
+        app: behind it.
+    """
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        headers = Headers(scope=scope) if scope["type"] == "http" else Headers()
+        has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if has_body and kind != "application/json":
+            message = (
+                f"The body says it is {kind[:60] or 'of no kind'!r}; send it with the header "
+                "Content-Type: application/json."
+            )
+            await JSONResponse(error_body(415, message), 415)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
+class SizeLimit:
+    """Refuses bodies over a size when they are read, also where no length was announced.
+
+    Args:
+        app: behind it.
+        max_bytes: of a body.
+    """
+
+    def __init__(self, app: App, max_bytes: int) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        left = self._max_bytes
+
+        async def limited() -> MutableMapping[str, Any]:
+            nonlocal left
+            try:
+                message = await receive()
+            except TaskCancelledError:  # so Serve says that the client has gone
+                return {"type": "http.disconnect"}
+            left -= len(message.get("body", b""))
+            if left < 0:
+                raise HTTPException(413, f"the body is larger than {self._max_bytes} bytes")
+            return message
+
+        await self._app(scope, limited, send)
+
+
+class Envelope:
+    """Adds the headers of every response, and logs the request without any of its text.
+
+    Args:
+        app: behind it.
+        metrics: count the request.
+    """
+
+    def __init__(self, app: App, metrics: ServiceMetrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begin, status = time.perf_counter(), 0
+        given = given_id(scope)
+        request_id = given or new_id()
+        # Serve's proxy returns the name that came with the request.
+        more = HEADERS if given else {**HEADERS, "x-request-id": request_id}
+
+        async def with_headers(message: MutableMapping[str, Any]) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    *((name.encode(), value.encode()) for name, value in more.items()),
+                ]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, with_headers)
+        except asyncio.CancelledError:
+            status = status or GONE
+            raise
+        except Exception as error:
+            _log_failure(error, request_id)
+            if status:
+                raise BrokenOffError(f"The answer to request {request_id} broke off.") from None
+            message = f"The service failed; its log says more about request {request_id}."
+            await JSONResponse(error_body(500, message), 500)(scope, receive, with_headers)
+        finally:
+            self._count(scope, request_id, status, time.perf_counter() - begin)
+
+    def _count(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "other")
+        self._metrics.count_request(route, status)
+        log.info(
+            "request",
+            extra={
+                "request": request_id,
+                "method": scope["method"],
+                "route": route,
+                "status": status,
+                "seconds": round(seconds, 3),
+            },
+        )
+
+
+def _host(header: str) -> str | None:
+    """The name in a Host header, without the port."""
+    try:
+        return urlsplit(f"//{header}").hostname
+    except ValueError:
+        return None
+
+
+def _log_failure(error: Exception, request_id: str) -> None:
+    """Log where it failed; what the exception says may hold a client's text."""
+    log.error(
+        "request failed",
+        extra={
+            "request": request_id,
+            "error": type(error).__name__,
+            "traceback": "".join(traceback.format_tb(error.__traceback__)),
+        },
+    )

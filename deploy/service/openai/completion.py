@@ -1,0 +1,170 @@
+"""Chat completions: from messages to sessions, and from their updates to OpenAI's objects."""
+
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment
+
+from hogwild_dist import SamplingConfig
+from hogwild_dist.deploy.service.config import Defaults
+from hogwild_dist.deploy.service.openai.choice import Choice, Said, Thought
+from hogwild_dist.deploy.service.openai.schema import ChatRequest, Message
+from hogwild_dist.deploy.service.sessions.session_params import Wish
+
+_CONVERSATION = Environment(trim_blocks=True, lstrip_blocks=True).from_string(
+    resources.files("hogwild_dist.deploy.service.openai")
+    .joinpath("conversation.jinja")
+    .read_text(encoding="utf-8")
+)
+
+_INSTRUCTING = ("system", "developer")
+"""Roles of messages that say how to answer, wherever in a chat they stand."""
+
+
+def problem_of(messages: Sequence[Message]) -> str:
+    """A chat as one problem: its only message, or the conversation up to the last of the user's."""
+    told = [one for one in messages if one.role not in _INSTRUCTING]
+    last = max(index for index, one in enumerate(told) if one.role == "user" and one.text.strip())
+    return _CONVERSATION.render(
+        system="\n\n".join(one.text for one in messages if one.role in _INSTRUCTING).strip(),
+        earlier=told[:last],
+        last=told[last].text,
+    ).strip()
+
+
+def wish_of(request: ChatRequest, defaults: Defaults, choice: int) -> Wish:
+    """What a request wants of one of its choices."""
+    first = uuid.uuid4().int % 2**62 if request.seed is None else request.seed
+    return Wish(
+        problem=problem_of(request.messages),
+        team=request.team,
+        workers=request.workers,
+        layout=request.layout,
+        max_tokens=request.budgets.worker_tokens,
+        answer_tokens=request.budgets.answer_tokens,
+        total_tokens=request.total_tokens,
+        answer=request.answer,
+        sampling=sampling_of(request, defaults),
+        seed=first + choice,
+    )
+
+
+def sampling_of(request: Any, defaults: Defaults) -> SamplingConfig:
+    """The sampling that a request asks for, the service's defaults where it says nothing."""
+
+    def given(name: str, default: float) -> float:
+        value = getattr(request, name)
+        return default if value is None else value
+
+    bias = request.logit_bias or {}
+    return SamplingConfig(
+        temperature=given("temperature", defaults.temperature),
+        top_p=given("top_p", defaults.top_p),
+        top_k=request.top_k or 0,
+        min_p=request.min_p or 0.0,
+        repetition_penalty=given("repetition_penalty", defaults.repetition_penalty),
+        logit_bias={int(token): value for token, value in bias.items()},
+    )
+
+
+@dataclass(slots=True)
+class Completion:
+    """One chat completion.
+
+    Attributes:
+        model: as the client named it.
+        choices: in order.
+        id: of the completion.
+        created: seconds since the epoch.
+    """
+
+    model: str
+    choices: Sequence[Choice]
+    id: str = field(default_factory=lambda: f"chatcmpl-{uuid.uuid4().hex}")
+    created: int = field(default_factory=lambda: int(time.time()))
+
+    @property
+    def num_prompt(self) -> int:
+        """Tokens that the sessions began with; all choices share one prompt."""
+        return self.choices[0].opened.prompt_tokens
+
+    @property
+    def num_completion(self) -> int:
+        """Tokens chosen, thoughts included."""
+        return sum(choice.num_chosen for choice in self.choices)
+
+    def usage(self) -> dict[str, Any]:
+        """Tokens of all choices."""
+        prompt, completion = self.num_prompt, self.num_completion
+        return {
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "total_tokens": prompt + completion,
+            "completion_tokens_details": {
+                "reasoning_tokens": sum(choice.num_thought for choice in self.choices)
+            },
+        }
+
+    def whole(self) -> dict[str, Any]:
+        """The object that ends a request without a stream."""
+        return {
+            **self._head("chat.completion"),
+            "choices": [
+                {
+                    "index": index,
+                    "message": {
+                        "role": "assistant",
+                        "content": choice.content,
+                        "refusal": None,
+                        "reasoning_content": _told(choice),
+                        "thoughts": [
+                            {"worker": worker, "text": text}
+                            for worker, text in choice.thoughts.items()
+                        ],
+                    },
+                    "logprobs": None,
+                    "finish_reason": choice.finish_reason,
+                    "session": str(choice.opened.id),
+                }
+                for index, choice in enumerate(self.choices)
+            ],
+            "usage": self.usage(),
+        }
+
+    def opening(self, index: int) -> dict[str, Any]:
+        """The first chunk of a choice."""
+        session = str(self.choices[index].opened.id)
+        return self._chunk(index, {"role": "assistant", "content": ""}, session=session)
+
+    def chunk(self, index: int, said: Thought | Said) -> dict[str, Any]:
+        """A chunk with what was thought or said."""
+        if isinstance(said, Thought):
+            delta = {"reasoning_content": said.text, "worker": said.worker}
+            return self._chunk(index, delta)
+        return self._chunk(index, {"content": said.text})
+
+    def closing(self, index: int) -> dict[str, Any]:
+        """The last chunk of a choice."""
+        return self._chunk(index, {}, finish_reason=self.choices[index].finish_reason)
+
+    def usage_chunk(self) -> dict[str, Any]:
+        """The chunk behind all choices, with the usage."""
+        return {**self._head("chat.completion.chunk"), "choices": [], "usage": self.usage()}
+
+    def _chunk(
+        self, index: int, delta: dict[str, str], finish_reason: str | None = None, **more: str
+    ) -> dict[str, Any]:
+        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        return {**self._head("chat.completion.chunk"), "choices": [{**choice, **more}]}
+
+    def _head(self, kind: str) -> dict[str, Any]:
+        return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
+
+
+def _told(choice: Choice) -> str:
+    """All thoughts, worker by worker."""
+    return "\n\n".join(f"{worker}:\n{text.strip()}" for worker, text in choice.thoughts.items())

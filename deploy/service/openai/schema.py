@@ -1,0 +1,139 @@
+"""What a chat request may say: OpenAI's fields, and those of teams."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from hogwild_dist.session.answers import FormKind
+
+UNSUPPORTED = {
+    "logprobs": (None, False),
+    "top_logprobs": (None, 0),
+    "tools": (None, []),
+    "tool_choice": (None, "none"),
+    "functions": (None, []),
+    "function_call": (None, "none"),
+    "response_format": (None, {"type": "text"}),
+    "modalities": (None, ["text"]),
+    "audio": (None,),
+    "frequency_penalty": (None, 0),
+    "presence_penalty": (None, 0),
+}
+"""Fields of OpenAI's that mean nothing here -> values that ask for nothing."""
+
+IGNORED = ("user", "store", "metadata", "service_tier", "parallel_tool_calls", "safety_identifier",
+           "prompt_cache_key", "reasoning_effort", "verbosity")  # fmt: skip
+"""Fields of OpenAI's that do not change an answer."""
+
+Size = Annotated[int, Field(ge=1, le=2**31)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class TextPart(_Part):
+    """A part of a message."""
+
+    type: Literal["text"]
+    text: str
+
+
+class Message(_Part):
+    """One message of a chat."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[TextPart] | None = None
+    name: str | None = None
+    reasoning_content: str | None = None
+
+    @property
+    def text(self) -> str:
+        """All of its text."""
+        if isinstance(self.content, list):
+            return "".join(part.text for part in self.content)
+        return self.content or ""
+
+
+class StreamOptions(_Part):
+    """What a stream holds."""
+
+    include_usage: bool = False
+    include_obfuscation: bool = False
+
+
+class Budgets(_Part):
+    """How much is written.
+
+    Attributes:
+        worker_tokens: by each worker.
+        answer_tokens: of the answer.
+    """
+
+    worker_tokens: Size | None = None
+    answer_tokens: Size | None = None
+
+
+class ChatRequest(BaseModel):
+    """A request for a chat completion; fields from `team` on are this service's own."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str
+    messages: Annotated[list[Message], Field(min_length=1, max_length=1_000)]
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    max_tokens: Size | None = None
+    max_completion_tokens: Size | None = None
+    temperature: Annotated[float | None, Field(ge=0, le=2)] = None
+    top_p: Annotated[float | None, Field(gt=0, le=1)] = None
+    seed: Annotated[int | None, Field(ge=-(2**63), lt=2**63)] = None
+    n: Annotated[int | None, Field(ge=1)] = None
+    stop: str | Annotated[list[str], Field(max_length=4)] | None = None
+    logit_bias: dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], float] | None = None
+
+    team: str | None = None
+    workers: Annotated[int | None, Field(ge=1)] = None
+    layout: str | None = None
+    budgets: Budgets = Budgets()
+    answer: Literal[FormKind.TEXT, FormKind.BOXED, FormKind.CODE] = FormKind.TEXT
+    top_k: Annotated[int | None, Field(ge=0)] = None
+    min_p: Annotated[float | None, Field(ge=0, le=1)] = None
+    repetition_penalty: Annotated[float | None, Field(gt=0, le=10)] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_fields(cls, fields: Any) -> Any:
+        """Refuse what is not done here by name, and drop what changes nothing."""
+        if not isinstance(fields, dict):
+            return fields
+        for name, harmless in UNSUPPORTED.items():
+            if name in fields and fields[name] not in harmless:
+                raise ValueError(f"{name!r} is not supported here; leave it out")
+        dropped = {*UNSUPPORTED, *IGNORED}
+        return {name: value for name, value in fields.items() if name not in dropped}
+
+    @field_validator("stop")
+    @classmethod
+    def _no_empty_stop(cls, stop: str | list[str] | None) -> str | list[str] | None:
+        if stop == "" or (isinstance(stop, list) and "" in stop):
+            raise ValueError("a stop string is empty; leave it out or give it text")
+        return stop
+
+    @field_validator("messages")
+    @classmethod
+    def _somebody_speaks(cls, messages: list[Message]) -> list[Message]:
+        if not any(one.role == "user" and one.text.strip() for one in messages):
+            raise ValueError("no message of a user has text; say what the team should work on")
+        return messages
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """All stop strings."""
+        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+
+    @property
+    def total_tokens(self) -> int | None:
+        """Tokens that may be chosen for one choice, thoughts included."""
+        given = [one for one in (self.max_tokens, self.max_completion_tokens) if one is not None]
+        return min(given, default=None)

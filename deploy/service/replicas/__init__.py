@@ -1,0 +1,1 @@
+"""The Ray Serve replicas that hold groups of shards."""

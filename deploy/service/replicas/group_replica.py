@@ -1,0 +1,148 @@
+"""A `Group` deployment: each replica looks after one group of shards, and holds nothing itself."""
+
+import asyncio
+import contextlib
+import logging
+import math
+import uuid
+
+from hogwild_dist import Limits, Team
+from hogwild_dist.actors.client.async_shard_group import RemoteGroup
+from hogwild_dist.actors.client.shard_group import ShardGroup
+from hogwild_dist.actors.errors import ClusterError, GoneError, NameTakenError
+from hogwild_dist.actors.logs import write_structured
+from hogwild_dist.deploy.service.config import ServiceConfig
+from hogwild_dist.deploy.service.replicas.autoscaling import SESSIONS
+from hogwild_dist.errors import HogwildError
+from hogwild_dist.model.hub import resolve_model
+from hogwild_dist.model.loader import load_tokenizer
+from hogwild_dist.team.layout import LAYOUTS
+from hogwild_dist.team.session_request import Origin
+
+log = logging.getLogger("hogwild_dist.service")
+
+CLAIM_SECONDS = 10.0
+"""A group whose adapter has not been heard of for so long may be adopted by another."""
+
+LOOK_SECONDS = 0.5
+"""Between two looks for such a group."""
+
+
+class Group:
+    """Adopts a group whose adapter is gone, or starts one; sessions outlive this replica.
+
+    Args:
+        config: of the service.
+    """
+
+    async def __init__(self, config: ServiceConfig) -> None:  # type: ignore[misc]
+        write_structured(service=config.name)
+        self._config = config
+        self._id = uuid.uuid4().hex
+        self._held = False
+        self._keeping: asyncio.Task[None] | None = None
+        self._test = _short_session(config)
+        self._group = await self._adopt() or await self._start()
+        self._held = True
+        self._keeping = asyncio.create_task(self._keep_claim())
+
+    async def check_health(self) -> None:
+        """Serve's question, the first time before the replica counts as started.
+
+        Raises:
+            HogwildError: the group writes no token, or is not this replica's; it will be replaced.
+        """
+        if not self._held:
+            raise ClusterError(
+                f"{self._group.name} ends, or another replica looks after it; this one is replaced."
+            )
+        await self._group.prove(self._test, self._config.health_seconds)
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """What `autoscaling.wanted_groups` counts."""
+        return {SESSIONS: float((await self._group.load()).running)}
+
+    async def __del__(self) -> None:
+        """Serve ends this replica on purpose, perhaps while it starts: let the sessions end."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+        if self._held:
+            await self._group.retire(self._config.scale.drain_seconds)
+
+    async def _adopt(self) -> RemoteGroup | None:
+        """A running group that nobody looks after; one that is of no use is ended.
+
+        That of an adapter that has just died is free only when its claim has run out. Those whose
+        claim grows meanwhile are looked after.
+        """
+        left: dict[str, float] = {}
+        while groups := [one for one in self._running() if left.get(one.name, 0.0) < math.inf]:
+            for group in groups:
+                seconds = await self._take(group)
+                if seconds == 0.0:
+                    log.info("adopted %s", group.name)
+                    return group
+                renewed = seconds > left.get(group.name, math.inf)
+                left[group.name] = math.inf if renewed else seconds
+            await asyncio.sleep(LOOK_SECONDS)
+        return None
+
+    def _running(self) -> list[RemoteGroup]:
+        """The groups that there are, whoever looks after them."""
+        found = []
+        for slot in range(self._config.num_slots):
+            with contextlib.suppress(GoneError):
+                found.append(RemoteGroup(self._config.group_name(slot)))
+        return found
+
+    async def _take(self, group: RemoteGroup) -> float:
+        """Take a group; returns for how many seconds it is another's, 0 where it is taken."""
+        try:
+            left = await group.claim(self._id, CLAIM_SECONDS)
+            if left > 0.0 or await self._is_of_use(group):
+                return left
+            await group.end()
+        except ClusterError:
+            log.info("%s does not answer", group.name)
+        return math.inf
+
+    async def _is_of_use(self, group: RemoteGroup) -> bool:
+        """Whether a group writes, and was started with what this service asks for."""
+        if not (await group.load()).ready:
+            return False
+        return (await group.info()).settings == self._config.group_settings()
+
+    async def _start(self) -> RemoteGroup:
+        """A new group, in the first slot that is free."""
+        settings = self._config.group_settings()
+        for slot in range(self._config.num_slots):
+            name = self._config.group_name(slot)
+            try:
+                await asyncio.to_thread(ShardGroup.start, settings, name=name, tell=log.info)
+            except NameTakenError:
+                continue
+            group = RemoteGroup(name)
+            if await group.claim(self._id, CLAIM_SECONDS) == 0.0:
+                log.info("started %s", name)
+                return group
+        raise ClusterError(
+            f"All {self._config.num_slots} groups of {self._config.name!r} are taken; wait for "
+            "some to end."
+        )
+
+    async def _keep_claim(self) -> None:
+        """Show the group that it is looked after, and notice where another took it meanwhile."""
+        while True:
+            try:
+                self._held = await self._group.claim(self._id, CLAIM_SECONDS) == 0.0
+            except HogwildError as error:
+                log.warning("%s does not answer: %s", self._group.name, error)
+            await asyncio.sleep(CLAIM_SECONDS / 4)
+
+
+def _short_session(config: ServiceConfig) -> Origin:
+    """One worker who writes one token."""
+    team = Team(names=("Alice",), layout=LAYOUTS["independent"], limits=Limits(max_tokens=1))
+    problem = "Say hello."
+    spec = team.spec(problem, load_tokenizer(resolve_model(config.model)))
+    return Origin(problem=problem, team=team, spec=spec)

@@ -1,0 +1,1 @@
+"""Sessions as clients of the service see them."""

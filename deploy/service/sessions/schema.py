@@ -1,0 +1,158 @@
+"""Sessions as JSON."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from hogwild_dist.actors.driver.journal import SessionLook
+from hogwild_dist.deploy.service.sessions.ids import SessionId
+from hogwild_dist.team.answer_policy import team_answer
+
+State = Literal["waiting", "running", "ended", "failed"]
+
+
+class WorkerView(BaseModel):
+    """A worker: what it wrote, how much of it it chose, and why it stopped."""
+
+    name: str
+    role: str
+    text: str
+    num_tokens: int
+    finish_reason: str | None
+
+
+class BlockView(BaseModel):
+    """A block in a worker's view; `worker` wrote it, or it is shared."""
+
+    block: str
+    kind: Literal["shared", "worker", "own"]
+    worker: str | None
+
+
+class SeenBy(BaseModel):
+    """What a worker sees, in order, and where its finished paragraphs go."""
+
+    worker: str
+    sees: list[BlockView]
+    paragraphs_to: str | None
+
+
+class SessionSummaryView(BaseModel):
+    """A session in a list."""
+
+    id: str
+    object: Literal["session"] = "session"
+    created: int
+    problem: str
+    team: str
+    layout: str
+    state: State
+    end_reason: str | None
+    error: str | None
+    num_tokens: int
+    num_steps: int
+
+
+class SessionView(SessionSummaryView):
+    """A session with all that was written."""
+
+    answer: str | None
+    history: str
+    workers: list[WorkerView]
+    views: list[SeenBy]
+    trace: bool
+
+
+def summary_view(name: SessionId, look: SessionLook) -> SessionSummaryView:
+    """A session in a list."""
+    return SessionSummaryView(**_summary(name, look))
+
+
+def session_view(name: SessionId, look: SessionLook) -> SessionView:
+    """A session with all that was written."""
+    so_far, team = look.transcript, look.origin.team
+    return SessionView(
+        **_summary(name, look),
+        answer=answer_of(look),
+        history=so_far.history,
+        workers=[
+            WorkerView(
+                name=worker,
+                role=team.member(worker).role,
+                text=so_far.texts[worker],
+                num_tokens=so_far.num_tokens[worker],
+                finish_reason=so_far.finish_reasons[worker],
+            )
+            for worker in all_names(look)
+        ],
+        views=_views(look),
+        trace=look.recorded,
+    )
+
+
+def answer_of(look: SessionLook) -> str | None:
+    """The team's answer, where it has one."""
+    finish = look.origin.team.finish
+    return team_answer(look.transcript.answers, vote=finish is not None and finish.vote)
+
+
+def state_of(look: SessionLook) -> State:
+    """How far a session is."""
+    summary = look.summary
+    if summary.error is not None:
+        return "failed"
+    if summary.end_reason is not None:
+        return "ended"
+    return "running" if summary.begun else "waiting"
+
+
+def all_names(look: SessionLook) -> tuple[str, ...]:
+    """All who have been in the team, in the order of their numbers."""
+    finishers = {one.name for one in look.origin.spec.finishers}
+    return tuple(name for name in look.transcript.texts if name not in finishers)
+
+
+def working_names(look: SessionLook) -> tuple[str, ...]:
+    """The workers who have not stopped."""
+    reasons = look.transcript.finish_reasons
+    return tuple(name for name in all_names(look) if reasons[name] is None)
+
+
+def _summary(name: SessionId, look: SessionLook) -> dict[str, Any]:
+    summary = look.summary
+    return {
+        "id": str(name),
+        "created": int(summary.started),
+        "problem": look.origin.problem,
+        "team": look.origin.team_name,
+        "layout": look.origin.team.layout.name,
+        "state": state_of(look),
+        "end_reason": summary.end_reason,
+        "error": summary.error,
+        "num_tokens": summary.num_tokens,
+        "num_steps": summary.num_steps,
+    }
+
+
+def _views(look: SessionLook) -> list[SeenBy]:
+    """Who sees what, those included who have joined."""
+    layout = look.origin.team.layout
+    briefed = {name for name, member in look.origin.team.members.items() if member.brief}
+    names = all_names(look)
+    views = layout.views(names, briefed)
+    owners = {view[-1]: name for name, view in zip(names, views, strict=True)}
+
+    def block(name: str, own: str) -> BlockView:
+        kind: Literal["shared", "worker", "own"] = "shared"
+        if name in owners:
+            kind = "own" if name == own else "worker"
+        return BlockView(block=name, kind=kind, worker=owners.get(name))
+
+    return [
+        SeenBy(
+            worker=worker,
+            sees=[block(name, view[-1]) for name in view],
+            paragraphs_to=layout.rule(worker).paragraphs_to,
+        )
+        for worker, view in zip(names, views, strict=True)
+    ]

@@ -1,0 +1,272 @@
+"""Sessions as clients know them: opened, found, followed, changed and ended by their names."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from hogwild_dist.actors.client.async_shard_group import RemoteGroup
+from hogwild_dist.actors.detached import Apart
+from hogwild_dist.actors.driver.journal import Owner, SessionLook
+from hogwild_dist.actors.errors import GoneError
+from hogwild_dist.deploy.service.config import ServiceConfig
+from hogwild_dist.deploy.service.errors import ApiError, FieldError, busy, not_found
+from hogwild_dist.deploy.service.sessions.group_router import Groups
+from hogwild_dist.deploy.service.sessions.ids import SessionId, new_secret
+from hogwild_dist.deploy.service.sessions.schema import all_names, working_names
+from hogwild_dist.deploy.service.sessions.session_params import Plan, Planner, Wish, check_total
+from hogwild_dist.errors import ConfigError, HogwildError
+from hogwild_dist.model.hub import resolve_model
+from hogwild_dist.model.loader import load_tokenizer
+from hogwild_dist.run.backend import Update
+from hogwild_dist.run.trace.reader import header
+from hogwild_dist.session.changes import Change, Departure
+from hogwild_dist.session.events import Text
+from hogwild_dist.team.change_texts import ChangeTexts
+from hogwild_dist.team.session_request import Origin
+from hogwild_dist.team.worker_profile import Member
+
+T = TypeVar("T")
+
+METER_SECONDS = 1.0
+"""Tokens of a session that goes on by itself are counted no more often."""
+
+MOST_LISTED = 100
+"""Sessions in a list."""
+
+RETRY_SECONDS = 10
+"""After which a client that was refused for now may try again."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Opened:
+    """A session that was opened.
+
+    Attributes:
+        id: of the session.
+        plan: its team.
+        prompt_tokens: that it begins with.
+    """
+
+    id: SessionId
+    plan: Plan
+    prompt_tokens: int
+
+
+class Desk:
+    """Speaks to the groups for the HTTP interface; keeps nothing about sessions.
+
+    Args:
+        config: of the service.
+    """
+
+    def __init__(self, config: ServiceConfig) -> None:
+        self.config = config
+        self.groups = Groups(config)
+        self.planner = Planner(config)
+        self._tokenizer = load_tokenizer(resolve_model(config.model))
+        self._texts = ThreadPoolExecutor(1, thread_name_prefix="texts")  # tokenizers share no state
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._apart = Apart()
+
+    async def open(self, wish: Wish, *, tenant: str, leased: bool) -> Opened:
+        """Open a session on the group with the least to do.
+
+        Args:
+            wish: what the client asks for.
+            tenant: the client.
+            leased: whether it ends when its client does not ask for it any more.
+
+        Raises:
+            ConfigError: it asks for what there is not.
+            ApiError: too many sessions wait.
+            ClusterError: no group is ready.
+        """
+        info = await self.groups.info()
+        plan = self.planner.plan(wish)
+        end_ids = info.shards[0].model.end_ids
+        origin = await self._run(self._origin, wish.problem, plan, end_ids)
+        prompt_tokens = sum(len(ids) for ids in origin.spec.shared.values())
+        if prompt_tokens > self.config.bounds.prompt_tokens:
+            raise FieldError(
+                "problem",
+                f"Problem and prompts take {prompt_tokens} tokens; a session may begin with "
+                f"{self.config.bounds.prompt_tokens}.",
+            )
+        slot, loads = await self.groups.least_loaded()
+        if sum(load.waiting for load in loads.values()) >= self.config.bounds.queue:
+            raise busy("Too many sessions wait for room", RETRY_SECONDS)
+        secret = new_secret()
+        owner = Owner(
+            tenant=tenant,
+            secret=secret,
+            leased=leased,
+            seconds=self.config.bounds.session_seconds,
+        )
+        number = await self.groups.at(slot).open(origin, recorded=wish.recorded, owner=owner)
+        return Opened(id=SessionId(slot, number, secret), plan=plan, prompt_tokens=prompt_tokens)
+
+    async def look(self, name: str) -> tuple[SessionId, SessionLook]:
+        """A session by its name.
+
+        Raises:
+            ApiError: there is none.
+            ClusterError: its group does not answer for now.
+        """
+        found = SessionId.parse(name)
+        if found is None:
+            raise not_found(f"There is no session {name[:60]!r}.")
+        try:
+            look = await self._group(found).look(found.number)
+        except ConfigError as error:
+            raise not_found(f"There is no session {name[:60]!r} any more.") from error
+        except GoneError as error:  # its driver is gone, and its sessions with it
+            self.groups.forget(found.slot)
+            raise not_found(f"There is no session {name[:60]!r} any more.") from error
+        if look.owner.secret != found.secret:
+            raise not_found(f"There is no session {name[:60]!r} any more.")
+        return found, look
+
+    async def looks(self, tenant: str) -> list[tuple[SessionId, SessionLook]]:
+        """The newest sessions of a client that are still known, the newest first."""
+        known = [
+            (summary.started, slot, summary.id)
+            for slot in await self.groups.loads()
+            for summary in await self.groups.at(slot).sessions()
+            if summary.tenant == tenant
+        ]
+        newest = sorted(known, reverse=True)[:MOST_LISTED]
+        found = await asyncio.gather(*(self._listed(slot, number) for _, slot, number in newest))
+        return [one for one in found if one is not None]
+
+    def follow(self, session: SessionId, cursor: int = 0) -> AsyncIterator[list[Update]]:
+        """Its updates from `cursor` on; see `RemoteGroup.follow`."""
+        return self._group(session).follow(session.number, cursor)
+
+    async def cancel(self, session: SessionId) -> None:
+        """End a session."""
+        await self._group(session).cancel(session.number)
+
+    def leave(self, session: SessionId) -> None:
+        """End a session whose client has gone, in the background."""
+        self._in_background(self.cancel(session))
+
+    def meter(self, session: SessionId, count: Callable[[int], None]) -> None:
+        """Count a session's tokens as they are chosen, in the background, whoever follows it."""
+        self._in_background(self._meter(session, count))
+
+    async def say(self, session: SessionId, look: SessionLook, text: str, speaker: str) -> int:
+        """Say something to the team; returns how many tokens it reads.
+
+        Raises:
+            FieldError: it is too long to be read at once.
+        """
+        texts = ChangeTexts(look.origin, self._tokenizer)
+        said = await self._run(texts.interjection, text, speaker)
+        self._check_length("text", "message", len(said.token_ids), "say it in parts")
+        await self._alter(session, said)
+        return len(said.token_ids)
+
+    async def join(self, session: SessionId, look: SessionLook, name: str, member: Member) -> int:
+        """Let a worker join the team; returns how many tokens it reads first.
+
+        Raises:
+            FieldError: the team has as many workers or tokens as it may have, or the newcomer would
+                read too much at once.
+            ConfigError: another worker is joining.
+        """
+        texts = ChangeTexts(look.origin, self._tokenizer)
+        arrival = await self._run(texts.arrival, name, member)
+        self._check_length("brief", "brief", len(arrival.worker.first_input), "make it shorter")
+        look = await self._group(session).look(session.number)  # who has joined meanwhile
+        most, working = self.config.bounds.workers, len(working_names(look))
+        if working >= most:
+            raise FieldError(
+                "name",
+                f"The team has {working} workers and may have {most} here; let one leave first.",
+            )
+        wider = replace(look.origin.team, names=(*all_names(look), name))
+        finishers = len(look.origin.spec.finishers)
+        check_total(wider, self.config.session_tokens, "name", finishers=finishers)
+        await self._group(session).join(session.number, arrival)
+        return len(arrival.worker.first_input)
+
+    async def let_go(self, session: SessionId, name: str) -> None:
+        """Let a worker leave when its paragraph ends."""
+        await self._alter(session, Departure(name=name))
+
+    async def trace(self, session: SessionId, look: SessionLook) -> dict[str, object]:
+        """The trace of a session that was recorded and has ended.
+
+        Raises:
+            ApiError: it was not recorded, goes on, or failed.
+        """
+        if look.summary.error is not None:
+            raise not_found("The session was lost before its end and has no trace; open it anew.")
+        if look.summary.end_reason is None:
+            raise ApiError(409, "The session goes on; its trace can be fetched when it has ended.")
+        updates, _, _ = await self._group(session).read(session.number, 0, 0.0)
+        if updates[-1].final is None:
+            raise not_found('The session was not recorded; open one with "trace": true.')
+        info = await self._group(session).info()
+        model = info.shards[0].model
+        origin, config = look.origin, info.settings.shard.engine
+        texts, _ = await self._run(
+            lambda: origin.team.texts_and_spec(
+                origin.problem, self._tokenizer, end_ids=model.end_ids
+            )
+        )
+        about = {"model": model.about(), "kind": origin.team.layout.name, "texts": texts}
+        steps = [update.record for update in updates if update.record is not None]
+        return {**header(origin.spec, config, about), "steps": steps, **updates[-1].final}
+
+    async def _listed(self, slot: int, number: int) -> tuple[SessionId, SessionLook] | None:
+        """A session of a list, or None where it was forgotten or lost meanwhile."""
+        try:
+            look = await self.groups.at(slot).look(number)
+        except HogwildError:
+            return None
+        return SessionId(slot, number, look.owner.secret), look
+
+    async def _meter(self, session: SessionId, count: Callable[[int], None]) -> None:
+        with contextlib.suppress(HogwildError):  # what was written before was counted
+            async for updates in self.follow(session):
+                count(chosen_tokens(updates))
+                await asyncio.sleep(METER_SECONDS)
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._apart.task(work)  # the request may be cancelled meanwhile
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _check_length(self, field: str, what: str, count: int, advice: str) -> None:
+        most = self.config.bounds.message_tokens
+        if count > most:
+            raise FieldError(
+                field,
+                f"The {what} takes {count} tokens; it may take {most} here: {advice}, or raise "
+                "bounds.message_tokens of the service.",
+            )
+
+    async def _alter(self, session: SessionId, change: Change) -> None:
+        await self._group(session).alter(session.number, change)
+
+    def _group(self, session: SessionId) -> RemoteGroup:
+        return self.groups.at(session.slot)
+
+    def _origin(self, problem: str, plan: Plan, end_ids: frozenset[int]) -> Origin:
+        spec = plan.team.spec(problem, self._tokenizer, end_ids=end_ids)
+        return Origin(problem=problem, team=plan.team, spec=spec, team_name=plan.name)
+
+    async def _run(self, function: Callable[..., T], *arguments: object) -> T:
+        """Work on texts, beside the event loop."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._texts, function, *arguments)
+
+
+def chosen_tokens(updates: Sequence[Update]) -> int:
+    """How many tokens were chosen in the updates."""
+    events = (event for update in updates for event in update.events)
+    return sum(len(event.token_ids) for event in events if isinstance(event, Text) and event.chosen)

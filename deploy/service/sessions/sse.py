@@ -1,0 +1,87 @@
+"""A session as the server-sent events of the native interface."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+
+from fastapi.sse import format_sse_event
+
+from hogwild_dist.actors.driver.journal import SessionLook
+from hogwild_dist.deploy.service.metrics import Pace, ServiceMetrics
+from hogwild_dist.deploy.service.sessions.ids import SessionId
+from hogwild_dist.deploy.service.sessions.schema import answer_of, state_of
+from hogwild_dist.deploy.service.sessions.session_service import Desk
+from hogwild_dist.errors import HogwildError
+from hogwild_dist.run.backend import Update
+from hogwild_dist.session.events import Text
+
+GATHER_SECONDS = 0.03
+"""Updates that come within so short a time of each other travel together."""
+
+
+async def session_events(
+    desk: Desk, metrics: ServiceMetrics, name: SessionId, look: SessionLook, after: int
+) -> AsyncIterator[bytes]:
+    """All updates behind one, as they come, and the end.
+
+    Args:
+        desk: that knows the session.
+        metrics: take its pace.
+        name: of the session.
+        look: at it.
+        after: number of the last update that the client has.
+    """
+    if state_of(look) == "waiting":
+        yield _waiting(look)
+    pace, number = Pace(metrics), after
+    with contextlib.suppress(HogwildError):  # the look at the end says what went wrong
+        async for updates in desk.follow(name, after):
+            for update in updates:
+                number += 1
+                yield _message(update, number)
+            if not number:
+                yield _waiting((await desk.look(str(name)))[1])
+            elif not updates:
+                yield format_sse_event(comment="keep-alive")
+            elif after < number and not look.summary.end_reason:
+                pace.steps(chosen_steps(updates))
+                await asyncio.sleep(GATHER_SECONDS)
+    yield await _end(desk, name)
+
+
+def chosen_steps(updates: list[Update]) -> int:
+    """In how many of the updates a token was chosen."""
+    return sum(
+        any(isinstance(event, Text) and event.chosen for event in update.events)
+        for update in updates
+    )
+
+
+def _waiting(look: SessionLook) -> bytes:
+    return format_sse_event(event="waiting", data_str=json.dumps({"ahead": look.ahead}))
+
+
+def _message(update: Update, number: int) -> bytes:
+    data = {
+        "step": update.step,
+        "seconds": round(update.seconds, 6),
+        "events": [event.to_json() for event in update.events],
+    }
+    return format_sse_event(event="update", id=str(number), data_str=json.dumps(data))
+
+
+async def _end(desk: Desk, name: SessionId) -> bytes:
+    """The last event: what became of the session."""
+    try:
+        _, look = await desk.look(str(name))
+    except HogwildError as error:
+        end = {"state": "failed", "end_reason": None, "error": str(error), "answer": None}
+    else:
+        end = {
+            "state": state_of(look),
+            "end_reason": look.summary.end_reason,
+            "error": look.summary.error,
+            "answer": answer_of(look),
+        }
+    return format_sse_event(event="end", data_str=json.dumps(end))

@@ -1,0 +1,1 @@
+"""Attention over shared blocks: the function that transformers calls, step plans, kernels."""

@@ -1,0 +1,166 @@
+"""The packed tokens of one step, and who may read what: pure Python, no tensors.
+
+Rows with different numbers of new tokens lie one after the other, without padding.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+from hogwild_dist.config import Visibility
+from hogwild_dist.kvcache.cache import Block, KVCache
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What one worker feeds in a step.
+
+    Attributes:
+        view: the blocks it attends to, in order; the last is the one it writes.
+        token_ids: its new tokens, at least one.
+    """
+
+    view: tuple[Block, ...]
+    token_ids: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        assert self.view, "a row needs a view"
+        assert self.token_ids, "a row needs a token"
+        assert len(set(self.view)) == len(self.view), "a block stands twice in a view"
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One row reading one block: shapes are counted in tokens.
+
+    The row's i-th new token may read block positions ``[0, length)``, or, where `causal`,
+    ``[0, length - num_new + 1 + i)``.
+
+    Attributes:
+        row: index of the row.
+        block: what is read.
+        length: tokens of the block that the row sees in this step, its own new ones included.
+        offset: position of the block's first token in the row's view.
+        causal: whether this is the block that the row writes.
+    """
+
+    row: int
+    block: Block
+    length: int
+    offset: int
+    causal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One forward.
+
+    Attributes:
+        token_ids: ``[num_tokens]``.
+        positions: ``[num_tokens]``, block-local.
+        slots: ``[num_tokens]`` slab slots that receive the new K and V.
+        row_starts: first packed token of each row, and the total at the end: ``[num_rows + 1]``.
+        view_lengths: tokens in each row's view, its new ones included: ``[num_rows]``.
+        reads: all (row, block) pairs, grouped by block.
+        arriving: blocks that peers write in this step, and their tokens before it.
+    """
+
+    token_ids: tuple[int, ...]
+    positions: tuple[int, ...]
+    slots: tuple[int, ...]
+    row_starts: tuple[int, ...]
+    view_lengths: tuple[int, ...]
+    reads: tuple[Read, ...]
+    arriving: Mapping[Block, int] = field(default_factory=dict)
+
+    @property
+    def num_tokens(self) -> int:
+        """Packed tokens."""
+        return self.row_starts[-1]
+
+    def seen_ids(self, row: int) -> list[int]:
+        """All tokens that a row sees in this step, its own included."""
+        reads = [read for read in self.reads if read.row == row]
+        return [token for read in reads for token in read.block.token_ids[: read.length]]
+
+
+def undo_batch(cache: KVCache, rows: Sequence[Row]) -> None:
+    """Take the rows' new tokens back out of their blocks, after a forward that did not finish."""
+    for row in rows:
+        own = row.view[-1]
+        cache.truncate(own, own.length - len(row.token_ids))
+
+
+def build_batch(cache: KVCache, rows: Sequence[Row], visibility: Visibility) -> Batch:
+    """Make room for the rows' tokens and lay out the forward.
+
+    Raises:
+        ContextLimitError: the cache is full; the blocks are as before.
+    """
+    return lay_out(rows, make_room(cache, rows), visibility)
+
+
+def make_room(cache: KVCache, rows: Sequence[Row]) -> list[list[int]]:
+    """Extend every row's block, or none.
+
+    Returns:
+        For each row the slab slots of its new tokens.
+
+    Raises:
+        ContextLimitError: the cache is full; the blocks are as before.
+    """
+    assert len({row.view[-1] for row in rows}) == len(rows), "two rows write one block"
+    before = [row.view[-1].length for row in rows]
+    try:
+        return [cache.extend(row.view[-1], row.token_ids) for row in rows]
+    except BaseException:
+        for row, length in zip(rows, before, strict=True):
+            cache.truncate(row.view[-1], length)
+        raise
+
+
+def lay_out(
+    rows: Sequence[Row],
+    slots: Sequence[Sequence[int]],
+    visibility: Visibility,
+    arriving: Sequence[Row] = (),
+) -> Batch:
+    """Lay out the forward of rows whose blocks have room for their new tokens.
+
+    A row sees all of its own block. Of the others' it sees what is there under `same-step`, and
+    what is committed under the visibilities that lag.
+
+    Args:
+        rows: what this process computes.
+        slots: for each row, from `make_room`.
+        visibility: of the run.
+        arriving: rows with room that peers compute.
+    """
+    positions = [
+        position
+        for row in rows
+        for position in range(row.view[-1].length - len(row.token_ids), row.view[-1].length)
+    ]
+    reads: list[Read] = []
+    view_lengths = []
+    for index, row in enumerate(rows):
+        offset = 0
+        for block in row.view:
+            own = block is row.view[-1]
+            whole = own or visibility is Visibility.SAME_STEP
+            length = block.length if whole else block.committed
+            if length:
+                reads.append(Read(index, block, length, offset, causal=own))
+            offset += length
+        view_lengths.append(offset)
+    order = {block: place for place, block in enumerate(b for row in rows for b in row.view)}
+    reads.sort(key=lambda read: order[read.block])
+    return Batch(
+        token_ids=tuple(token for row in rows for token in row.token_ids),
+        positions=tuple(positions),
+        slots=tuple(slot for own in slots for slot in own),
+        row_starts=(0, *accumulate(len(row.token_ids) for row in rows)),
+        view_lengths=tuple(view_lengths),
+        reads=tuple(reads),
+        arriving={row.view[-1]: row.view[-1].length - len(row.token_ids) for row in arriving},
+    )

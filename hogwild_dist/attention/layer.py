@@ -1,0 +1,266 @@
+"""Attention over shared blocks, called once a layer by transformers' own model code.
+
+The query is turned to fit each block (`rope`), each block's K and V are read once for all rows
+that see it, and the partial results merge by their log-sum-exp:
+
+    out = sum_b exp(lse_b - lse) * out_b,   lse = log sum_b exp(lse_b)
+
+Shape suffixes: H key-value heads, G queries a key-value head, E entries, N packed tokens,
+P parts a token, D head size, R results of the calls one after the other.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AttentionInterface, AttentionMaskInterface
+
+from hogwild_dist.attention.batch import Batch
+from hogwild_dist.attention.kernel_calls import KernelCalls, kernel_calls
+from hogwild_dist.attention.plan import plan_attention
+from hogwild_dist.errors import ModelError
+from hogwild_dist.exchange.base import Exchange
+from hogwild_dist.kvcache.cache import KVCache
+from hogwild_dist.kvcache.rope import rotate
+
+ATTENTION_NAME = "hogwild"
+
+Backend = Callable[[Tensor, Tensor, Tensor, Tensor | None, float], tuple[Tensor, Tensor]]
+"""``(q [B, H, M, D], k [B, H, n, D], v [B, H, n, D], mask, scale)`` to
+``(out [B, H, M, D], lse [B, H, M] in float32 or wider)``. The mask is None, or added to the scores:
+``[B, 1, M or 1, n]``, finite, so that a row that sees nothing weighs nothing."""
+
+
+SPLIT_KEYS = 1_024
+"""Keys that make it worth giving a part of a long block to another thread."""
+
+TASKS_PER_THREAD = 4
+"""Parts of a kernel call a thread, so that all end at about the same time."""
+
+
+def attend_cpu(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float
+) -> tuple[Tensor, Tensor]:
+    """Torch's blocked CPU kernel, which also returns the log-sum-exp.
+
+    The kernel shares its work among threads by heads, which are few: the keys of a long block are
+    cut into parts that act as a batch.
+    """
+    batch, num_heads, num_keys = k.shape[:3]
+    wanted = -(-TASKS_PER_THREAD * torch.get_num_threads() // num_heads)
+    num_parts = min(wanted, num_keys // SPLIT_KEYS)
+    if num_parts < 2 or mask is not None or batch > 1:
+        return _flash(q, k, v, mask, scale)
+    size = num_keys // num_parts
+    end = num_parts * size
+
+    def parts(slab: Tensor) -> Tensor:
+        return slab[0, :, :end].view(num_heads, num_parts, size, -1).transpose(0, 1)
+
+    out, lse = _flash(q.expand(num_parts, -1, -1, -1), parts(k), parts(v), None, scale)
+    if end < num_keys:
+        out_rest, lse_rest = _flash(q, k[:, :, end:], v[:, :, end:], None, scale)
+        out, lse = torch.cat((out, out_rest)), torch.cat((lse, lse_rest))
+    total = lse.logsumexp(0, keepdim=True)
+    weight = (lse - total).exp_().unsqueeze(-1)
+    merged: Tensor = (out * weight).sum(0, keepdim=True)
+    return merged.to(q.dtype), total
+
+
+def _flash(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float
+) -> tuple[Tensor, Tensor]:
+    """Torch's private operator."""
+    out, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+        q, k, v, 0.0, False, attn_mask=mask, scale=scale
+    )
+    return out, lse
+
+
+def attend_matmul(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float
+) -> tuple[Tensor, Tensor]:
+    """Two matrix products and a softmax: any device, any dtype."""
+    # The queries are scaled first: in float16 the bare product may be too large.
+    scores = torch.matmul(q * scale, k.transpose(-1, -2))
+    scores = scores.to(torch.promote_types(q.dtype, torch.float32))
+    if mask is not None:
+        scores += mask
+    lse = scores.logsumexp(-1)
+    return torch.matmul((scores - lse[..., None]).exp().to(v.dtype), v), lse
+
+
+def pick_backend(device: torch.device) -> Backend:
+    """The fastest backend known for a device."""
+    return attend_cpu if device.type == "cpu" else attend_matmul
+
+
+@dataclass(frozen=True, slots=True)
+class LayerPlan:
+    """What layers of one sliding window and shape do in a step.
+
+    Attributes:
+        tokens: ``[num_entries]`` packed query token of each entry.
+        distances: ``[num_entries]`` how far each query turns to fit the block.
+        kernel: its calls.
+    """
+
+    tokens: Tensor
+    distances: Tensor
+    kernel: KernelCalls
+
+
+class StepContext:
+    """What the attention layers of one forward share; handed through transformers as a keyword.
+
+    Args:
+        cache: holds the blocks.
+        batch: the packed step.
+        backend: the kernel.
+        peers: brings their new K and V layer by layer; None where nobody sees them in this step.
+    """
+
+    def __init__(
+        self, cache: KVCache, batch: Batch, backend: Backend, peers: Exchange | None = None
+    ) -> None:
+        self.cache = cache
+        self.batch = batch
+        self.backend = backend
+        self.peers = peers
+        self.device = cache.keys[0].device
+        self.slots = torch.tensor(batch.slots, device=self.device)
+        self._layers: dict[tuple[int | None, tuple[int, int, int]], LayerPlan] = {}
+        self._turns: dict[tuple[int | None, int], tuple[Tensor, Tensor]] = {}
+
+    def layer_plan(
+        self, window: int | None, shape: tuple[int, int, int], dtype: torch.dtype
+    ) -> LayerPlan:
+        """The kernel calls for layers with this sliding window and shape; see `kernel_calls`."""
+        key = (window, shape)
+        if key not in self._layers:
+            plan = plan_attention(self.batch, window, self.device)
+            self._layers[key] = LayerPlan(
+                tokens=torch.tensor(plan.tokens, device=self.device),
+                distances=torch.tensor(plan.distances, device=self.device),
+                kernel=kernel_calls(plan, shape, dtype, self.device),
+            )
+        return self._layers[key]
+
+    def turn(
+        self, window: int | None, distances: Tensor, layer: int, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor]:
+        """Cosines and sines of a plan's distances for the rotary table of `layer`."""
+        key = (window, self.cache.rotary.table_of_layer[layer])
+        if key not in self._turns:
+            self._turns[key] = self.cache.rotary.turn(distances, layer, dtype)
+        return self._turns[key]
+
+
+def attend_view(
+    context: StepContext, layer: int, q: Tensor, window: int | None, scale: float
+) -> Tensor:
+    """Every row attends to its whole view.
+
+    Args:
+        context: of this step.
+        layer: index of the layer.
+        q: ``[H * G, N, D]``, rotated at block-local positions.
+        window: the layer's sliding window, or None.
+        scale: of the scores.
+
+    Returns:
+        ``[N, H * G, D]``.
+    """
+    keys, values = context.cache.keys[layer], context.cache.values[layer]
+    num_kv_heads, num_groups = keys.shape[0], q.shape[0] // keys.shape[0]
+    plan = context.layer_plan(window, (num_kv_heads, num_groups, q.shape[-1]), q.dtype)
+    turn = context.turn(window, plan.distances, layer, q.dtype)
+    q_turned = rotate(q.index_select(1, plan.tokens), *turn)
+    q_HGED = q_turned.view(num_kv_heads, num_groups, -1, q.shape[-1])
+    q_HEGD = q_HGED.transpose(1, 2).contiguous()
+    results: list[tuple[Tensor, Tensor]] = [(q, q)] * len(plan.kernel.calls)
+
+    def attend(late: bool) -> None:
+        for place, call in enumerate(plan.kernel.calls):
+            if call.late is late:
+                k, v = call.keys(keys), call.keys(values)
+                results[place] = context.backend(call.queries(q_HEGD), k, v, call.mask, scale)
+
+    attend(late=False)
+    if context.peers is not None:
+        context.peers.receive_layer(layer)
+        attend(late=True)
+    out_HRD, lse_HR = (
+        torch.cat([part.transpose(0, 1).flatten(1, 2) for part in parts], 1)
+        for parts in zip(*results, strict=True)
+    )
+    out_HEGD = out_HRD.view(num_kv_heads, -1, num_groups, values.shape[-1])
+    lse_HEG = lse_HR.view(num_kv_heads, -1, num_groups)
+    return _merge(out_HEGD, lse_HEG, plan.kernel).permute(1, 0, 2, 3).flatten(1, 2).contiguous()
+
+
+def _merge(out_HEGD: Tensor, lse_HEG: Tensor, kernel: KernelCalls) -> Tensor:
+    """Merge each token's parts by their log-sum-exp into ``[H, N, G, D]``."""
+    num_kv_heads, _, num_groups, head_dim = out_HEGD.shape
+    num_tokens, num_parts = kernel.parts.shape
+    flat = kernel.parts.flatten()
+    shape = (num_kv_heads, num_tokens, num_parts, num_groups)
+    out_HNPGD = out_HEGD.index_select(1, flat).view(*shape, head_dim)
+    if num_parts == 1:
+        return out_HNPGD[:, :, 0]
+    lse_HNPG = lse_HEG.index_select(1, flat).view(shape)
+    if kernel.no_part is not None:
+        lse_HNPG = lse_HNPG.masked_fill(kernel.no_part[None, :, :, None], -torch.inf)
+    weight = lse_HNPG.softmax(2).unsqueeze(-1)
+    merged: Tensor = (out_HNPGD * weight).sum(2)
+    return merged.to(out_HEGD.dtype)
+
+
+def hogwild_attention(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    scaling: float,
+    hogwild: StepContext,
+    sliding_window: int | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """The function that transformers calls in every attention layer.
+
+    Args:
+        module: the attention module; only its `layer_idx` is read.
+        query: ``[1, H * G, N, D]``, rotated at block-local positions.
+        key: ``[1, H, N, D]``, rotated likewise.
+        value: ``[1, H, N, D]``.
+        attention_mask: None, for who sees what is in the plan.
+        scaling: of the scores.
+        hogwild: the step's context.
+        sliding_window: in tokens of the worker's view, or None.
+        **kwargs: what else transformers passes.
+
+    Raises:
+        ModelError: the model wants scores that a merge of blocks would not honour.
+    """
+    asked = {**kwargs, "attention_mask": attention_mask}
+    for name in ("attention_mask", "softcap", "s_aux"):
+        if asked.get(name) is not None:
+            raise ModelError(
+                f"This model's attention uses {name!r}, which hogwild-dist does not support; "
+                "choose a model without it."
+            )
+    layer: int = module.layer_idx  # type: ignore[assignment]
+    hogwild.cache.write(layer, hogwild.slots, key[0], value[0])
+    if hogwild.peers is not None:
+        hogwild.peers.send_layer(layer)
+    return attend_view(hogwild, layer, query[0], sliding_window, scaling)[None], None
+
+
+def register() -> None:
+    """Make ``attn_implementation="hogwild"`` known to transformers."""
+    AttentionInterface.register(ATTENTION_NAME, hogwild_attention)
+    AttentionMaskInterface.register(ATTENTION_NAME, lambda *_, **__: None)

@@ -1,0 +1,149 @@
+"""From (row, block) reads to kernel calls: each visible key once, for all rows together.
+
+Every query token that reads a block is an *entry* of that block. The keys that all entries see
+form one dense piece; only the ragged ends (one's own newest tokens, a sliding window's edge) are
+masked. Each piece gives a partial result and its log-sum-exp; a token's parts are then merged.
+`calls` makes kernel calls of the pieces.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+
+import torch
+from torch import Tensor
+
+from hogwild_dist.attention.batch import Batch, Read
+from hogwild_dist.kvcache.cache import Block
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One query token reading positions ``[low, high)`` of a block, turned by `distance`."""
+
+    token: int
+    distance: int
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Entries ``first..last-1`` against slab slots ``start..stop-1``.
+
+    `hidden` is None where every entry sees every key, else ``[last - first, stop - start]``
+    booleans, true where a key may not be seen. `late` keys come from peers during the step.
+    """
+
+    first: int
+    last: int
+    start: int
+    stop: int
+    hidden: Tensor | None
+    late: bool = False
+
+    @property
+    def num_entries(self) -> int:
+        """Query tokens that read it."""
+        return self.last - self.first
+
+    @property
+    def num_keys(self) -> int:
+        """Keys that it has."""
+        return self.stop - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionPlan:
+    """What one attention layer does in a step. Layers with the same window share a plan.
+
+    Attributes:
+        tokens: packed query token of each entry.
+        distances: how far each entry's query turns to fit the block.
+        pieces: what the entries read.
+        num_tokens: packed tokens of the step.
+    """
+
+    tokens: tuple[int, ...]
+    distances: tuple[int, ...]
+    pieces: tuple[Piece, ...]
+    num_tokens: int
+
+
+def plan_attention(batch: Batch, window: int | None, device: torch.device) -> AttentionPlan:
+    """Lay out who reads what in a step.
+
+    Args:
+        batch: the packed step.
+        window: sliding window in tokens of the worker's view, or None.
+        device: where the masks go.
+    """
+    entries: list[Entry] = []
+    pieces: list[Piece] = []
+    for block, reads in groupby(batch.reads, key=lambda read: read.block):
+        own_last = sorted(reads, key=lambda read: read.causal)
+        group = [e for read in own_last for e in _entries(batch, read, window) if e.low < e.high]
+        early = batch.arriving.get(block)
+        pieces.extend(_pieces(block, group, len(entries), early, device))
+        entries.extend(group)
+    return AttentionPlan(
+        tokens=tuple(entry.token for entry in entries),
+        distances=tuple(entry.distance for entry in entries),
+        pieces=tuple(pieces),
+        num_tokens=batch.num_tokens,
+    )
+
+
+def _entries(batch: Batch, read: Read, window: int | None) -> Iterator[Entry]:
+    """Each new token of the reading row, with the keys that it may see."""
+    first, stop = batch.row_starts[read.row], batch.row_starts[read.row + 1]
+    view_position = batch.view_lengths[read.row] - (stop - first)
+    own_offset = view_position - batch.positions[first]
+    for index, token in enumerate(range(first, stop)):
+        oldest = 0 if window is None else view_position + index - window + 1
+        yield Entry(
+            token=token,
+            distance=own_offset - read.offset,
+            low=max(0, oldest - read.offset),
+            high=batch.positions[token] + 1 if read.causal else read.length,
+        )
+
+
+def _pieces(
+    block: Block, group: Sequence[Entry], base: int, early: int | None, device: torch.device
+) -> Iterator[Piece]:
+    """Cut what a block's entries see into a dense middle and masked ends.
+
+    Keys from position `early` on come from a peer and make pieces of their own.
+    """
+    if not group:
+        return
+    lows, highs = [e.low for e in group], [e.high for e in group]
+    cuts = sorted({min(lows), max(lows), min(highs), max(highs)})
+    if max(lows) >= min(highs):
+        cuts = [min(lows), max(highs)]
+    if early is not None and cuts[0] < early < cuts[-1]:
+        cuts = sorted({*cuts, early})
+    for begin, end in pairwise(cuts):
+        seeing = [i for i, e in enumerate(group) if e.low < end and begin < e.high]
+        if not seeing:
+            continue
+        first, last = seeing[0], seeing[-1] + 1
+        sub = group[first:last]
+        dense = all(e.low <= begin and end <= e.high for e in sub)
+        hidden = None if dense else _hidden(sub, begin, end, device)
+        column = 0
+        for start, stop in block.spans(begin, end):
+            width = stop - start
+            mask = None if hidden is None else hidden[:, column : column + width]
+            late = early is not None and begin >= early
+            yield Piece(base + first, base + last, start, stop, mask, late)
+            column += width
+
+
+def _hidden(entries: Sequence[Entry], begin: int, end: int, device: torch.device) -> Tensor:
+    """Booleans ``[num_entries, end - begin]``: keys that an entry may not see."""
+    low = torch.tensor([e.low for e in entries], device=device)[:, None]
+    high = torch.tensor([e.high for e in entries], device=device)[:, None]
+    position = torch.arange(begin, end, device=device)[None]
+    return (position < low) | (position >= high)

@@ -1,0 +1,179 @@
+"""The engine: one model, one cache, any number of sessions, one forward a step.
+
+Alone it computes every worker. As a shard of a group it computes its own workers; the exchange
+brings the others', and all shards take in the same outcomes in the same order.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from transformers import PreTrainedTokenizerBase
+
+from hogwild_dist.config import EngineConfig
+from hogwild_dist.engine.placement import home_rank, worker_ranks
+from hogwild_dist.engine.prefill import Part, Prefill
+from hogwild_dist.engine.scheduler.admission import check_fits, check_ids, check_room
+from hogwild_dist.engine.scheduler.reservations import Rooms, pages_of_newcomer
+from hogwild_dist.engine.scheduler.step import StepOutcome
+from hogwild_dist.engine.stepper import Stepper
+from hogwild_dist.exchange.base import Exchange
+from hogwild_dist.exchange.local import LocalExchange
+from hogwild_dist.kvcache.cache import Block, KVCache
+from hogwild_dist.model.loader import LoadedModel
+from hogwild_dist.model.model_runner import ModelRunner
+from hogwild_dist.session.apply_change import alter
+from hogwild_dist.session.changes import Arrival, Change, Moment
+from hogwild_dist.session.events import Event
+from hogwild_dist.session.session import Session
+from hogwild_dist.session.spec import SessionSpec
+from hogwild_dist.timeline import Timeline
+
+
+class Engine:
+    """Runs sessions on one model.
+
+    Args:
+        model: the model.
+        tokenizer: its fast tokenizer.
+        config: what is fixed for the engine's life.
+        exchange: None for a single process.
+        cache: the one that the exchange fills; None makes one.
+        timeline: takes the spans of every step.
+    """
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        config: EngineConfig | None = None,
+        exchange: Exchange | None = None,
+        *,
+        cache: KVCache | None = None,
+        timeline: Timeline | None = None,
+    ) -> None:
+        self.config = config or EngineConfig()
+        self.model = model
+        self.tokenizer = tokenizer
+        self.exchange = exchange or LocalExchange(self.config.visibility)
+        self.cache = cache or model.new_cache(self.config.cache_tokens)
+        self.runner = ModelRunner(model, self.cache, self.exchange)
+        self.timeline = timeline or Timeline()
+        self.rooms = Rooms(self.cache, model.max_positions)
+        self._prefill = Prefill(self.cache, self.runner, self.exchange, self.config.prefill_chunk)
+        self._stepper = Stepper(
+            self.runner, self.exchange, self.rooms, self.config.max_step_tokens, self.timeline
+        )
+        self._num_started = 0
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether a step's outcome is taken in only after the next forward."""
+        return self._stepper.overlaps
+
+    def start(
+        self,
+        spec: SessionSpec,
+        *,
+        number: int | None = None,
+        recorded: bool = False,
+        forced: Mapping[int, Sequence[int]] | None = None,
+    ) -> Session:
+        """Start a session at once, with no promise of room and no shared beginnings.
+
+        Args:
+            spec: what it starts from.
+            number: id of the session, None counts; the same on every shard.
+            recorded: whether its steps keep summaries of the logits, for a trace.
+            forced: worker index -> its first choices, which are taken over in place of sampling.
+
+        Raises:
+            ContextLimitError: its texts do not fit; nothing is kept of the session.
+            ConfigError: a token id is not the model's.
+        """
+        session = self.prepare(spec, number=number, recorded=recorded, forced=forced)
+        try:
+            check_fits(spec, self.model, self.config.cache_tokens, self.cache.pages.num_free)
+            for name, ids in spec.shared.items():
+                self._prefill.encode(Part((session.blocks[name],), ids), self._home(session))
+        except BaseException:
+            session.free()
+            raise
+        return session
+
+    def prepare(
+        self,
+        spec: SessionSpec,
+        *,
+        number: int | None = None,
+        recorded: bool = False,
+        forced: Mapping[int, Sequence[int]] | None = None,
+    ) -> Session:
+        """Make a session that takes no room yet; see `start`.
+
+        Raises:
+            ContextLimitError: its texts do not even fit alone.
+            ConfigError: a token id is not the model's.
+        """
+        check_ids(spec, self.model)
+        check_fits(spec, self.model, self.config.cache_tokens, self.cache.pages.num_pages)
+        number = self._num_started if number is None else number
+        world = self.exchange.world_size
+        ranks = worker_ranks(number, len(spec.workers), world)
+        ranks += (home_rank(number, world),) * len(spec.finishers)
+        session = Session(
+            number, spec, self.cache, self.tokenizer, ranks, recorded=recorded, forced=forced
+        )
+        self._num_started = number + 1
+        return session
+
+    def encode(self, parts: Sequence[tuple[Session, Part]]) -> int:
+        """Encode texts of sessions that step later; see `Prefill.encode_together`."""
+        return self._prefill.encode_together([(part, self._home(one)) for one, part in parts])
+
+    def retire(self, session: Session) -> None:
+        """Take back all that a session holds; its text stays with it."""
+        session.free()
+        self.rooms.leave(session)
+
+    @property
+    def num_encoded(self) -> int:
+        """Tokens of prompts and other texts encoded alone so far, by whichever shard."""
+        return self._prefill.num_tokens
+
+    @property
+    def num_free_pages(self) -> int:
+        """Pages that hold nothing, or a beginning that no session reads."""
+        return self.cache.pages.num_free + self.rooms.beginnings.num_idle_pages
+
+    def alter(self, session: Session, change: Change) -> list[Event]:
+        """Change a session that goes on; see `altering.alter`. Every shard calls it alike."""
+        home = self._home(session)
+        rank = (home + len(session.workers)) % self.exchange.world_size
+
+        def encode(view: tuple[Block, ...], token_ids: tuple[int, ...]) -> None:
+            check_room(session, self.rooms, view, len(token_ids))
+            self._prefill.encode(Part(view, token_ids), home)
+
+        if isinstance(change, Arrival):
+            self.rooms.widen(session, pages_of_newcomer(session, change.worker, self.cache))
+        return alter(session, change, self.moment(session), rank, encode)
+
+    def moment(self, session: Session) -> Moment:
+        """Where in its next step a session is, for changes that are made now."""
+        return self._stepper.moment(session)
+
+    def agree(self, command: int) -> int:
+        """Exchange headers alone; see `Stepper.agree`."""
+        return self._stepper.agree(command)
+
+    def step(
+        self, sessions: Sequence[Session], heard: Callable[[], int] = lambda: 0
+    ) -> StepOutcome:
+        """Feed every active worker of `sessions` once; see `Stepper.step`."""
+        return self._stepper.step(sessions, heard)
+
+    def drain(self) -> StepOutcome:
+        """Take in the step that is on its way; see `Stepper.drain`."""
+        return self._stepper.drain()
+
+    def _home(self, session: Session) -> int:
+        return home_rank(session.id, self.exchange.world_size)

@@ -1,0 +1,71 @@
+"""What a trace keeps of a step and of the end, under the names of docs/traces.md."""
+
+from typing import Any
+
+from hogwild_dist.engine.scheduler.step import SessionStep
+from hogwild_dist.exchange.base import LogitsSummary
+from hogwild_dist.session.changes import change_to_json
+from hogwild_dist.session.events import Event, Text
+from hogwild_dist.session.session import Session
+
+
+def step_record(step: SessionStep, seconds: float) -> dict[str, Any]:
+    """The entry of one step of a recorded session that has just been taken in.
+
+    Args:
+        step: with a summary in each report.
+        seconds: how long it took.
+    """
+    summaries = [_summary(report.summary) for report in step.reports]
+    workers = [feed.worker.index for feed in step.feeds]
+    record: dict[str, Any] = {
+        "input_ids": [list(feed.row.token_ids) for feed in step.feeds],
+        "top_ids": [list(one.top_ids) for one in summaries],
+        "top_logits": [[round(value, 6) for value in one.top_logits] for one in summaries],
+        "logsumexp": [round(one.logsumexp, 6) for one in summaries],
+        "margin": [round(one.margin, 6) for one in summaries],
+        "greedy": [one.greedy for one in summaries],
+        "new": [report.token_id for report in step.reports],
+        "block_len": step.block_lengths,
+        "since_s1": step.session.history.since_check,
+        "seconds": round(seconds, 6),
+    }
+    if workers != list(range(len(step.session.spec.workers))):
+        record["active"] = workers
+    for moment, changes in step.session.changes.items():
+        if changes:
+            record[moment] = [change_to_json(change) for change in changes]
+            changes.clear()
+    events = [_event(event) for event in step.events if not isinstance(event, Text)]
+    if events:
+        record["events"] = events
+    return record
+
+
+def final_record(session: Session) -> dict[str, Any]:
+    """The end of a trace."""
+    return {
+        "final": {
+            "block_ids": session.blocks.token_ids(),
+            "pending": [worker.pending for worker in session.workers],
+            "text": [worker.text for worker in session.workers],
+            "finish": [worker.finish_reason for worker in session.workers],
+            "reason": session.end_reason,
+        },
+        "history": session.history.ids,
+        "current": [worker.paragraph_ids for worker in session.workers],
+    }
+
+
+def _summary(summary: LogitsSummary | None) -> LogitsSummary:
+    assert summary is not None, "the session is not recorded"
+    return summary
+
+
+def _event(event: Event) -> dict[str, Any]:
+    """An event under the names that format 1 uses where it has one."""
+    fields = event.to_json()
+    if fields["type"] == "paragraph_end":
+        fields["step_tokens"] = fields.pop("token_ids")
+        fields["s1"] = fields.pop("asked")
+    return fields

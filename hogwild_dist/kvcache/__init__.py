@@ -1,0 +1,1 @@
+"""The shared key-value cache: blocks, pages, prefixes and rotary rotation."""

@@ -1,0 +1,285 @@
+"""The shared key-value cache: blocks of tokens, stored as contiguous extents of one slab a layer.
+
+Keys of a block are stored as if the block began at position 0; nothing in here knows where a
+worker sees the block. Reading never copies: an extent is a slice of the slab.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from hogwild_dist.errors import ConfigError
+from hogwild_dist.kvcache.page_allocator import PageAllocator
+from hogwild_dist.kvcache.rope import RotaryTables, rotate
+
+PAGE_TOKENS = 64
+"""Tokens in a page. Small blocks (separators) waste at most one page."""
+
+
+@dataclass(slots=True)
+class Extent:
+    """Slots ``start..start+length-1`` of the slab; all extents but a block's last are full."""
+
+    start: int
+    length: int
+    capacity: int
+
+
+@dataclass(slots=True, eq=False)
+class Block:
+    """An append-only run of tokens: where its keys and values lie, and which tokens they are.
+
+    Only `KVCache` changes a block.
+    """
+
+    name: str
+    extents: list[Extent] = field(default_factory=list)
+    token_ids: list[int] = field(default_factory=list)
+    committed: int = 0
+    """Its first tokens that every shard has: what others see where visibility lags."""
+
+    @property
+    def length(self) -> int:
+        """Number of tokens in the block."""
+        return len(self.token_ids)
+
+    def spans(self, begin: int, end: int) -> list[tuple[int, int]]:
+        """Slab slots of block positions ``begin..end-1`` as ranges ``(start, stop)``."""
+        spans = []
+        first = 0
+        for extent in self.extents:
+            low, high = max(begin, first), min(end, first + extent.length)
+            if low < high:
+                spans.append((extent.start + low - first, extent.start + high - first))
+            first += extent.length
+        return spans
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerShape:
+    """Shape of one layer's keys and values."""
+
+    num_kv_heads: int
+    head_dim: int
+
+
+class KVCache:
+    """Keys and values of every block of every session.
+
+    One slab of keys and one of values a layer: ``[num_kv_heads, num_slots, head_dim]``. On a CPU
+    the operating system gives memory to a slab only where it has been written.
+
+    Args:
+        layers: the shape of each layer.
+        num_tokens: tokens that fit, rounded up to whole pages.
+        rotary: the model's rotary tables, to turn keys when a block moves.
+        dtype: of keys and values.
+        device: where they are.
+
+    Raises:
+        ConfigError: the device has not so much memory.
+    """
+
+    def __init__(
+        self,
+        *,
+        layers: Sequence[LayerShape],
+        num_tokens: int,
+        rotary: RotaryTables,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        num_pages = -(-num_tokens // PAGE_TOKENS)
+        self.rotary = rotary
+        self.pages = PageAllocator(num_pages)
+        self.blocks: set[Block] = set()
+        shapes = [(layer.num_kv_heads, num_pages * PAGE_TOKENS, layer.head_dim) for layer in layers]
+        try:
+            self.keys = [torch.empty(shape, dtype=dtype, device=device) for shape in shapes]
+            self.values = [torch.empty(shape, dtype=dtype, device=device) for shape in shapes]
+        except RuntimeError as error:  # torch's way of saying that memory is out
+            size = sum(2 * heads * slots * dim for heads, slots, dim in shapes) * dtype.itemsize
+            raise ConfigError(
+                f"A KV cache of {num_tokens} tokens takes {size / 2**30:.1f} GiB, which {device} "
+                "does not have free; lower cache_tokens (--cache-tokens)."
+            ) from error
+
+    @property
+    def token_bytes(self) -> int:
+        """Bytes of K and V that one token takes in all layers."""
+        return sum(2 * k.shape[0] * k.shape[2] * k.element_size() for k in self.keys)
+
+    @staticmethod
+    def pages_of(count: int) -> int:
+        """Pages that a block of `count` tokens takes."""
+        return -(-count // PAGE_TOKENS)
+
+    def new_block(self, name: str) -> Block:
+        """Make an empty block; it takes no page until it is written."""
+        block = Block(name)
+        self.blocks.add(block)
+        return block
+
+    def pages_wanted(self, block: Block, count: int) -> int:
+        """Fresh pages that `count` more tokens in `block` would take."""
+        spare = block.extents[-1].capacity - block.extents[-1].length if block.extents else 0
+        return max(0, -(-(count - spare) // PAGE_TOKENS))
+
+    def extend(self, block: Block, token_ids: Sequence[int]) -> list[int]:
+        """Make room for `token_ids` at the end of `block`.
+
+        The caller then writes K and V of every layer into the slots.
+
+        Returns:
+            One slab slot a token.
+
+        Raises:
+            ContextLimitError: the cache is full; the block is unchanged.
+        """
+        begin = block.length
+        self._grow(block, len(token_ids))
+        block.token_ids.extend(token_ids)
+        return [slot for span in block.spans(begin, block.length) for slot in range(*span)]
+
+    def write(self, layer: int, slots: Tensor, keys: Tensor, values: Tensor) -> None:
+        """Store new keys and values of one layer.
+
+        Args:
+            layer: index of the layer.
+            slots: ``[num_tokens]`` slab slots.
+            keys: ``[num_kv_heads, num_tokens, head_dim]``, rotated at block-local positions.
+            values: same shape.
+        """
+        self.keys[layer].index_copy_(1, slots, keys)
+        self.values[layer].index_copy_(1, slots, values)
+
+    def commit(self, block: Block, count: int) -> None:
+        """Count the next `count` tokens of `block` among those that every shard has."""
+        assert block.committed + count <= block.length, "tokens are committed that nobody wrote"
+        block.committed += count
+
+    def read(self, layer: int, slots: Tensor) -> tuple[Tensor, Tensor]:
+        """Copies of the keys and values in some slots, ``[num_kv_heads, num_tokens, head_dim]``."""
+        return self.keys[layer].index_select(1, slots), self.values[layer].index_select(1, slots)
+
+    def truncate(self, block: Block, length: int) -> None:
+        """Cut `block` back to its first `length` tokens; pages behind them return at once."""
+        if not 0 <= length <= block.length:
+            raise ValueError(
+                f"Block {block.name!r} has {block.length} tokens and cannot be cut to {length}."
+            )
+        del block.token_ids[length:]
+        block.committed = min(block.committed, length)
+        kept = 0
+        extents, block.extents = block.extents, []
+        for extent in extents:
+            extent.length = min(extent.length, length - kept)
+            kept += extent.length
+            used = -(-extent.length // PAGE_TOKENS) * PAGE_TOKENS
+            if used < extent.capacity:
+                begin = extent.start + used
+                self._release(begin, extent.start + extent.capacity)
+                extent.capacity = used
+            if extent.length:
+                block.extents.append(extent)
+
+    def free(self, block: Block) -> None:
+        """Forget `block`; its pages return at once."""
+        self.truncate(block, 0)
+        self.blocks.remove(block)
+
+    def append_from(self, target: Block, source: Block) -> int:
+        """Move the content of `source` to the end of `target` and empty `source`.
+
+        Values are copied as they are; keys are rotated once, by the length that `target` had. The
+        tokens stay committed. A full cache is no hindrance: the pages of `source` are enough.
+
+        Returns:
+            Number of tokens moved.
+        """
+        count = source.length
+        assert source.committed == count, "a block moves before every shard has it"
+        if count == 0:
+            return 0
+        turned = self._read_turned(source, target.length)
+        ids = list(source.token_ids)
+        self.truncate(source, 0)
+        slots = torch.tensor(self.extend(target, ids), device=self.keys[0].device)
+        for layer, (keys, values) in enumerate(turned):
+            self.write(layer, slots, keys, values)
+        self.commit(target, count)
+        return count
+
+    def checksum(self, block: Block) -> int:
+        """A number that two copies of a block share if they agree bit for bit."""
+        slots = self._slots(block)
+        total = 0
+        for slab in (*self.keys, *self.values):
+            data = slab.index_select(1, slots).contiguous().view(torch.uint8).flatten().long()
+            weights = torch.arange(1, data.numel() + 1, device=data.device) % 65_521
+            total = (total * 31 + int((data * weights).sum())) % (1 << 61)
+        return total
+
+    def check_integrity(self) -> None:
+        """Check that every page has one owner and every extent fits its block.
+
+        Raises:
+            AssertionError: the bookkeeping is broken (a bug, never a user's mistake).
+        """
+        owned: list[tuple[int, int]] = []
+        for block in self.blocks:
+            assert sum(extent.length for extent in block.extents) == block.length
+            for index, extent in enumerate(block.extents):
+                assert extent.start % PAGE_TOKENS == extent.capacity % PAGE_TOKENS == 0
+                assert 0 < extent.length <= extent.capacity < extent.length + PAGE_TOKENS
+                if index < len(block.extents) - 1:
+                    assert extent.length == extent.capacity, "a gap inside a block"
+                owned.append((extent.start, extent.start + extent.capacity))
+        owned.sort()
+        for (_, stop), (start, _) in pairwise(owned):
+            assert stop <= start, "two blocks share a page"
+        taken = sum(stop - start for start, stop in owned) // PAGE_TOKENS
+        assert taken + self.pages.num_free == self.pages.num_pages, "a page leaked"
+
+    def _grow(self, block: Block, count: int) -> None:
+        last = block.extents[-1] if block.extents else None
+        spare = min(count, last.capacity - last.length) if last else 0
+        wanted = -(-(count - spare) // PAGE_TOKENS)
+        after = (last.start + last.capacity) // PAGE_TOKENS if last else None
+        runs = self.pages.allocate(wanted, after) if wanted else []
+        if last:
+            last.length += spare
+        rest = count - spare
+        for start, stop in runs:
+            capacity = (stop - start) * PAGE_TOKENS
+            length = min(rest, capacity)
+            rest -= length
+            last = block.extents[-1] if block.extents else None
+            if last and last.start + last.capacity == start * PAGE_TOKENS:
+                last.length += length
+                last.capacity += capacity
+            else:
+                block.extents.append(Extent(start * PAGE_TOKENS, length, capacity))
+
+    def _release(self, begin: int, end: int) -> None:
+        self.pages.release(begin // PAGE_TOKENS, end // PAGE_TOKENS)
+
+    def _read_turned(self, block: Block, shift: int) -> list[tuple[Tensor, Tensor]]:
+        """Keys and values of a block, layer by layer, as if it began at position `shift`."""
+        slots = self._slots(block)
+        distance = torch.full((block.length,), shift, device=slots.device)
+        turned = []
+        for layer in range(len(self.keys)):
+            keys, values = self.read(layer, slots)
+            cos, sin = self.rotary.turn(distance, layer, keys.dtype)
+            turned.append((rotate(keys, cos, sin), values))
+        return turned
+
+    def _slots(self, block: Block) -> Tensor:
+        spans = block.spans(0, block.length)
+        device = self.keys[0].device
+        parts = [torch.arange(start, stop, device=device) for start, stop in spans]
+        return torch.cat(parts) if parts else torch.empty(0, dtype=torch.long, device=device)

@@ -1,0 +1,1 @@
+"""A transformers model made ready: loading, compatibility, self-check, forward pass, sampling."""

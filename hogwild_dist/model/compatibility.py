@@ -1,0 +1,97 @@
+"""What a model's configuration says against shared blocks, before any weight is read."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
+
+from hogwild_dist.errors import ModelError
+from hogwild_dist.kvcache.rope import check_rope_type
+
+POSITIONS_OF_TYPE = {
+    "bert": "learned",
+    "gpt2": "learned",
+    "gpt_bigcode": "learned",
+    "gpt_neo": "learned",
+    "opt": "learned",
+    "bloom": "ALiBi",
+    "mpt": "ALiBi",
+}
+"""Positions of well-known types whose configuration does not spell them out."""
+
+LAYER_TYPES = frozenset({"full_attention", "sliding_attention"})
+"""Kinds of layers that read keys and values as the shared cache holds them."""
+
+
+def refusal(name: str, reason: str) -> ModelError:
+    """The error that refuses the model `name`; `reason` completes "because ..."."""
+    return ModelError(
+        f"Model {name!r} cannot share blocks, because {reason}; choose a decoder with plain rotary "
+        "positions, such as a Llama, Qwen or Mistral model."
+    )
+
+
+def check_config(config: Any, name: str) -> None:
+    """Refuse a model that is known by its configuration not to work.
+
+    Args:
+        config: of a transformers model.
+        name: what the error calls the model.
+
+    Raises:
+        ModelError: names the reason.
+    """
+    for reason in _reasons(config):
+        raise refusal(name, reason)
+    text = config.get_text_config()
+    for table in _rope_tables(text):
+        check_rope_type(text.model_type, table["rope_type"])
+
+
+def _reasons(config: Any) -> Iterator[str]:
+    """All that speaks against a model but its rope type, the most telling first."""
+    kind = config.model_type
+    network_class: Any = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
+    if config.is_encoder_decoder:
+        yield f"{kind!r} is an encoder-decoder and not a decoder alone"
+    if network_class is None:
+        yield f"transformers has no decoder of type {kind!r}"
+    text = config.get_text_config()
+    fields: Mapping[str, Any] = text.to_dict()
+    positions = "ALiBi" if fields.get("alibi") else POSITIONS_OF_TYPE.get(kind)
+    if positions is not None:
+        yield f"{kind!r} has {positions} positions and not rotary ones (RoPE)"
+    if not fields.get("rope_parameters"):
+        yield f"{kind!r} has no rotary positions (RoPE)"
+    yield from _layer_reasons(kind, text, fields)
+    if not network_class.is_backend_compatible():
+        yield f"{kind!r} does not use transformers' attention interface"
+
+
+def _layer_reasons(kind: str, text: Any, fields: Mapping[str, Any]) -> Iterator[str]:
+    """What is special about the layers of a decoder with rotary positions."""
+    tables = _rope_tables(text)
+    for layer_type in fields.get("layer_types") or ():
+        if layer_type not in LAYER_TYPES:
+            yield f"{kind!r} has layers of the type {layer_type!r}, which need another cache"
+    if text.is_heterogeneous:
+        yield f"the layers of {kind!r} differ in shape"
+    if fields.get("kv_lora_rank"):
+        yield f"{kind!r} compresses its keys and values (multi-head latent attention)"
+    if fields.get("v_head_dim") not in (None, fields.get("head_dim")):
+        yield f"the values of {kind!r} are of another size than its keys (v_head_dim)"
+    if fields.get("attn_logit_softcapping"):
+        yield f"{kind!r} caps its attention scores (attn_logit_softcapping)"
+    if kind == "gpt_oss":
+        yield f"{kind!r} gives a part of its attention to learned sinks"
+    if None in tables or not all(fields.get("no_rope_layers") or ()):
+        yield f"some layers of {kind!r} have no positions"
+    if any("llama_4_scaling_beta" in table for table in tables):
+        yield f"{kind!r} scales queries by their absolute position (llama_4_scaling_beta)"
+
+
+def _rope_tables(text: Any) -> Sequence[Any]:
+    """The rope parameters of a text configuration, one mapping (or None) for each table."""
+    parameters = text.rope_parameters
+    kinds = dict.fromkeys(getattr(text, "layer_types", None) or ())
+    return [parameters[kind] for kind in kinds if kind in parameters] or [parameters]

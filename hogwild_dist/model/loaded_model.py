@@ -1,0 +1,141 @@
+"""A transformers decoder that is ready for shared blocks."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from hogwild_dist.attention import layer as attention
+from hogwild_dist.kvcache.cache import KVCache, LayerShape
+from hogwild_dist.kvcache.rope import RotaryTables
+from hogwild_dist.model import cpu_linear
+from hogwild_dist.model.compatibility import check_config
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelInfo:
+    """What a model is, without the model.
+
+    Attributes:
+        name: as the user named it.
+        dtype: `float32`, ...
+        type: as in its configuration, such as `llama`.
+        vocab_size: token ids are below.
+        end_ids: end-of-text tokens that its generation settings name.
+    """
+
+    name: str
+    dtype: str
+    type: str
+    vocab_size: int
+    end_ids: frozenset[int]
+
+    def about(self) -> dict[str, str | int]:
+        """What a trace says of it."""
+        return {
+            "name": self.name,
+            "dtype": self.dtype,
+            "type": self.type,
+            "vocab_size": self.vocab_size,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A model that is ready for shared blocks.
+
+    Attributes:
+        name: as the user named it.
+        network: the transformers model, in evaluation mode, using the `hogwild` attention.
+        layers: shape of each layer's K and V.
+        rotary: tables to turn queries and moved keys.
+        max_positions: longest view that the model was made for, in tokens.
+    """
+
+    name: str
+    network: Any
+    layers: tuple[LayerShape, ...]
+    rotary: RotaryTables
+    max_positions: int
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        device: torch.device = self.network.device
+        return device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of activations, K and V."""
+        dtype: torch.dtype = self.network.dtype
+        return dtype
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the model is, without the model."""
+        config = self.network.config.get_text_config()
+        return ModelInfo(
+            name=self.name,
+            dtype=str(self.dtype).removeprefix("torch."),
+            type=config.model_type,
+            vocab_size=config.vocab_size,
+            end_ids=self.end_ids,
+        )
+
+    @property
+    def end_ids(self) -> frozenset[int]:
+        """End-of-text tokens that the model's generation settings name."""
+        ids = self.network.generation_config.eos_token_id
+        return frozenset(() if ids is None else [ids] if isinstance(ids, int) else ids)
+
+    def fingerprint(self) -> str:
+        """A short text that two copies share if configuration and weights are the same.
+
+        Of each weight only the beginning is looked at, so that it takes milliseconds.
+        """
+        digest = hashlib.blake2b(digest_size=8)
+        config = {**self.network.config.to_dict(), "_name_or_path": None}
+        digest.update(repr(sorted(config.items())).encode())
+        for name, weight in self.network.state_dict().items():
+            head = weight.flatten()[:16].double().tolist() if weight.layout == torch.strided else []
+            digest.update(f"{name} {tuple(weight.shape)} {head}".encode())
+        return digest.hexdigest()
+
+    def new_cache(self, num_tokens: int) -> KVCache:
+        """Make an empty cache of this model's shape for `num_tokens` tokens."""
+        return KVCache(
+            layers=self.layers,
+            num_tokens=num_tokens,
+            rotary=self.rotary,
+            dtype=self.dtype,
+            device=self.device,
+        )
+
+
+def prepare_model(network: Any, *, name: str) -> LoadedModel:
+    """Wrap a transformers decoder that is already in memory; it is changed in place.
+
+    Raises:
+        ModelError: it is of a kind that cannot share blocks.
+    """
+    check_config(network.config, name)
+    attention.register()
+    rotary = RotaryTables.from_model(network)
+    network.eval()
+    network.set_attn_implementation(attention.ATTENTION_NAME)
+    if network.device.type == "cpu":
+        cpu_linear.reorder_linears(network)
+    config = network.config.get_text_config()
+    num_heads = config.num_attention_heads
+    shape = LayerShape(
+        num_kv_heads=getattr(config, "num_key_value_heads", None) or num_heads,
+        head_dim=getattr(config, "head_dim", None) or config.hidden_size // num_heads,
+    )
+    return LoadedModel(
+        name=name,
+        network=network,
+        layers=(shape,) * config.num_hidden_layers,
+        rotary=rotary,
+        max_positions=config.max_position_embeddings,
+    )

@@ -1,0 +1,114 @@
+"""Load a transformers decoder with this project's attention in place of its own."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+
+from hogwild_dist.attention import layer as attention
+from hogwild_dist.errors import ConfigError, ModelError
+from hogwild_dist.model.compatibility import check_config
+from hogwild_dist.model.loaded_model import LoadedModel, prepare_model
+from hogwild_dist.model.self_check import quick_check
+
+__all__ = [
+    "DTYPES",
+    "LoadedModel",
+    "load_model",
+    "load_tokenizer",
+    "pick_device",
+    "pick_dtype",
+    "prepare_model",
+]
+
+DTYPES = {
+    "float64": torch.float64,
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+def pick_device(name: str | None = None) -> torch.device:
+    """The named device, or the first GPU, or the CPU."""
+    if name is not None:
+        try:
+            device = torch.device(name)
+        except RuntimeError as error:
+            raise ConfigError(f"Unknown device {name!r}; use cpu, cuda or cuda:N.") from error
+        try:
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:  # the latter: a build without CUDA
+            raise ConfigError(
+                f"Device {name!r} cannot be used ({_first_line(error)}); use cpu, cuda or cuda:N, "
+                "as this machine and this build of torch have them."
+            ) from error
+        return device
+    return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or repr(error)).splitlines()[0].rstrip(".")
+
+
+def pick_dtype(name: str | None, device: torch.device) -> torch.dtype:
+    """The named dtype, or bfloat16 on a GPU and float32 on a CPU."""
+    if name is None:
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    if name not in DTYPES:
+        raise ConfigError(f"Unknown dtype {name!r}; use one of {', '.join(DTYPES)}.")
+    return DTYPES[name]
+
+
+def load_model(
+    path: str | Path,
+    *,
+    name: str | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+) -> LoadedModel:
+    """Load a decoder by hub id or local directory.
+
+    Args:
+        path: a hub id or a directory that transformers can read.
+        name: what errors and traces call it; `path` where None.
+        device: `cpu`, `cuda`, `cuda:1`; None picks a GPU if there is one.
+        dtype: a name in `DTYPES`; None picks bfloat16 on a GPU, float32 on a CPU.
+
+    Raises:
+        ModelError: it cannot be read, or it is of a kind that cannot share blocks.
+        ConfigError: an unknown device or dtype.
+    """
+    chosen_device = pick_device(device)
+    chosen_dtype = pick_dtype(dtype, chosen_device)
+    attention.register()
+    label = name or str(path)
+    try:
+        config: Any = AutoConfig.from_pretrained(path)
+        check_config(config, label)
+        network: Any = AutoModelForCausalLM.from_pretrained(
+            path, config=config, dtype=chosen_dtype, attn_implementation=attention.ATTENTION_NAME
+        )
+    except ModelError:
+        raise
+    except Exception as error:  # a damaged folder surfaces as anything
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        raise ModelError(f"Model {label!r} cannot be loaded: {reason}") from error
+    model = prepare_model(network.to(chosen_device), name=label)
+    quick_check(model)
+    return model
+
+
+def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a model.
+
+    Raises:
+        ModelError: there is none, or it cannot be read.
+    """
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        raise ModelError(f"The tokenizer of {str(path)!r} cannot be loaded: {reason}") from error
+    return tokenizer

@@ -1,0 +1,94 @@
+"""One forward of the model over packed rows: from blocks and tokens to logits."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from hogwild_dist.attention.batch import Batch, Row, lay_out, make_room, undo_batch
+from hogwild_dist.attention.layer import Backend, StepContext, pick_backend
+from hogwild_dist.config import Visibility
+from hogwild_dist.exchange.base import Exchange
+from hogwild_dist.kvcache.cache import Block, KVCache
+from hogwild_dist.model.loaded_model import LoadedModel
+
+
+class ModelRunner:
+    """Runs a model over the blocks of one cache.
+
+    Args:
+        model: the model.
+        cache: made by the same model.
+        exchange: brings the peers' K and V.
+        backend: attention kernel; None picks one for the device.
+    """
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        cache: KVCache,
+        exchange: Exchange,
+        backend: Backend | None = None,
+    ) -> None:
+        self.model = model
+        self.cache = cache
+        self.exchange = exchange
+        self.backend = backend or pick_backend(model.device)
+
+    def forward(self, rows: Sequence[Row]) -> tuple[Tensor, Batch]:
+        """Feed every row's new tokens at once, in this process alone.
+
+        Returns:
+            Logits after each row's last token, ``[num_rows, vocab_size]``, and the packed batch.
+
+        Raises:
+            ContextLimitError: the cache is full. Whatever is raised, the blocks are as before.
+        """
+        slots = make_room(self.cache, rows)
+        try:
+            result = self.compute(rows, slots)
+        except BaseException:
+            undo_batch(self.cache, rows)
+            raise
+        for row in rows:
+            self.cache.commit(row.view[-1], len(row.token_ids))
+        return result
+
+    @torch.inference_mode()
+    def compute(
+        self,
+        rows: Sequence[Row],
+        slots: Sequence[Sequence[int]],
+        arriving: Sequence[Row] | None = (),
+    ) -> tuple[Tensor, Batch]:
+        """The model's forward over rows that have room; nothing is committed.
+
+        Args:
+            rows: what this process computes, at least one.
+            slots: for each row, from `batch.make_room`.
+            arriving: rows with room that the peers compute at the same time; None where the peers
+                take no part.
+        """
+        layered = self.exchange.visibility is Visibility.SAME_STEP and arriving is not None
+        batch = lay_out(rows, slots, self.exchange.visibility, arriving or ())
+        peers = self.exchange if layered else None
+        device = self.model.device
+        last = torch.tensor([stop - 1 for stop in batch.row_starts[1:]], device=device)
+        output = self.model.network(
+            input_ids=torch.tensor([batch.token_ids], device=device),
+            position_ids=torch.tensor([batch.positions], device=device),
+            use_cache=False,
+            logits_to_keep=last,
+            hogwild=StepContext(self.cache, batch, self.backend, peers),
+        )
+        logits: Tensor = output.logits[0]
+        return logits, batch
+
+    def encode_alone(self, block: Block, token_ids: Sequence[int], chunk: int) -> None:
+        """Append tokens to a block that sees nothing but itself, `chunk` tokens a forward.
+
+        Raises:
+            ContextLimitError: the cache is full; the chunks before are kept.
+        """
+        for begin in range(0, len(token_ids), chunk):
+            self.forward([Row((block,), tuple(token_ids[begin : begin + chunk]))])

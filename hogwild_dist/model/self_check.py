@@ -1,0 +1,271 @@
+"""The self-check: a text that is read as several blocks must give the plain forward's logits.
+
+The plain forward is the same network with transformers' own attention. Random tokens do: they ask
+as much of positions and masks as real text.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hogwild_dist.attention.batch import Row
+from hogwild_dist.attention.layer import ATTENTION_NAME
+from hogwild_dist.config import Visibility
+from hogwild_dist.errors import ModelError
+from hogwild_dist.exchange.local import LocalExchange
+from hogwild_dist.kvcache.cache import PAGE_TOKENS, KVCache
+from hogwild_dist.kvcache.rope import rotate
+from hogwild_dist.model.compatibility import refusal
+from hogwild_dist.model.loaded_model import LoadedModel, prepare_model
+from hogwild_dist.model.model_runner import ModelRunner
+from hogwild_dist.model.small_model import (
+    SHORT_CONTEXT,
+    SHORT_WINDOW,
+    random_network,
+    shrink_config,
+)
+
+LOGIT_TOLERANCE = {
+    torch.float64: 1e-4,
+    torch.float32: 1e-3,
+    torch.float16: 0.1,
+    torch.bfloat16: 0.5,
+}
+"""Largest difference of logits, in units of their standard deviation over the vocabulary.
+
+transformers computes angles in single precision, so float64 agrees no better than 4e-6 on
+SmolLM2-135M, and float32 to 2e-5. In half precision the *plain* forward is 0.02 (float16) and 0.18
+(bfloat16) away from its own float32 result, and blocks are no further. Wrong positions cost 0.9.
+"""
+
+KEY_TOLERANCE = {
+    torch.float64: 1e-5,
+    torch.float32: 1e-5,
+    torch.float16: 1e-2,
+    torch.bfloat16: 5e-2,
+}
+"""Largest difference of a turned key, in units of its standard deviation: ten or more times the
+rounding of the dtype, and a tenth of what a wrong rotation costs (0.3 and more)."""
+
+QUICK_TEXT = (4, 3)
+LONG_TEXT = (100, 80, 20)
+SHRUNK_TEXT = (45, 40, 30)
+"""Tokens of each block."""
+
+CHUNK = 37
+"""Tokens of a block that go through one forward."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """One measured difference.
+
+    Attributes:
+        what: was compared.
+        difference: in units of the standard deviation of what is right.
+        tolerance: the largest difference that rounding explains.
+        fault: what a larger one means; completes "because ...".
+    """
+
+    what: str
+    difference: float
+    tolerance: float
+    fault: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether the difference is within the tolerance; NaN is not."""
+        return self.difference <= self.tolerance
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckReport:
+    """The verdict on a model."""
+
+    name: str
+    comparisons: tuple[Comparison, ...]
+
+    @property
+    def refusal(self) -> ModelError | None:
+        """The error that names the first difference that is too large."""
+        for done in self.comparisons:
+            if not done.passed:
+                numbers = f"difference {done.difference:.1e}, tolerance {done.tolerance:.0e}"
+                return refusal(self.name, f"{done.fault} ({numbers})")
+        return None
+
+
+def check_model(model: LoadedModel) -> CheckReport:
+    """Compare a model thoroughly, and a small one of its class beyond window and context.
+
+    Raises:
+        ModelError: the model's code cannot do what is asked of it.
+    """
+    small = _small_model(model)
+    return CheckReport(
+        name=model.name,
+        comparisons=(
+            _compare_keys(model),
+            _compare_blocks(model, LONG_TEXT, "its weights"),
+            _compare_blocks(small, SHRUNK_TEXT, f"small copy, {_limits(small)}"),
+        ),
+    )
+
+
+def quick_check(model: LoadedModel) -> None:
+    """Compare a model on a few tokens: four short forwards.
+
+    Raises:
+        ModelError: names what differs.
+    """
+    comparisons = (_compare_keys(model), _compare_blocks(model, QUICK_TEXT, "its weights"))
+    error = CheckReport(name=model.name, comparisons=comparisons).refusal
+    if error is not None:
+        raise error
+
+
+def _small_model(model: LoadedModel) -> LoadedModel:
+    """A small copy with random weights; float32, since not all experts run in float64."""
+    with _own_code(model.name):
+        config = shrink_config(model.network.config)
+        network = random_network(config, dtype=torch.float32, device=model.device)
+        return prepare_model(network, name=model.name)
+
+
+def _limits(small: LoadedModel) -> str:
+    """What a text of the small model goes beyond."""
+    window = getattr(small.network.config, "sliding_window", None)
+    beyond = f"context {SHORT_CONTEXT}"
+    return beyond if window is None else f"window {SHORT_WINDOW}, {beyond}"
+
+
+def _compare_keys(model: LoadedModel) -> Comparison:
+    """Whether the first layer's key of a token, turned, is its key at the place it is turned to."""
+    count = 8
+    cache = model.new_cache(count)
+    block = cache.new_block("one token repeated")
+    runner = ModelRunner(model, cache, LocalExchange(Visibility.SAME_STEP))
+    with _own_code(model.name):
+        runner.forward([Row((block,), tuple(_random_ids(model, 1)) * count)])
+    ((start, stop),) = block.spans(0, count)
+    keys = cache.keys[0][:, start:stop]
+    distance = torch.tensor([count - 1], device=model.device)
+    turned = rotate(keys[:, :1], *cache.rotary.turn(distance, 0, keys.dtype))
+    return Comparison(
+        what=f"a key turned by {count - 1} tokens, {_dtype_name(model)}",
+        difference=_difference(turned, keys[:, -1:]),
+        tolerance=KEY_TOLERANCE[model.dtype],
+        fault="its keys do not rotate as two halves of a head (interleaved pairs, or reversed)",
+    )
+
+
+def _compare_blocks(model: LoadedModel, text: Sequence[int], where: str) -> Comparison:
+    """One text read as blocks of `text` tokens against the plain forward."""
+    ids = _random_ids(model, sum(text))
+    cuts = _cuts(text)
+    with _own_code(model.name):
+        read = _read_in_blocks(model, ids, text, cuts)
+        plain = _plain_logits(model, ids, [cut - 1 for cut in cuts[1:]])
+    blocks = " + ".join(map(str, text))
+    return Comparison(
+        what=f"{blocks} tokens as {len(text)} blocks, {_dtype_name(model)}, {where}",
+        difference=_difference(read, plain),
+        tolerance=LOGIT_TOLERANCE[model.dtype],
+        fault=f"a text read as {len(text)} blocks gives other logits than in one piece ({where})",
+    )
+
+
+@contextmanager
+def _own_code(name: str) -> Iterator[None]:
+    """Refuse the model `name` for whatever its own code raises."""
+    try:
+        yield
+    except ModelError:
+        raise
+    except Exception as error:
+        first_line = (str(error).strip() or repr(error)).splitlines()[0].rstrip(".")
+        raise refusal(name, f"its own code fails on shared blocks: {first_line}") from error
+
+
+def _random_ids(model: LoadedModel, count: int) -> list[int]:
+    """Token ids, the same in every run."""
+    vocab_size = model.network.get_input_embeddings().num_embeddings
+    generator = torch.Generator().manual_seed(0)
+    ids: list[int] = torch.randint(vocab_size, (count,), generator=generator).tolist()
+    return ids
+
+
+def _cuts(text: Sequence[int]) -> list[int]:
+    """Where one forward ends and the next begins: the last tokens go one by one."""
+    ends = [0, *accumulate(text)]
+    chunks = [cut for start, stop in pairwise(ends) for cut in range(start, stop, CHUNK)]
+    return sorted({*chunks, *range(ends[-1] - text[-1] // 2, ends[-1] + 1)})
+
+
+def _read_in_blocks(
+    model: LoadedModel, ids: Sequence[int], text: Sequence[int], cuts: Sequence[int]
+) -> Tensor:
+    """Logits ``[len(cuts) - 1, vocab_size]`` of the last token before each cut but the first."""
+    cache = _scattered_cache(model, len(ids))
+    runner = ModelRunner(model, cache, LocalExchange(Visibility.SAME_STEP))
+    blocks = [cache.new_block(str(index)) for index in range(len(text))]
+    ends = list(accumulate(text))
+    logits = []
+    for start, stop in pairwise(cuts):
+        index = next(i for i, end in enumerate(ends) if start < end)
+        row = Row(tuple(blocks[: index + 1]), tuple(ids[start:stop]))
+        logits.append(runner.forward([row])[0][0])
+    return torch.stack(logits)
+
+
+def _scattered_cache(model: LoadedModel, num_tokens: int) -> KVCache:
+    """A cache in which no two free pages touch, so that every longer block is split."""
+    num_pages = 2 * (num_tokens // PAGE_TOKENS + 4)
+    cache = model.new_cache(num_pages * PAGE_TOKENS)
+    fillers = [cache.new_block("filler") for _ in range(num_pages)]
+    for filler in fillers:
+        cache.extend(filler, [0] * PAGE_TOKENS)
+    for filler in fillers[::2]:
+        cache.free(filler)
+    return cache
+
+
+@torch.inference_mode()
+def _plain_logits(model: LoadedModel, ids: Sequence[int], positions: Sequence[int]) -> Tensor:
+    """Logits ``[len(positions), vocab_size]`` of the network with transformers' own attention."""
+    with _plain_attention(model.network):
+        output = model.network(
+            input_ids=torch.tensor([ids], device=model.device),
+            use_cache=False,
+            logits_to_keep=torch.tensor(positions, device=model.device),
+        )
+    logits: Tensor = output.logits[0]
+    return logits
+
+
+@contextmanager
+def _plain_attention(network: Any) -> Iterator[None]:
+    network.set_attn_implementation("sdpa")
+    try:
+        yield
+    finally:
+        network.set_attn_implementation(ATTENTION_NAME)
+
+
+def _difference(found: Tensor, right: Tensor) -> float:
+    """Root mean square of ``found - right`` over the standard deviation of `right`.
+
+    Both are taken over the last dimension; of the ratios the largest counts.
+    """
+    found, right = found.double(), right.double()
+    root_mean_square = (found - right).square().mean(-1).sqrt()
+    return float((root_mean_square / right.std(-1)).max())
+
+
+def _dtype_name(model: LoadedModel) -> str:
+    return str(model.dtype).removeprefix("torch.")

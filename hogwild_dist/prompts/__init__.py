@@ -1,5 +1,0 @@
-"""The texts that a team starts from."""
-
-from hogwild_dist.prompts.templates import Prompts, PromptSettings, Redundancy, load_prompts
-
-__all__ = ["PromptSettings", "Prompts", "Redundancy", "load_prompts"]

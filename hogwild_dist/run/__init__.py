@@ -1,0 +1,1 @@
+"""One problem from start to end: stream its events and read its result."""

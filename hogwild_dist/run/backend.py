@@ -1,0 +1,164 @@
+"""A session as a stream of updates: what `run.Run` reads, whoever computes it."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from transformers import PreTrainedTokenizerBase
+
+from hogwild_dist.config import EngineConfig
+from hogwild_dist.engine.engine import Engine
+from hogwild_dist.engine.scheduler.step import StepOutcome
+from hogwild_dist.engine.trace_record import final_record, step_record
+from hogwild_dist.errors import HogwildError
+from hogwild_dist.model.loaded_model import ModelInfo
+from hogwild_dist.session.changes import Change
+from hogwild_dist.session.events import Event
+from hogwild_dist.session.session import Session
+from hogwild_dist.session.spec import SessionSpec
+from hogwild_dist.team.session_request import Origin
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Update:
+    """What one step brought to a session, as plain data that can travel.
+
+    Attributes:
+        session: id of the session.
+        step: number of the step, or of the one before where it is of none: -1 for the first texts.
+        events: in order.
+        seconds: how long the step took.
+        record: the step's entry in a trace, where the session is recorded.
+        final: the end of the trace, with the last update of a recorded session.
+        error: why the session could not start; there are no further updates then.
+    """
+
+    session: int
+    step: int
+    events: tuple[Event, ...]
+    seconds: float = 0.0
+    record: dict[str, Any] | None = None
+    final: dict[str, Any] | None = None
+    error: HogwildError | None = None
+
+
+class Stream(Protocol):
+    """A session at work."""
+
+    def __iter__(self) -> Iterator[Update]:
+        """Its updates, up to its end."""
+
+    def alter(self, change: Change) -> None:
+        """Change the session, if it goes on; what comes of it is among the next updates."""
+
+    def stop(self) -> list[Update]:
+        """End the session if it goes on, and free it; returns the updates that were not read."""
+
+
+class Backend(Protocol):
+    """What computes sessions: an engine in this process, or a group of shards.
+
+    Attributes:
+        tokenizer: of the model.
+        config: of the engine, or of every shard's.
+        info: what the model is.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    config: EngineConfig
+    info: ModelInfo
+
+    def open(self, origin: Origin, *, recorded: bool) -> Stream:
+        """Start a session.
+
+        Args:
+            origin: what it starts from.
+            recorded: whether its updates carry a trace's entries.
+
+        Raises:
+            ContextLimitError: it does not fit.
+        """
+
+
+class LocalBackend:
+    """An engine in this process."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.tokenizer = engine.tokenizer
+        self.config = engine.config
+        self.info = engine.model.info
+
+    def open(self, origin: Origin, *, recorded: bool) -> Stream:
+        """Start a session."""
+        return LocalStream(self._engine, origin.spec, recorded=recorded)
+
+
+class LocalStream:
+    """A session of an engine in this process, which steps as the updates are read."""
+
+    def __init__(self, engine: Engine, spec: SessionSpec, *, recorded: bool) -> None:
+        self._engine = engine
+        self._session = engine.start(spec, recorded=recorded)
+        self._stopped = False
+        self._waiting: deque[Change] = deque()
+
+    def __iter__(self) -> Iterator[Update]:
+        yield opening_update(self._session)
+        while not self._session.end_reason:
+            while self._waiting:
+                events = self._engine.alter(self._session, self._waiting.popleft())
+                yield change_update(self._session, events)
+            yield from updates(self._engine.step([self._session]))
+
+    def alter(self, change: Change) -> None:
+        """Change the session before its next step."""
+        self._waiting.append(change)
+
+    def stop(self) -> list[Update]:
+        """End the session if it goes on, and free its cache."""
+        if self._stopped:
+            return []
+        self._stopped = True
+        try:
+            rest = list(updates(self._engine.drain()))
+            if not self._session.end_reason:
+                events = self._session.end("cancelled")
+                rest.append(change_update(self._session, events))
+            return rest
+        finally:
+            self._session.free()
+
+
+def opening_update(session: Session) -> Update:
+    """The first texts of a session that has just started."""
+    return _update(session, -1, tuple(session.opening()))
+
+
+def change_update(session: Session, events: Sequence[Event]) -> Update:
+    """What a change brought to a running session."""
+    return _update(session, session.step - 1, tuple(events))
+
+
+def updates(outcome: StepOutcome) -> Iterator[Update]:
+    """What a step brought, session by session."""
+    for one in outcome.sessions:
+        if not one.feeds:  # it ended without a forward
+            yield change_update(one.session, one.events)
+            continue
+        record = step_record(one, outcome.seconds) if one.session.recorded else None
+        yield _update(one.session, one.index, one.events, outcome.seconds, record)
+
+
+def _update(
+    session: Session,
+    step: int,
+    events: tuple[Event, ...],
+    seconds: float = 0.0,
+    record: dict[str, Any] | None = None,
+) -> Update:
+    final = final_record(session) if session.recorded and session.end_reason else None
+    return Update(
+        session=session.id, step=step, events=events, seconds=seconds, record=record, final=final
+    )

@@ -1,0 +1,201 @@
+"""One problem from start to end: stream its events, then read the result."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from hogwild_dist.engine.engine import Engine
+from hogwild_dist.run.backend import Backend, LocalBackend, Update
+from hogwild_dist.run.trace.reader import header
+from hogwild_dist.run.trace.writer import TraceWriter
+from hogwild_dist.run.transcript import Transcript
+from hogwild_dist.session.changes import Departure
+from hogwild_dist.session.events import Answer, Event
+from hogwild_dist.team.answer_policy import team_answer
+from hogwild_dist.team.change_texts import ChangeTexts
+from hogwild_dist.team.session_request import Origin
+from hogwild_dist.team.team import Team
+from hogwild_dist.team.worker_profile import Member
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Result:
+    """What a run brought.
+
+    Attributes:
+        texts: worker name -> all that it wrote, first text and prefixes included.
+        history: finished paragraphs in the order in which they ended.
+        num_tokens: worker name -> tokens that it chose.
+        finish_reasons: worker name -> why it stopped, None while it goes on.
+        end_reason: why the session ended, None while it goes on.
+        num_steps: forwards after the prompt.
+        prompt_seconds: encoding the shared blocks.
+        seconds: all steps together.
+        answers: announced or stated, in order.
+        answer: the team's, or None.
+    """
+
+    texts: Mapping[str, str]
+    history: str
+    num_tokens: Mapping[str, int]
+    finish_reasons: Mapping[str, str | None]
+    end_reason: str | None
+    num_steps: int
+    prompt_seconds: float
+    seconds: float
+    answers: Sequence[Answer] = ()
+    answer: str | None = None
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Chosen tokens of all workers a second of stepping."""
+        return sum(self.num_tokens.values()) / self.seconds if self.seconds else 0.0
+
+
+class Run:
+    """A team at work on a problem.
+
+    Iterate once for the events; `result` can be read at any time. Leaving the iteration, a `with`
+    block or an exception ends the session, keeps its text, completes the trace and frees its cache.
+
+    Args:
+        backend: from `load`, or a group of shards.
+        problem: what to work on.
+        team: who works on it.
+        trace: file to record to.
+
+    Raises:
+        ConfigError: problem, team and limits do not fit together.
+        ContextLimitError: the problem is longer than the model or the cache holds.
+        TraceError: the trace cannot be written.
+    """
+
+    def __init__(
+        self,
+        backend: Engine | Backend,
+        problem: str,
+        team: Team,
+        trace: str | Path | None = None,
+    ) -> None:
+        source = LocalBackend(backend) if isinstance(backend, Engine) else backend
+        ends = source.info.end_ids
+        texts, spec = team.texts_and_spec(problem, source.tokenizer, end_ids=ends)
+        origin = Origin(problem=problem, team=team, spec=spec)
+        self._changes = ChangeTexts(origin, source.tokenizer)
+        self._transcript = Transcript(team.names)
+        self._vote = team.finish is not None and team.finish.vote
+        self._num_steps = 0
+        self._seconds = 0.0
+        self._closed = False
+        self._rest: list[Event] = []
+        self._started = False
+        self._trace: TraceWriter | None = None
+        if trace is not None:
+            about = {"model": source.info.about(), "kind": team.layout.name, "texts": texts}
+            self._trace = TraceWriter(trace, header(spec, source.config, about))
+        begin = time.perf_counter()
+        try:
+            self._stream = source.open(origin, recorded=trace is not None)
+        except BaseException:
+            if self._trace is not None:
+                self._trace.close()
+            raise
+        self._prompt_seconds = time.perf_counter() - begin
+
+    def __iter__(self) -> Iterator[Event]:
+        if self._started or self._closed:
+            raise RuntimeError("A run can be iterated once; make a new Run to work on it again.")
+        self._started = True
+        try:
+            for update in self._stream:
+                yield from self._take_in(update)
+        finally:
+            self.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> list[Event]:
+        """End the session if it goes on; complete the trace; free the cache.
+
+        Returns:
+            The events that this brought about; again, where the run is closed already.
+        """
+        if self._closed:
+            return self._rest
+        self._closed = True
+        try:
+            for update in self._stream.stop():
+                self._rest += self._take_in(update)
+        finally:
+            if self._trace is not None:
+                self._trace.close()
+        return self._rest
+
+    def interject(self, text: str, name: str = "You") -> None:
+        """Say something to the team; everybody sees it from the next step on.
+
+        Args:
+            text: what to say.
+            name: of who says it.
+
+        Raises:
+            ConfigError: there is no text, or no block that everybody sees.
+        """
+        self._stream.alter(self._changes.interjection(text, name))
+
+    def join(self, name: str, member: Member | None = None) -> None:
+        """Let a worker join the team, with the layout's general rule.
+
+        Args:
+            name: of the worker.
+            member: its role, brief and sampling.
+
+        Raises:
+            ConfigError: the name cannot be used.
+        """
+        self._stream.alter(self._changes.arrival(name, member or Member()))
+
+    def leave(self, name: str) -> None:
+        """Let a worker leave when its paragraph ends, or at once where there are none."""
+        self._stream.alter(Departure(name=name))
+
+    @property
+    def result(self) -> Result:
+        """Text, counts and timings so far."""
+        so_far = self._transcript
+        return Result(
+            texts=dict(so_far.texts),
+            history=so_far.history,
+            num_tokens=dict(so_far.num_tokens),
+            finish_reasons=dict(so_far.finish_reasons),
+            end_reason=so_far.end_reason,
+            num_steps=self._num_steps,
+            prompt_seconds=self._prompt_seconds,
+            seconds=self._seconds,
+            answers=tuple(so_far.answers),
+            answer=team_answer(so_far.answers, vote=self._vote),
+        )
+
+    def _take_in(self, update: Update) -> tuple[Event, ...]:
+        """Keep what an update says."""
+        self._num_steps = max(self._num_steps, update.step + 1)
+        self._seconds += update.seconds
+        for event in update.events:
+            self._transcript.add(event)
+        if self._trace is not None and update.record is not None:
+            self._trace.step(update.record)
+        if self._trace is not None and update.final is not None:
+            self._trace.end(update.final)
+        return update.events

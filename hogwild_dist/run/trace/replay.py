@@ -1,0 +1,284 @@
+"""Replay a trace: feed its tokens and compare logits, or let the engine choose tokens."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from hogwild_dist.config import EngineConfig
+from hogwild_dist.engine.engine import Engine
+from hogwild_dist.engine.scheduler.step import RowOutcome, SessionStep, StepOutcome
+from hogwild_dist.errors import TraceError
+from hogwild_dist.model.loaded_model import ModelInfo
+from hogwild_dist.run.trace.reader import Trace
+from hogwild_dist.run.trace.schema import MOVES
+from hogwild_dist.session.changes import Arrival, Interjection, change_from_json
+from hogwild_dist.session.events import ParagraphEnd
+from hogwild_dist.session.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class RowComparison:
+    """One row of a fed step against the trace.
+
+    Attributes:
+        step: number of the step.
+        worker: index of the worker.
+        logits: of the row's recorded top ids, in their order.
+        difference: largest absolute difference to the recorded ones.
+        argmax: id of the largest allowed logit.
+        expected: what the trace has there.
+        margin: recorded gap between the two largest allowed logits.
+    """
+
+    step: int
+    worker: int
+    logits: tuple[float, ...]
+    difference: float
+    argmax: int
+    expected: int
+    margin: float
+
+    def agrees(self, tolerance: float) -> bool:
+        """Whether the logits are within `tolerance` and the greedy token is the recorded one.
+
+        Where the two best recorded logits are closer than twice the tolerance, either may win.
+        """
+        close_call = self.margin < 2 * tolerance
+        return self.difference <= tolerance and (self.argmax == self.expected or close_call)
+
+
+class _EndsEarlyError(TraceError):
+    """A session ends before its recording."""
+
+
+def check_fits(trace: Trace, model: ModelInfo, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Refuse a trace that was made with another model's tokens.
+
+    Raises:
+        TraceError: an id is outside the vocabulary, or ids and recorded text do not match.
+    """
+    vocab_size = model.vocab_size
+    unknown = [token for token in _all_ids(trace) if not 0 <= token < vocab_size]
+    if unknown:
+        raise TraceError(
+            f"Trace {str(trace.path)!r} has the token id {unknown[0]} and {model.name!r} knows "
+            f"{vocab_size} tokens; replay it with the model that it was made with."
+        )
+    for name, block in trace.raw["prefill"].items():
+        text = block.get("text")
+        if text and text != tokenizer.decode(block["ids"]) and not _encodes(tokenizer, block):
+            raise TraceError(
+                f"The tokens of block {name!r} in {str(trace.path)!r} do not spell its text with "
+                f"the tokenizer of {model.name!r}; replay it with the model that it was made with."
+            )
+
+
+def _encodes(tokenizer: PreTrainedTokenizerBase, block: Mapping[str, Any]) -> bool:
+    """Whether a block's text gives its tokens; some tokenizers normalize what they encode."""
+    ids: list[int] = tokenizer.encode(block["text"], add_special_tokens=False)
+    return ids == list(block["ids"])
+
+
+def _all_ids(trace: Trace) -> Iterator[int]:
+    """Every token id that a trace feeds, bans or looks up."""
+    yield from (token for ids in trace.spec.shared.values() for token in ids)
+    for worker in (*trace.spec.workers, *trace.spec.finishers):
+        yield from (*worker.first_input, *worker.sampling.forbidden_ids)
+        yield from worker.sampling.logit_bias
+    for step in trace.steps:
+        yield from (token for ids in (*step["input_ids"], *step["top_ids"]) for token in ids)
+        yield from (token for token in step["new"] if token is not None)
+        for fields in (*step.get("before", []), *step.get("during", [])):
+            change = change_from_json(fields)
+            if isinstance(change, Interjection):
+                yield from change.token_ids
+            elif isinstance(change, Arrival):
+                yield from change.worker.first_input
+                yield from (
+                    *change.worker.sampling.forbidden_ids,
+                    *change.worker.sampling.logit_bias,
+                )
+
+
+def engine_config(trace: Trace, cache_tokens: int) -> EngineConfig:
+    """The configuration of an engine that replays a trace."""
+    config = EngineConfig(visibility=trace.visibility, cache_tokens=cache_tokens)
+    most = trace.raw.get("max_step_tokens")
+    return config if most is None else replace(config, max_step_tokens=most)
+
+
+def replay_fed(trace: Trace, engine: Engine) -> Iterator[RowComparison]:
+    """Feed the recorded tokens and compare logits; on a shard, those of its own workers.
+
+    Args:
+        trace: what to replay.
+        engine: of the model that it was made with and of the trace's visibility.
+
+    Raises:
+        TraceError: inputs, block lengths, moves or the end come out otherwise than recorded.
+        ContextLimitError: the trace is longer than the cache.
+    """
+    for _, outcome in _steps(trace, engine, _fed_choices(trace)):
+        for one in _recorded(outcome):
+            step = trace.steps[one.index]
+            _check_step(trace, one, step)
+            active = trace.active(step)
+            for row in outcome.rows:
+                yield _compare(one.index, row, step, active.index(row.worker))
+
+
+def replay_free(trace: Trace, engine: Engine) -> Iterator[list[str]]:
+    """Let the engine choose; yields, for each step, what came out otherwise than recorded.
+
+    Raises:
+        ContextLimitError: the trace is longer than the cache.
+    """
+    try:
+        for session, outcome in _steps(trace, engine, {}):
+            for one in _recorded(outcome):
+                yield _differences(trace, trace.steps[one.index], one, session.history.since_check)
+    except _EndsEarlyError as error:
+        yield [str(error)]
+
+
+def _fed_choices(trace: Trace) -> dict[int, list[int]]:
+    """Each worker's choices: what it fed first in its next step, or what the last step says."""
+    chosen: dict[int, list[int]] = {}
+    waiting: dict[int, int] = {}
+    finishers = range(len(trace.spec.workers), len(trace.spec.workers) + len(trace.spec.finishers))
+    for step in trace.steps:
+        rows = zip(trace.active(step), step["input_ids"], step["new"], strict=True)
+        for worker, fed, new in rows:
+            if worker in finishers:  # begin again with their first text each time
+                chosen.setdefault(worker, []).extend([] if new is None else [new])
+                continue
+            if worker in waiting:
+                chosen.setdefault(worker, []).append(fed[0])
+                del waiting[worker]
+            if new is not None:
+                waiting[worker] = new
+    for worker, new in waiting.items():
+        chosen.setdefault(worker, []).append(new)
+    return chosen
+
+
+def _steps(
+    trace: Trace, engine: Engine, forced: Mapping[int, Sequence[int]]
+) -> Iterator[tuple[Session, StepOutcome]]:
+    """As many steps as were recorded.
+
+    Raises:
+        _EndsEarlyError: the session ends before.
+    """
+    session = engine.start(trace.spec, forced=forced)
+    session.opening()
+    reached = None
+    try:
+        while not session.end_reason and session.step < len(trace.steps):
+            here = (session.step, engine.moment(session))
+            if here != reached:  # a call of `step` may bring none
+                for fields in trace.steps[session.step].get(engine.moment(session), []):
+                    engine.alter(session, change_from_json(fields))
+            reached = here
+            yield session, engine.step([session])
+        engine.drain()
+        if session.step < len(trace.steps):
+            raise _EndsEarlyError(
+                f"The team of {str(trace.path)!r} ends after step {session.step} "
+                f"({session.end_reason}), and {len(trace.steps)} steps are recorded."
+            )
+    finally:
+        session.free()
+
+
+def _recorded(outcome: StepOutcome) -> list[SessionStep]:
+    """Steps of which a trace has an entry: not those at which a team stops without a forward."""
+    return [one for one in outcome.sessions if one.feeds]
+
+
+def _check_step(trace: Trace, one: SessionStep, step: Mapping[str, Any]) -> None:
+    """Refuse a recording whose tokens, lengths or moves do not follow from its own rules."""
+    where = f"Step {one.index} of {str(trace.path)!r}"
+    fed = {feed.worker.index: list(feed.row.token_ids) for feed in one.feeds}
+    recorded = dict(zip(trace.active(step), map(list, step["input_ids"]), strict=True))
+    if fed != recorded:
+        raise TraceError(f"{where} feeds {fed} by its recorded choices, and says {recorded}.")
+    lengths = step.get("block_len", {})
+    wrong = [name for name in lengths if lengths[name] != one.block_lengths.get(name)]
+    if wrong:
+        raise TraceError(
+            f"After the forward of step {one.index} of {str(trace.path)!r} block {wrong[0]!r} has "
+            f"{one.block_lengths.get(wrong[0])} tokens and the trace says {lengths[wrong[0]]}."
+        )
+    if _ends(one) != _recorded_ends(step):
+        raise TraceError(f"{where} moves {_ends(one)}, and says {_recorded_ends(step)}.")
+
+
+def _compare(index: int, row: RowOutcome, step: Mapping[str, Any], place: int) -> RowComparison:
+    """One row against the recording, where it is row `place`."""
+    values = row.logits[torch.tensor(step["top_ids"][place])].float()
+    return RowComparison(
+        step=index,
+        worker=row.worker,
+        logits=tuple(values.tolist()),
+        difference=_largest_difference(values, step["top_logits"][place]),
+        argmax=int(row.allowed.argmax()),
+        expected=(step.get("greedy") or step["new"])[place],
+        margin=step["margin"][place],
+    )
+
+
+def _largest_difference(values: Tensor, recorded: list[float]) -> float:
+    return float((values - torch.tensor(recorded, device=values.device)).abs().max())
+
+
+def _differences(
+    trace: Trace, step: Mapping[str, Any], one: SessionStep, since_check: int
+) -> list[str]:
+    """Sentences about what differs between a free step and the recorded one."""
+    pairs: list[tuple[str, Any, Any]] = [
+        ("active workers", [feed.worker.index for feed in one.feeds], trace.active(step)),
+        ("input", [list(feed.row.token_ids) for feed in one.feeds], step["input_ids"]),
+        ("tokens", [report.token_id for report in one.reports], step["new"]),
+        ("paragraph ends", _ends(one), _recorded_ends(step)),
+        ("block lengths", one.block_lengths, step.get("block_len", one.block_lengths)),
+    ]
+    if "since_s1" in step:
+        pairs.append(("redundancy counter", since_check, step["since_s1"]))
+    return [f"{what}: {ours}, recorded {theirs}" for what, ours, theirs in pairs if ours != theirs]
+
+
+def _ends(one: SessionStep) -> list[tuple[Any, ...]]:
+    ends = [event for event in one.events if isinstance(event, ParagraphEnd)]
+    return [
+        (
+            end.worker,
+            end.from_block,
+            end.moved,
+            list(end.token_ids),
+            end.text,
+            None if end.next_input is None else list(end.next_input),
+            end.asked,
+        )
+        for end in ends
+    ]
+
+
+def _recorded_ends(step: Any) -> list[tuple[Any, ...]]:
+    return [
+        (
+            event["worker"],
+            event["from_block"],
+            event["moved"],
+            event["step_tokens"],
+            event["text"],
+            event.get("next_input"),
+            event.get("s1", False),
+        )
+        for event in step.get("events", [])
+        if event["type"] in MOVES
+    ]

@@ -1,0 +1,64 @@
+"""What a team has written, put together from the events of its session."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from hogwild_dist.session.events import (
+    Answer,
+    Event,
+    Interjected,
+    ParagraphEnd,
+    SessionEnd,
+    Text,
+    WorkerStop,
+)
+
+
+@dataclass(slots=True)
+class Transcript:
+    """Grows with each event.
+
+    Attributes:
+        names: of the workers, in team order.
+        texts: worker name -> all that it wrote, first text and prefixes included.
+        history: finished paragraphs in the order in which they ended.
+        num_tokens: worker name -> tokens that it chose.
+        finish_reasons: worker name -> why it stopped, None while it goes on.
+        end_reason: why the session ended, None while it goes on.
+        answers: announced or stated, in order.
+    """
+
+    names: Sequence[str]
+    texts: dict[str, str] = field(default_factory=dict)
+    history: str = ""
+    num_tokens: dict[str, int] = field(default_factory=dict)
+    finish_reasons: dict[str, str | None] = field(default_factory=dict)
+    end_reason: str | None = None
+    answers: list[Answer] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for name in self.names:
+            self._meet(name)
+
+    def add(self, event: Event) -> None:
+        """Take in the next event."""
+        if isinstance(event, Text):
+            self._meet(event.name)
+            self.texts[event.name] += event.text
+            self.num_tokens[event.name] += len(event.token_ids) if event.chosen else 0
+        elif isinstance(event, ParagraphEnd):
+            self.history += event.text
+        elif isinstance(event, WorkerStop):
+            self.finish_reasons[event.name] = event.reason
+        elif isinstance(event, Interjected):
+            self.history += event.text
+        elif isinstance(event, Answer):
+            self.answers.append(event)
+        elif isinstance(event, SessionEnd):
+            self.end_reason = event.reason
+
+    def _meet(self, name: str) -> None:
+        """Make room for a worker who has not written yet."""
+        self.texts.setdefault(name, "")
+        self.num_tokens.setdefault(name, 0)
+        self.finish_reasons.setdefault(name, None)

@@ -1,0 +1,108 @@
+"""Carrying out a change to a running session, on every shard at the same step."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from hogwild_dist.errors import HogwildError
+from hogwild_dist.kvcache.cache import Block
+from hogwild_dist.session.changes import Arrival, Change, Departure, Interjection, Moment
+from hogwild_dist.session.events import Event, Interjected, Joined, Refused
+from hogwild_dist.session.session import Session
+from hogwild_dist.session.spec import MAX_WORKERS, WorkerSpec
+from hogwild_dist.team.layout import block_name
+
+Encode = Callable[[tuple[Block, ...], tuple[int, ...]], None]
+"""Appends tokens to the last block of a view; raises `ContextLimitError` where there is no room."""
+
+
+def alter(
+    session: Session, change: Change, moment: Moment, rank: int, encode: Encode
+) -> list[Event]:
+    """Change a session; what cannot be done is refused in an event and changes nothing.
+
+    Args:
+        session: that goes on.
+        change: what to do.
+        moment: when that is.
+        rank: of the shard that is to compute a worker who joins.
+        encode: computes on the session's home shard.
+    """
+    try:
+        match change:
+            case Interjection():
+                events = _interject(session, change, encode)
+            case Arrival():
+                events = _join(session, change.worker, rank)
+            case Departure():
+                events = _leave(session, change.name)
+    except HogwildError as error:
+        return [Refused(step=session.step, reason=str(error))]
+    session.changes[moment].append(change)
+    return events
+
+
+def _interject(session: Session, change: Interjection, encode: Encode) -> list[Event]:
+    if change.target not in session.spec.shared:
+        raise HogwildError(f"There is no shared block {change.target!r} to speak in.")
+    with session.blocks.passing("interjection") as block:
+        encode((*session.blocks.view((change.target,)), block), change.token_ids)
+        session.blocks.append(change.target, block)
+    session.history.add(change.target, change.token_ids, change.text)
+    return [
+        Interjected(
+            step=session.step, name=change.name, text=change.text, token_ids=change.token_ids
+        )
+    ]
+
+
+def _join(session: Session, spec: WorkerSpec, rank: int) -> list[Event]:
+    names = [worker.spec.name for worker in session.workers]
+    if spec.name in names:
+        raise HogwildError(f"{spec.name!r} is in the team already; choose another name.")
+    if len(session.team) >= MAX_WORKERS:
+        raise HogwildError(f"The team has {MAX_WORKERS} workers; nobody else can join.")
+    own = block_name(len(session.workers))
+    others = [worker.block.name for worker in session.team if worker.spec.seen]
+    view: list[str] = []
+    for item in spec.view:
+        if item == "own":
+            view.append(own)
+        elif item == "others":
+            view += others
+        elif item.startswith("worker:"):
+            view.append(_block_of(session, item.removeprefix("worker:")))
+        else:
+            view.append(item)
+    unknown = [name for name in view if name != own and name not in session.blocks]
+    if unknown:
+        raise HogwildError(f"{spec.name!r} would see the block {unknown[0]!r}, which is not there.")
+    if spec.seen:
+        for worker in session.workers:
+            worker.spec = _seeing(worker.spec, own)
+    sees = "others" in spec.view
+    at = spec.view.index("others") + len(others) if sees else None
+    text = session.join(replace(spec, view=tuple(view), newcomers_at=at), rank)
+    return [Joined(step=session.step, worker=text.worker, name=spec.name), text]
+
+
+def _seeing(spec: WorkerSpec, block: str) -> WorkerSpec:
+    """The worker with a newcomer's block in its view, if it sees newcomers."""
+    at = spec.newcomers_at
+    if at is None:
+        return spec
+    return replace(spec, view=(*spec.view[:at], block, *spec.view[at:]), newcomers_at=at + 1)
+
+
+def _block_of(session: Session, name: str) -> str:
+    for worker in session.team:
+        if worker.spec.name == name:
+            return worker.block.name
+    raise HogwildError(f"{name!r} is not in the team, and the newcomer is to read them.")
+
+
+def _leave(session: Session, name: str) -> list[Event]:
+    for worker in session.team:
+        if worker.spec.name == name and worker.active:
+            worker.leaves_from = session.step + 1
+            return []
+    raise HogwildError(f"{name!r} is not at work in this session.")

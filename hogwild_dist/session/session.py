@@ -1,0 +1,263 @@
+"""A session: the rules by which a team's text grows. Its state is the same on every shard.
+
+A session says what to feed (`feeds`) and is told what was chosen. It never runs the model. What a
+choice does to its own worker (`advance`, see `writing`) is apart from what it does to the team
+(`apply`, see `history` and `ending`): under `overlapped` visibility a worker goes on while the team
+has not heard of its newest token.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from zlib import crc32
+
+from transformers import PreTrainedTokenizerBase
+
+from hogwild_dist.attention.batch import Row
+from hogwild_dist.errors import ModelError
+from hogwild_dist.kvcache.cache import KVCache
+from hogwild_dist.kvcache.session_blocks import SessionBlocks
+from hogwild_dist.model.sampling import Sampler
+from hogwild_dist.session.answer_collector import Finishing
+from hogwild_dist.session.changes import Change, Moment
+from hogwild_dist.session.events import Event, Text
+from hogwild_dist.session.history import History
+from hogwild_dist.session.spec import SessionSpec, WorkerSpec
+from hogwild_dist.session.termination import Ending
+from hogwild_dist.session.worker import Advance, Worker, team_of
+from hogwild_dist.session.writer import Writing
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """A worker's part of a step.
+
+    Attributes:
+        worker: who feeds.
+        row: what.
+        complete: whether nothing is left to feed, so that a token is chosen.
+    """
+
+    worker: Worker
+    row: Row
+    complete: bool
+
+
+class Session:
+    """One problem and its team.
+
+    Args:
+        id: unique in the engine.
+        spec: what it starts from.
+        cache: where its blocks live.
+        tokenizer: a fast tokenizer.
+        ranks: the shard of each worker; None puts all on shard 0.
+        recorded: whether steps keep summaries of the logits, for a trace.
+        forced: worker index -> its first choices, which are taken over in place of sampling.
+
+    Raises:
+        ModelError: the tokenizer cannot decode token by token.
+    """
+
+    def __init__(
+        self,
+        id: int,
+        spec: SessionSpec,
+        cache: KVCache,
+        tokenizer: PreTrainedTokenizerBase,
+        ranks: Sequence[int] | None = None,
+        *,
+        recorded: bool = False,
+        forced: Mapping[int, Sequence[int]] | None = None,
+    ) -> None:
+        if not tokenizer.is_fast:
+            raise ModelError(
+                f"The tokenizer {type(tokenizer).__name__} has no fast form, which streaming text "
+                "needs; convert it to a tokenizer.json first."
+            )
+        self.id = id
+        self.spec = spec
+        self.recorded = recorded
+        self.forced = forced or {}
+        self.step = 0
+        """Steps that the whole team knows of."""
+        self.changes: dict[Moment, list[Change]] = {"before": [], "during": []}
+        """Made since the last step that a trace has recorded."""
+        self._cache = cache
+        writers = (*spec.workers, *spec.finishers)
+        own = [worker.view[-1] for worker in writers]
+        self.blocks = SessionBlocks(cache, (*spec.shared, *own))
+        self.history = History(self.blocks)
+        self.workers: list[Worker] = []
+        for index, worker in enumerate(writers):
+            self._add_worker(worker, ranks[index] if ranks else 0)
+        self.finishing = Finishing(spec.finish, self.workers[len(spec.workers) :])
+        self._writing = Writing(spec, self.blocks, self.finishing, tokenizer)
+        self._ending = Ending(spec, self.workers, self.finishing, self._writing)
+
+    @property
+    def end_reason(self) -> str | None:
+        """Why it has ended, None while it goes on."""
+        return self._ending.reason
+
+    @property
+    def active_workers(self) -> list[Worker]:
+        """Workers that take part in the next step."""
+        if self.end_reason:
+            return []
+        side = self.finishing.finishers if self.finishing.asking else self.team
+        return [worker for worker in side if worker.active]
+
+    @property
+    def team(self) -> list[Worker]:
+        """All but the finishers."""
+        return team_of(self.workers)
+
+    def feeds(self, max_tokens: int) -> list[Feed]:
+        """What each active worker feeds next, at most about `max_tokens` in all.
+
+        Long texts are cut; their rest waits for the next steps. Each worker gets at least a token.
+        """
+        waiting = sorted(self.active_workers, key=lambda worker: len(worker.pending))
+        takes = {}
+        for place, worker in enumerate(waiting):
+            share = max(1, max_tokens // (len(waiting) - place))
+            takes[worker.index] = min(share, len(worker.pending))
+            max_tokens -= takes[worker.index]
+        return [self.feed(worker, takes[worker.index]) for worker in self.active_workers]
+
+    def feed(self, worker: Worker, max_tokens: int) -> Feed:
+        """What one worker feeds next, at most `max_tokens`."""
+        ids = tuple(worker.pending[:max_tokens])
+        return Feed(
+            worker,
+            Row(self.blocks.view(worker.spec.view), ids),
+            complete=len(ids) == len(worker.pending),
+        )
+
+    def opening(self) -> list[Event]:
+        """The first texts, as events before step 0."""
+        events: list[Event] = []
+        for worker in self.team:
+            events.append(self._writing.begin(worker, self.step))
+        for worker in self.team:
+            if worker.spec.stop_at_step == 0:
+                events += self._writing.stop(worker, "step_limit", self.step)
+        return events + self._ending.look(self.step)
+
+    def advance(self, feed: Feed, token: int | None) -> Advance | None:
+        """What a choice does to its own worker; the team takes it in with `apply`.
+
+        Args:
+            feed: what was fed.
+            token: what was chosen, or None where more text is to be fed first.
+        """
+        worker = feed.worker
+        del worker.pending[: len(feed.row.token_ids)]
+        advance = None
+        if token is not None:
+            advance = self._writing.choose(worker, token, self.step, self.history.since_check)
+        if self._is_last_step(worker):
+            worker.finish_reason = worker.finish_reason or "step_limit"
+        return advance
+
+    def apply(
+        self,
+        feeds: Sequence[Feed],
+        chosen: Mapping[int, int],
+        early: Mapping[int, Advance | None] | None = None,
+    ) -> list[Event]:
+        """Take in the outcome of a step that all shards agree on, worker by worker in order.
+
+        Args:
+            feeds: what was fed.
+            chosen: worker index -> token, for the complete feeds.
+            early: worker index -> what `advance` gave, where it has been called already.
+        """
+        early = early or {}
+        self.finishing.count_step()
+        for feed in feeds:
+            self._cache.commit(feed.row.view[-1], len(feed.row.token_ids))
+        events: list[Event] = []
+        for feed in feeds:
+            worker = feed.worker
+            if worker.index in early:
+                advance = early[worker.index]
+            else:
+                advance = self.advance(feed, chosen.get(worker.index))
+            events += self._take_in(worker, advance)
+        self.step += 1
+        return events + self._ending.look(self.step)
+
+    def block_lengths(self, feeds: Sequence[Feed]) -> dict[str, int]:
+        """Tokens of each block after the agreed forward of `feeds`, before what follows."""
+        lengths = self.blocks.lengths()
+        for feed in feeds:
+            lengths[feed.row.view[-1].name] += len(feed.row.token_ids)
+        return lengths
+
+    def most_ahead(self, worker: Worker) -> int:
+        """Most tokens that a worker feeds in the coming step and the next."""
+        return self._writing.most_ahead(worker)
+
+    def start_lengths(self, worker: Worker) -> tuple[int, int]:
+        """Tokens that begin a paragraph, and those that the redundancy question adds to them."""
+        return self._writing.start_lengths(worker)
+
+    def fingerprint(self) -> int:
+        """A number that all shards share as long as they agree about this session."""
+        lengths = tuple(self.blocks.lengths().items())
+        asking = self.finishing.asking
+        since_check = self.history.since_check
+        return crc32(repr((self.id, self.step, since_check, asking, lengths)).encode())
+
+    def cancel(self, reason: str = "cancelled") -> None:
+        """Let the session end with the next step that is applied."""
+        self._ending.cancel(reason)
+
+    def end(self, reason: str) -> list[Event]:
+        """Stop everybody; all text is kept."""
+        return self._ending.end(reason, self.step)
+
+    def run_out(self, reason: str) -> list[Event]:
+        """Stop the team for good; the finishers, if there are any, state the answer first."""
+        return self._ending.run_out(reason, self.step)
+
+    def join(self, spec: WorkerSpec, rank: int) -> Text:
+        """Take a worker in, with a block of its own; returns its first text."""
+        self.blocks.add(spec.view[-1])
+        return self._writing.begin(self._add_worker(spec, rank), self.step)
+
+    def free(self) -> None:
+        """Give all blocks back."""
+        self.blocks.free()
+
+    def _take_in(self, worker: Worker, advance: Advance | None) -> list[Event]:
+        """What a worker's choice does to the team."""
+        events: list[Event] = []
+        if advance is not None:
+            events += self.history.take_in(worker, advance, self.step)
+        reason = advance.stop if advance is not None else None
+        if reason is None and self._is_last_step(worker):
+            reason = "step_limit"
+        if reason is not None:
+            events += self._writing.stop(worker, reason, self.step)
+        if advance is not None:
+            events += self.finishing.take_in(worker, advance, self.step)
+        return events
+
+    def _is_last_step(self, worker: Worker) -> bool:
+        last = worker.spec.stop_at_step
+        return last is not None and self.step + 1 >= last
+
+    def _add_worker(self, spec: WorkerSpec, rank: int) -> Worker:
+        worker = Worker(
+            index=len(self.workers),
+            spec=spec,
+            rank=rank,
+            block=self.blocks[spec.view[-1]],
+            sampler=Sampler(spec.sampling, self._cache.keys[0].device),
+            pending=list(spec.first_input),
+            paragraph=spec.first_paragraph,
+        )
+        self.workers.append(worker)
+        return worker

@@ -1,0 +1,228 @@
+"""What a session starts from, as plain data: token ids, block names, limits.
+
+`team.Team` writes one from a problem; a trace holds one; a shard can be sent one.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from hogwild_dist.config import SamplingConfig
+from hogwild_dist.errors import ConfigError
+from hogwild_dist.session.answers import AnswerForm
+
+MAX_WORKERS = 16
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerSpec:
+    """One worker. Block names are those of the session; the last of `view` is the one it writes."""
+
+    name: str
+    view: tuple[str, ...]
+    first_input: tuple[int, ...]
+    """Tokens it feeds first: the beginning of its own text."""
+
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    paragraphs_to: str | None = None
+    """Block that finished paragraphs move to; None: text is not cut into paragraphs."""
+
+    first_paragraph: int = 1
+    """Number of the paragraph that `first_input` begins."""
+
+    max_tokens: int | None = None
+    """Chosen tokens after which the worker stops."""
+
+    stop_at_step: int | None = None
+    """The worker takes no part in this step and later ones."""
+
+    stop_after_paragraph: int | None = None
+    """The worker stops when its paragraph of this number ends."""
+
+    seen: bool = True
+    """Whether a worker who joins later may see it."""
+
+    newcomers_at: int | None = None
+    """Place in `view` where the block of a worker who joins is put; None: it is not seen."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RedundancyCheck:
+    """A question that a worker is asked at a paragraph's start, now and then.
+
+    Attributes:
+        every: it is asked once more than this many tokens were fed since the last.
+        question: its text, which ends where the worker is to go on.
+        counted: whose tokens count: those of the `team`, and a question to anybody starts the
+            count again, as in the paper's code; or the `worker`'s own, as in the paper.
+    """
+
+    every: int
+    question: str
+    counted: Literal["team", "worker"] = "team"
+
+
+def check_budgets(budgets: Sequence[int]) -> None:
+    """Refuse budgets that do not rise from 1 on.
+
+    Raises:
+        ConfigError: they do not.
+    """
+    if any(budget < 1 for budget in budgets) or list(budgets) != sorted(set(budgets)):
+        raise ConfigError(
+            f"The budgets are {', '.join(map(str, budgets))}; give rising numbers of steps, from "
+            "1 on."
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FinisherSpec:
+    """A worker that writes only when it is asked to state an answer.
+
+    Attributes:
+        spec: of the worker; the last block of its view is its own, and emptied after each answer.
+        of: index of the worker whose answer it states, or None for the team's.
+    """
+
+    spec: WorkerSpec
+    of: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FinishRule:
+    """How a session comes to an answer.
+
+    Attributes:
+        form: what announces one.
+        by: indices of the workers whose announcement counts; empty: everybody's.
+        each: whether an answer stops its own worker only (a vote), or the team.
+        finishers: state an answer at a budget, and at the end where none was announced.
+        budgets: ascending; after so many steps of the team the finishers state an answer, and
+            the team goes on as if nobody had asked.
+    """
+
+    form: AnswerForm
+    by: tuple[int, ...] = ()
+    each: bool = False
+    finishers: tuple[FinisherSpec, ...] = ()
+    budgets: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_budgets(self.budgets)
+        if self.budgets and not self.finishers:
+            raise ConfigError(
+                "There are budgets and nobody to state an answer at them; give the finisher tokens."
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SessionSpec:
+    """One problem and the team that works on it.
+
+    Raises:
+        ConfigError: names, views and limits do not fit together.
+    """
+
+    workers: tuple[WorkerSpec, ...]
+    shared: Mapping[str, tuple[int, ...]]
+    """Blocks that are encoded alone before the first step; an empty one may be filled later."""
+
+    beginnings: Mapping[str, int] = field(default_factory=dict)
+    """Shared block -> how many of its first tokens other sessions are likely to begin with too."""
+
+    seed: int = 0
+    paragraph_prefix: str = "**{worker} [{index}]:** "
+    """Begins each paragraph but the first; ``{worker}`` and ``{index}`` are filled in."""
+
+    redundancy: RedundancyCheck | None = None
+    whole_code: bool = False
+    """Whether a blank line inside a fenced code block ends no paragraph."""
+
+    stop_strings: tuple[str, ...] = ()
+    """A worker whose text contains one stops; its text ends before it."""
+
+    end_ids: frozenset[int] = field(default_factory=frozenset)
+    """End-of-text tokens: a worker that chooses one stops."""
+
+    max_total_tokens: int | None = None
+    """Chosen tokens, over all workers, after which the session ends."""
+
+    until: tuple[int, ...] = ()
+    """Indices of the workers whose stop ends the team; empty: all."""
+
+    finish: FinishRule | None = None
+    """How it comes to an answer; None: nobody asks for one."""
+
+    @property
+    def common_block(self) -> str | None:
+        """The shared block that all workers see and that grows, where there is one."""
+        seen = [name for name in self.shared if all(name in w.view for w in self.workers)]
+        targets = {worker.paragraphs_to for worker in self.workers}
+        return next((name for name in seen if name in targets), seen[0] if seen else None)
+
+    @property
+    def finishers(self) -> tuple[WorkerSpec, ...]:
+        """Workers that write only when they are asked; their indices follow the team's."""
+        return () if self.finish is None else tuple(one.spec for one in self.finish.finishers)
+
+    def __post_init__(self) -> None:
+        self._check_names()
+        for name, count in self.beginnings.items():
+            if not 0 <= count <= len(self.shared.get(name, ())):
+                raise ConfigError(
+                    f"The first {count} tokens of {name!r} are to be shared, which has "
+                    f"{len(self.shared.get(name, ()))}."
+                )
+        for worker in (*self.workers, *self.finishers):
+            self._check_worker(worker)
+        for index in (*self.until, *(self.finish.by if self.finish else ())):
+            if index not in range(len(self.workers)):
+                raise ConfigError(f"Worker {index} is to end the team and is not in it.")
+
+    def _check_names(self) -> None:
+        names = [worker.name for worker in self.workers]
+        finishers = [worker.name for worker in self.finishers]
+        if set(names) & set(finishers):
+            raise ConfigError(
+                f"A worker is called {min(set(names) & set(finishers))!r}, as who states the "
+                "answer is; choose another name."
+            )
+        if not 1 <= len(names) <= MAX_WORKERS or len(set(names)) < len(names):
+            raise ConfigError(
+                f"The workers are {', '.join(names) or 'none'}; a team has 1 to {MAX_WORKERS} "
+                "workers, each with a name of its own."
+            )
+        written = [w.view[-1] for w in (*self.workers, *self.finishers) if w.view]
+        for block in written:
+            if written.count(block) > 1 or block in self.shared:
+                raise ConfigError(
+                    f"Block {block!r} is written by more than one side; a worker's view must end "
+                    "with a block of its own."
+                )
+
+    def _check_worker(self, worker: WorkerSpec) -> None:
+        known = {w.view[-1] for w in (*self.workers, *self.finishers) if w.view} | set(self.shared)
+        if not worker.view or len(set(worker.view)) != len(worker.view):
+            raise ConfigError(
+                f"The view of {worker.name!r} is {list(worker.view)}; it must name each block once "
+                "and end with the worker's own."
+            )
+        for name in (*worker.view, *filter(None, (worker.paragraphs_to,))):
+            if name not in known:
+                raise ConfigError(
+                    f"{worker.name!r} refers to the block {name!r}, which does not exist; known "
+                    f"are {', '.join(sorted(known))}."
+                )
+        if worker.paragraphs_to is not None and worker.paragraphs_to not in self.shared:
+            raise ConfigError(
+                f"Paragraphs of {worker.name!r} move to {worker.paragraphs_to!r}, which is a "
+                "worker's own block; use a shared one."
+            )
+        if worker.max_tokens is not None and worker.max_tokens < 1:
+            raise ConfigError(
+                f"max_tokens of {worker.name!r} is {worker.max_tokens}; it must be at least 1."
+            )
+        if not worker.first_input:
+            raise ConfigError(
+                f"{worker.name!r} has no first text; give the worker at least one token to begin."
+            )

@@ -1,0 +1,194 @@
+"""How one worker writes: what a chosen token does to its text, to its paragraph and to itself."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from hogwild_dist.kvcache.session_blocks import SessionBlocks
+from hogwild_dist.session.answer_collector import Finishing
+from hogwild_dist.session.events import Event, Text, WorkerStop
+from hogwild_dist.session.paragraphs import ends_paragraph
+from hogwild_dist.session.spec import SessionSpec
+from hogwild_dist.session.worker import Advance, PendingMove, Worker
+
+
+class Writing:
+    """Writes for the workers of one session; what changes is theirs and not kept here.
+
+    Args:
+        spec: that the session started from.
+        blocks: of the session; a paragraph that ends is sealed there.
+        finishing: tells what completes an answer.
+        tokenizer: a fast tokenizer.
+    """
+
+    def __init__(
+        self,
+        spec: SessionSpec,
+        blocks: SessionBlocks,
+        finishing: Finishing,
+        tokenizer: PreTrainedTokenizerBase,
+    ) -> None:
+        self._spec = spec
+        self._blocks = blocks
+        self._finishing = finishing
+        self._tokenizer: Any = tokenizer
+        self._decoder = self._tokenizer.backend_tokenizer
+
+    def begin(self, worker: Worker, step: int) -> Text:
+        """A worker's first text."""
+        ids = worker.spec.first_input
+        text = worker.decode(self._decoder, ids)
+        worker.take(ids, text)
+        worker.num_first_chars = len(worker.text)
+        return _text(worker, ids, text, step, chosen=False)
+
+    def begin_again(self, worker: Worker, step: int) -> Text:
+        """The first text of a worker that forgets what it has written."""
+        worker.begin_again(self._blocks.renew(worker.block.name))
+        return self.begin(worker, step)
+
+    def choose(self, worker: Worker, token: int, step: int, since_check: int) -> Advance:
+        """One chosen token: text, paragraph, stop, and what comes next.
+
+        Args:
+            worker: who chose it.
+            token: its id.
+            step: in which it was chosen.
+            since_check: tokens fed by the team since the redundancy question was last asked.
+        """
+        worker.num_chosen += 1
+        if token in self._spec.end_ids:
+            return self._end_of_text(worker, token, step)
+        before = worker.paragraph_text
+        text = worker.decode(self._decoder, (token,))
+        worker.take((token,), text)
+        cut = worker.cut_at(self._spec.stop_strings, text)
+        answer = self._finishing.answer_of(worker, len(text))
+        ended = self._ends_paragraph(worker, before, text)
+        reason = self._stop_reason(
+            worker, step, found_stop_string=cut > 0, answered=answer is not None, ended=ended
+        )
+        stops = () if ended or reason else self._spec.stop_strings
+        shown = _text(worker, (token,), worker.show(text, cut, stops), step, chosen=True)
+        worker.pending = [token]
+        move, prefix = None, None
+        if ended:
+            move = self._seal(worker, token, since_check, stops=reason is not None)
+            prefix = self._next_paragraph(worker, move, step)
+        if reason is not None:
+            worker.pending.clear()
+            worker.finish_reason = reason
+            answer = answer or self._finishing.stated(worker)
+        return Advance(shown, move, prefix, reason, len(worker.pending), answer)
+
+    def stop(self, worker: Worker, reason: str, step: int) -> list[Event]:
+        """The worker's stop, after what of its text was not shown yet."""
+        worker.finish_reason = reason
+        rest = "" if reason == "stop_string" else worker.flush(self._decoder)
+        stop = WorkerStop(step=step, worker=worker.index, name=worker.spec.name, reason=reason)
+        return [_text(worker, (), rest, step, chosen=True), stop] if rest else [stop]
+
+    def most_ahead(self, worker: Worker) -> int:
+        """Most tokens that a worker feeds in the coming step and the next."""
+        longest_start = len(self._start_tokens(worker, worker.paragraph + 2, self._question))
+        return len(worker.pending) + 1 + longest_start
+
+    def start_lengths(self, worker: Worker) -> tuple[int, int]:
+        """Tokens that begin a paragraph, and those that the redundancy question adds to them."""
+        if worker.spec.paragraphs_to is None:
+            return 0, 0
+        prefix = len(self._start_tokens(worker, worker.paragraph, ""))
+        return prefix, len(self._start_tokens(worker, worker.paragraph, self._question)) - prefix
+
+    @property
+    def _question(self) -> str:
+        return self._spec.redundancy.question if self._spec.redundancy is not None else ""
+
+    def _end_of_text(self, worker: Worker, token: int, step: int) -> Advance:
+        """The end-of-text token, which is not part of the text."""
+        worker.finish_reason = "end_of_text"
+        text = _text(worker, (token,), worker.show("", 0, ()), step, chosen=True)
+        answer = self._finishing.stated(worker)
+        return Advance(text, None, None, worker.finish_reason, 0, answer)
+
+    def _ends_paragraph(self, worker: Worker, before: str, text: str) -> bool:
+        if worker.spec.paragraphs_to is None:
+            return False
+        return ends_paragraph(before, text, whole_code=self._spec.whole_code)
+
+    def _stop_reason(
+        self, worker: Worker, step: int, *, found_stop_string: bool, answered: bool, ended: bool
+    ) -> str | None:
+        """Why a worker stops with its newest token; of several reasons the first."""
+        if found_stop_string:
+            return "stop_string"
+        if answered and self._finishing.stops_alone(worker):
+            return "answered"
+        if worker.out_of_tokens:
+            return "max_tokens"
+        if ended and worker.paragraph == worker.spec.stop_after_paragraph:
+            return "paragraph_limit"
+        return "left" if _leaves(worker, step, ended=ended) else None
+
+    def _seal(self, worker: Worker, token: int, since_check: int, *, stops: bool) -> PendingMove:
+        """End the paragraph; the worker goes on in a fresh block."""
+        name = worker.block.name
+        sealed = self._blocks.seal(name)
+        worker.block = self._blocks[name]
+        start, asked = ([], False) if stops else self._next_start(worker, since_check)
+        move = PendingMove(
+            block=sealed,
+            index=worker.paragraph,
+            token_ids=tuple(worker.paragraph_ids),
+            text=worker.paragraph_text,
+            next_input=None if stops else (token, *start),
+            asked=asked,
+        )
+        worker.paragraph_ids, worker.paragraph_text = [], ""
+        return move
+
+    def _next_paragraph(self, worker: Worker, move: PendingMove, step: int) -> Text | None:
+        """Begin the paragraph after a sealed one, unless the worker stops with that."""
+        if move.next_input is None:
+            return None
+        worker.paragraph += 1
+        worker.pending = list(move.next_input)
+        start = move.next_input[1:]
+        text = worker.decode(self._decoder, start)
+        worker.take(start, text)
+        return _text(worker, start, text, step, chosen=False)
+
+    def _next_start(self, worker: Worker, since_check: int) -> tuple[list[int], bool]:
+        """Tokens that begin the next paragraph, and whether the redundancy question is asked."""
+        check = self._spec.redundancy
+        if check is not None and check.counted == "worker":
+            since_check = worker.since_check
+        asked = check is not None and since_check > check.every
+        question = check.question if check is not None and asked else ""
+        return self._start_tokens(worker, worker.paragraph + 1, question), asked
+
+    def _start_tokens(self, worker: Worker, index: int, question: str) -> list[int]:
+        prefix = self._spec.paragraph_prefix.replace("{worker}", worker.spec.name)
+        text = prefix.replace("{index}", str(index)) + question
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
+        return ids
+
+
+def _leaves(worker: Worker, step: int, *, ended: bool) -> bool:
+    """Whether a worker that was asked to leave does so now."""
+    if worker.leaves_from is None or step < worker.leaves_from:
+        return False
+    return ended or worker.spec.paragraphs_to is None
+
+
+def _text(worker: Worker, ids: Sequence[int], text: str, step: int, *, chosen: bool) -> Text:
+    return Text(
+        step=step,
+        worker=worker.index,
+        name=worker.spec.name,
+        token_ids=tuple(ids),
+        text=text,
+        chosen=chosen,
+    )

@@ -1,0 +1,1 @@
+"""From a problem and a team to the specification of a session: layouts, prompts, presets."""

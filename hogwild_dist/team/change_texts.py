@@ -1,0 +1,92 @@
+"""What a client says about a change to its session: texts filled in and made into tokens."""
+
+from dataclasses import replace
+
+from transformers import PreTrainedTokenizerBase
+
+from hogwild_dist.errors import ConfigError
+from hogwild_dist.session.changes import Arrival, Interjection
+from hogwild_dist.session.spec import WorkerSpec
+from hogwild_dist.team.prompts import load_prompts
+from hogwild_dist.team.session_request import Origin
+from hogwild_dist.team.team import Team
+from hogwild_dist.team.texts import TeamTexts
+from hogwild_dist.team.tokenizer_utils import check_text, encode
+from hogwild_dist.team.worker_profile import Member
+
+
+class ChangeTexts:
+    """Writes changes for one session.
+
+    Args:
+        origin: what the session started from.
+        tokenizer: of the model.
+    """
+
+    def __init__(self, origin: Origin, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._team = origin.team
+        self._problem = origin.problem
+        self._spec = origin.spec
+        self._tokenizer = tokenizer
+
+    def interjection(self, text: str, name: str, target: str | None = None) -> Interjection:
+        """A person's text.
+
+        Args:
+            text: of it.
+            name: of the person.
+            target: shared block that it is appended to; None takes the one that everybody sees.
+
+        Raises:
+            ConfigError: there is no text, or no block that everybody sees.
+        """
+        check_text("The interjection", text + name)
+        target = target or self._spec.common_block
+        if not text.strip():
+            raise ConfigError("The interjection is empty; say something.")
+        if target is None:
+            raise ConfigError(
+                f"Layout {self._team.layout.name!r} has no shared block that everybody sees, so "
+                "that nobody can speak to the whole team; add one to all views."
+            )
+        said = self._texts(self._team).interjection(name.strip(), text.strip())
+        ids = tuple(encode(self._tokenizer, said))
+        return Interjection(name=name.strip(), text=said, token_ids=ids, target=target)
+
+    def arrival(self, name: str, member: Member) -> Arrival:
+        """A worker who joins with the layout's general rule.
+
+        Raises:
+            ConfigError: the name cannot be used.
+        """
+        team = replace(
+            self._team, names=(name,), members={name: member}, finish=None, until=(),
+            layout=replace(self._team.layout, workers={}),
+        )  # fmt: skip
+        team.check()
+        rule = team.layout.everyone
+        members = {**self._team.members, name: member}
+        everybody = replace(self._team, names=(*self._team.names, name), members=members)
+        first = self._texts(everybody).first(name)
+        if member.brief:
+            first = self._texts(team).brief(name) + "\n\n" + first
+        workers = self._spec.workers
+        alike = next((w for w in workers if w.paragraphs_to == rule.paragraphs_to), workers[0])
+        return Arrival(
+            worker=WorkerSpec(
+                name=name,
+                view=tuple(item for item in rule.view if item != "brief"),
+                first_input=tuple(encode(self._tokenizer, first)),
+                sampling=alike.sampling if member.sampling is None else member.sampling,
+                paragraphs_to=rule.paragraphs_to,
+                max_tokens=member.max_tokens or self._team.limits.max_tokens,
+                seen=rule.seen,
+            )
+        )
+
+    def _texts(self, team: Team) -> TeamTexts:
+        prompts = self._team.prompts or load_prompts(team.layout.name)
+        form = None if self._team.finish is None else self._team.finish.form.kind.value
+        return TeamTexts(
+            team.names, team.members, team.layout, self._problem, prompts, self._tokenizer, form
+        )

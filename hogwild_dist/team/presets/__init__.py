@@ -1,0 +1,5 @@
+"""Teams as data: who works, in which roles and layout, and who answers."""
+
+from hogwild_dist.team.presets.files import TEAMS, TeamFile, load_team
+
+__all__ = ["TEAMS", "TeamFile", "load_team"]

@@ -1,0 +1,231 @@
+"""A team's texts: a folder of Jinja2 templates, the language of chat templates.
+
+A folder holds `prompts.toml` and templates; `layouts/NAME/` holds those that one layout has in
+place of the general ones. What a user's folder leaves out is taken from the package's.
+"""
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import jinja2
+from jinja2 import meta
+from jinja2.sandbox import SandboxedEnvironment
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from hogwild_dist.errors import ConfigError
+from hogwild_dist.team.user_files import first_fault
+
+SUFFIX = ".jinja"
+SETTINGS = "prompts.toml"
+
+
+class Redundancy(BaseModel):
+    """When the redundancy question is asked.
+
+    Attributes:
+        every: tokens between two questions; 0 never asks.
+        counted: over the team, or for each worker.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    every: int = Field(default=256, ge=0)
+    counted: Literal["team", "worker"] = "team"
+
+
+class PromptSettings(BaseModel):
+    """What `prompts.toml` says; the default file explains each key."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    person: Literal["first", "second"] = "second"
+    examples: bool = False
+    message: Literal["system", "user"] = "system"
+    thinking: Literal["auto", "on", "off"] = "auto"
+    forbid: tuple[str, ...] = ()
+    redundancy: Redundancy = Redundancy()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prompts:
+    """The templates of one folder, for one layout.
+
+    Attributes:
+        templates: name without suffix (`first`, `blocks/separator`) -> source.
+        settings: how they are used.
+        label: where they come from, for error messages.
+    """
+
+    templates: Mapping[str, str]
+    settings: PromptSettings = field(default_factory=PromptSettings)
+    label: str = "default"
+
+    def render(self, name: str, **values: Any) -> str:
+        """Fill in one template; empty where there is none of that name.
+
+        Raises:
+            ConfigError: it is malformed or uses a variable that is not there.
+        """
+        if name not in self.templates:
+            return ""
+        values |= {"person": self.settings.person, "examples": self.settings.examples}
+        try:
+            return _environment(self.templates).get_template(name + SUFFIX).render(**values)
+        except jinja2.TemplateNotFound as error:
+            raise ConfigError(
+                f"The prompt template '{name}{SUFFIX}' of {self.label!r} includes {str(error)!r}, "
+                "which is not in the folder; add it or name one that is."
+            ) from error
+        except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError) as error:
+            fault = str(error).rstrip(".")
+            if isinstance(error, jinja2.TemplateSyntaxError):
+                fault = f"{fault} in line {error.lineno}"
+            elif isinstance(error, jinja2.UndefinedError):
+                fault = f"{fault}; it may use {', '.join(sorted(values))}"
+            raise ConfigError(
+                f"The prompt template '{name}{SUFFIX}' of {self.label!r} cannot be filled in: "
+                f"{fault}."
+            ) from error
+
+    def with_settings(self, **changes: Any) -> Self:
+        """The same templates with some settings changed; None leaves one as it is."""
+        wanted = {name: value for name, value in changes.items() if value is not None}
+        changed = _settings(
+            {**self.settings.model_dump(), **wanted}, "What was asked of the prompts"
+        )
+        return replace(self, settings=changed)
+
+
+def load_prompts(layout: str, folder: str | Path | None = None) -> Prompts:
+    """Read a folder of templates; None reads the one that comes with the package.
+
+    Args:
+        layout: name of the layout, whose own templates replace the general ones.
+        folder: of the templates.
+
+    Raises:
+        ConfigError: the folder cannot be read, or holds a file that nothing uses.
+    """
+    own = _Folder(default_folder(), "default")
+    templates = own.templates(layout)
+    settings = own.settings()
+    label = "default"
+    if folder is not None:
+        label = str(folder)
+        if not Path(folder).is_dir():
+            raise ConfigError(
+                f"Prompts {label!r} is not a folder; make one with `hogwild prompts export DIR`."
+            )
+        user = _Folder(Path(folder), label)
+        changed = user.templates(layout)
+        _check_used(changed, templates, label)
+        templates |= changed
+        settings |= user.settings()
+    place = f"{SETTINGS} of prompts {label!r}"
+    return Prompts(templates=templates, settings=_settings(settings, place), label=label)
+
+
+def default_folder() -> Traversable:
+    """The templates that come with the package."""
+    return resources.files(__package__) / "default"
+
+
+def files(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Path inside the folder and text of every template and of the settings, sorted."""
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if entry.is_dir():
+            yield from files(entry, f"{prefix}{entry.name}/")
+        elif entry.name.endswith(SUFFIX) or entry.name == SETTINGS:
+            yield prefix + entry.name, entry.read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """One folder of templates, read with one-sentence errors."""
+
+    root: Traversable
+    label: str
+
+    def templates(self, layout: str) -> dict[str, str]:
+        """Template name -> source; those of the layout in place of the general ones."""
+        general, own = {}, {}
+        place = f"layouts/{layout}/"
+        for path, text in self._files():
+            if not path.endswith(SUFFIX):
+                continue
+            name = path.removesuffix(SUFFIX)
+            if name.startswith(place):
+                own[name.removeprefix(place)] = text
+            elif not name.startswith("layouts/"):
+                general[name] = text
+        return general | own
+
+    def settings(self) -> dict[str, Any]:
+        """What `prompts.toml` says."""
+        try:
+            return tomllib.loads(dict(self._files()).get(SETTINGS, ""))
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(
+                f"{SETTINGS} of prompts {self.label!r} is not TOML: {error}."
+            ) from error
+
+    def _files(self) -> list[tuple[str, str]]:
+        try:
+            return list(files(self.root))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"Prompts {self.label!r} cannot be read: {error}.") from error
+
+
+def _settings(values: Mapping[str, Any], label: str) -> PromptSettings:
+    try:
+        return PromptSettings.model_validate(values)
+    except ValidationError as error:
+        place, fault = first_fault(error, values)
+        known = f"; known are {', '.join(PromptSettings.model_fields)}"
+        unknown = place.split(".")[0] not in PromptSettings.model_fields
+        raise ConfigError(
+            f"{label} has a bad {place!r}: {fault}{known if unknown else ''}."
+        ) from error
+
+
+def _environment(templates: Mapping[str, str]) -> SandboxedEnvironment:
+    return SandboxedEnvironment(
+        loader=jinja2.DictLoader({name + SUFFIX: text for name, text in templates.items()}),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _check_used(changed: Mapping[str, str], known: Mapping[str, str], label: str) -> None:
+    """Refuse a template that nothing refers to: a misspelt name would be passed over in silence."""
+    for name in changed:
+        blocks = name.startswith("blocks/")
+        if name not in known and not blocks and name + SUFFIX not in _included(changed, label):
+            raise ConfigError(
+                f"Prompts {label!r} holds '{name}{SUFFIX}', which nothing uses; known are "
+                f"{', '.join(sorted(known))}, and blocks/NAME for a layout's own blocks."
+            )
+
+
+def _included(templates: Mapping[str, str], label: str) -> set[str]:
+    """Names that templates include; all of them where a name is put together."""
+    environment = _environment(templates)
+    found: set[str] = set()
+    for name, text in templates.items():
+        try:
+            names: Sequence[str | None] = list(
+                meta.find_referenced_templates(environment.parse(text))
+            )
+        except jinja2.TemplateError as error:
+            raise ConfigError(
+                f"The prompt template '{name}{SUFFIX}' of {label!r} is malformed: "
+                f"{str(error).rstrip('.')}."
+            ) from error
+        found |= {other for other in names if other is not None}
+        if None in names:
+            found |= {other + SUFFIX for other in templates}
+    return found

@@ -1,5 +1,0 @@
-"""Teams as data: who works, in which roles and layout, and who answers."""
-
-from hogwild_dist.teams.files import TEAMS, TeamFile, load_team
-
-__all__ = ["TEAMS", "TeamFile", "load_team"]

@@ -1,0 +1,107 @@
+"""What a driver remembers of its sessions."""
+
+import asyncio
+import time
+
+import pytest
+
+from hogwild_dist import LAYOUTS
+from hogwild_dist.actors.driver.journal import HEALTH, Journal, Owner
+from hogwild_dist.actors.driver.proof import prove
+from hogwild_dist.actors.errors import ClusterError
+from hogwild_dist.errors import ConfigError, ContextLimitError
+from hogwild_dist.run.backend import Update
+from hogwild_dist.session.events import Event, Joined, Refused, SessionEnd, Text
+from hogwild_dist.team.session_request import Origin
+from tests.actors.client.test_shard_group import team
+from tests.tiny_tokenizer import byte_tokenizer
+
+TEAM = team(1, LAYOUTS["independent"])
+ORIGIN = Origin(problem="Count!", team=TEAM, spec=TEAM.spec("Count!", byte_tokenizer()))
+WORD = Text(step=0, worker=0, name="Alice", token_ids=(1,), text="one", chosen=True)
+END = SessionEnd(step=1, reason="all_stopped")
+
+
+def begin(journal: Journal, session: int, owner: Owner | None = None) -> None:
+    journal.begin(session, ORIGIN, owner or Owner(), recorded=False)
+
+
+def update(session: int, *events: Event) -> list[Update]:
+    return [Update(session=session, step=0, events=events)]
+
+
+def test_the_session_that_ended_first_is_forgotten_first() -> None:
+    journal = Journal(kept=2)
+    for session in (1, 2, 3, 4):
+        begin(journal, session)
+    for session in (2, 3, 4, 1):
+        journal.add(update(session, END))
+        journal.add(update(session, WORD))  # comes late, and ends nothing again
+    begin(journal, 5)
+    assert list(journal.records) == [1, 4, 5]
+    journal.fail("lost")
+    begin(journal, 6)
+    assert list(journal.records) == [1, 5, 6]
+
+
+def test_a_look_stays_what_it_was_when_the_session_goes_on() -> None:
+    journal = Journal(kept=0)
+    begin(journal, 1)
+    journal.add(update(1, WORD))
+    look = journal.look(1)
+    journal.add(update(1, WORD))
+    assert (look.cursor, look.transcript.texts[WORD.name]) == (1, "one")
+
+
+@pytest.mark.parametrize(
+    "news",
+    [Joined(step=1, worker=1, name="Dan"), Refused(step=1, reason="There is no room.")],
+)
+def test_workers_join_one_at_a_time_where_that_is_asked(news: Event) -> None:
+    journal = Journal(kept=0)
+    begin(journal, 1)
+    journal.expect_newcomer(1, alone=True)
+    journal.add(update(1, WORD))
+    with pytest.raises(ConfigError, match="Another worker is joining session 1; ask again when"):
+        journal.expect_newcomer(1, alone=True)
+    journal.expect_newcomer(1, alone=False)
+    journal.add(update(1, news))
+    journal.expect_newcomer(1, alone=True)
+
+
+async def proves(*news: list[Update] | str) -> None:
+    """A proof for which these news come from the shards; a text is what ends them all."""
+    journal = Journal(kept=0)
+
+    async def open_session(*, owner: Owner) -> int:
+        assert (owner.tenant, owner.kept) == (HEALTH, False)
+        begin(journal, 1, owner)
+        return 1
+
+    async def bring() -> None:
+        for one in news:
+            await asyncio.sleep(0)
+            journal.fail(one) if isinstance(one, str) else journal.add(one)
+
+    begun = time.monotonic()
+    _, error = await asyncio.gather(
+        bring(), prove(journal, open_session, 20.0), return_exceptions=True
+    )
+    assert time.monotonic() < begun + 10
+    if isinstance(error, Exception):
+        raise error
+
+
+def test_a_group_that_writes_is_proven() -> None:
+    asyncio.run(proves(update(1), update(1, WORD)))
+    asyncio.run(proves(update(1, WORD, END)))
+
+
+def test_a_group_that_refuses_or_is_lost_is_not_proven() -> None:
+    refusal = Update(session=1, step=-1, events=(), error=ContextLimitError("no room"))
+    with pytest.raises(ClusterError, match="The group cannot write: no room"):
+        asyncio.run(proves([refusal]))
+    with pytest.raises(ClusterError, match="The group cannot write: a shard died"):
+        asyncio.run(proves(update(1), "a shard died"))
+    with pytest.raises(ClusterError, match="has written no token within 20 s"):
+        asyncio.run(proves(update(1, END)))

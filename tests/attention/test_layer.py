@@ -1,0 +1,143 @@
+"""Attention over blocks against the textbook: join the view, rotate its keys, one softmax."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hogwild_dist.attention.batch import Row, build_batch
+from hogwild_dist.attention.layer import (
+    Backend,
+    StepContext,
+    attend_cpu,
+    attend_matmul,
+    attend_view,
+    hogwild_attention,
+)
+from hogwild_dist.config import Visibility
+from hogwild_dist.errors import ModelError
+from hogwild_dist.model.cpu_linear import ReorderedLinear, is_available
+from tests.kvcache.test_cache import DIM, HEADS, new_cache, turned, write
+
+GROUPS = 3
+SCALE = 0.4
+BACKENDS = [attend_cpu, attend_matmul]
+
+
+@settings(max_examples=40)
+@given(
+    old=st.lists(st.integers(0, 70), min_size=3, max_size=3),
+    new=st.lists(st.integers(1, 4), min_size=2, max_size=2),
+    window=st.sampled_from([None, 3, 25]),
+    visibility=st.sampled_from(Visibility),
+    backend=st.sampled_from(BACKENDS),
+)
+def test_a_view_reads_as_one_text(
+    old: list[int], new: list[int], window: int | None, visibility: Visibility, backend: Backend
+) -> None:
+    cache = new_cache(2_048)
+    common, alice, bob = (cache.new_block(name) for name in "cab")
+    for seed, (block, count) in enumerate(zip((common, alice, bob), old, strict=True)):
+        if count:
+            write(cache, block, count, seed)
+    rows = [Row((common, bob, alice), (5,) * new[0]), Row((common, alice, bob), (5,) * new[1])]
+    before = {block: block.length for block in (common, alice, bob)}
+    batch = build_batch(cache, rows, visibility)
+    generator = torch.Generator().manual_seed(9)
+    shape = (HEADS, batch.num_tokens, DIM)
+    keys = torch.randn(shape, generator=generator, dtype=torch.float64)
+    values = torch.randn(shape, generator=generator, dtype=torch.float64)
+    cache.write(1, torch.tensor(batch.slots), keys, values)
+    q = torch.randn(HEADS * GROUPS, batch.num_tokens, DIM, generator=generator, dtype=torch.float64)
+    local = torch.stack([turned(q[:, i], p) for i, p in enumerate(batch.positions)], 1)
+    context = StepContext(cache, batch, backend)
+    out = attend_view(context, 1, local, window, SCALE)
+    token = 0
+    for row in rows:
+        own = row.view[-1]
+        for index in range(len(row.token_ids)):
+            seen_k, seen_v = [], []
+            offset = 0
+            for block in row.view:
+                length = block.length if visibility is Visibility.SAME_STEP else before[block]
+                length = before[own] + index + 1 if block is own else length
+                for start, stop in block.spans(0, length):
+                    seen_k.append(turned(cache.keys[1][:, start:stop], offset))
+                    seen_v.append(cache.values[1][:, start:stop])
+                offset += length
+            k, v = torch.cat(seen_k, 1), torch.cat(seen_v, 1)
+            if window is not None:
+                k, v = k[:, -window:], v[:, -window:]
+            # The raw query stands at the end of the view: the last position of the own block.
+            query = turned(q[:, token], offset - 1).view(HEADS, GROUPS, DIM)
+            weights = (query @ k.transpose(1, 2) * SCALE).softmax(-1)
+            expected = (weights @ v).reshape(HEADS * GROUPS, DIM)
+            assert torch.allclose(out[token], expected, atol=1e-9)
+            token += 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_backends_agree(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(3, 2, n, 16, generator=generator).to(dtype) for n in (6, 300, 300))
+    hidden = torch.rand(3, 1, 6, 300, generator=generator) < 0.5
+    hidden[:, :, 4] = True
+    mask = torch.zeros(hidden.shape, dtype=dtype)
+    mask = mask.masked_fill(hidden, torch.finfo(dtype).min / 2)
+    limits = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}
+    for added in (None, mask, mask[:, :, :1]):
+        (out, lse), (other_out, other_lse) = (f(q, k, v, added, 0.25) for f in BACKENDS)
+        rows = [0, 1, 2, 3, 5] if added is mask else slice(None)
+        close = {"rtol": 1e-5, "atol": limits[dtype]}
+        assert torch.allclose(out[:, :, rows].double(), other_out[:, :, rows].double(), **close)
+        assert torch.allclose(lse[:, :, rows].double(), other_lse[:, :, rows].double(), **close)
+
+
+def test_large_heads_do_not_overflow_in_half_precision() -> None:
+    q = torch.full((1, 1, 2, 64), 40.0, dtype=torch.float16)  # 64 * 40 * 40 is over 65,504
+    out, lse = attend_matmul(q, q, q, None, 0.125)
+    assert out.isfinite().all()
+    assert lse.isfinite().all()
+
+
+@pytest.mark.parametrize("num_keys", [2_048, 3_333, 5_000])
+def test_long_blocks_in_parts_agree_with_the_whole(num_keys: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    slab = torch.randn(2, 2, 6_000, 16, generator=generator, dtype=torch.float64)
+    k, v = slab[:1, :, 500 : 500 + num_keys], slab[1:, :, 500 : 500 + num_keys]
+    q = torch.randn(1, 2, 6, 16, generator=generator, dtype=torch.float64)
+    (out, lse), (other_out, other_lse) = (f(q, k, v, None, 0.25) for f in BACKENDS)
+    assert torch.allclose(out, other_out, atol=1e-12)
+    assert torch.allclose(lse, other_lse, atol=1e-12)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_a_row_that_sees_nothing_weighs_nothing(backend: Backend, dtype: torch.dtype) -> None:
+    q, k = torch.ones(1, 1, 2, 8, dtype=dtype), torch.ones(1, 1, 4, 8, dtype=dtype)
+    mask = torch.zeros(1, 1, 2, 4, dtype=dtype)
+    mask[0, 0, 0] = torch.finfo(dtype).min / 2
+    out, lse = backend(q, k, k, mask, 1.0)
+    assert out.isfinite().all()
+    assert float((lse[0, 0, 0] - lse[0, 0, 1]).float().exp()) == 0.0
+
+
+@pytest.mark.parametrize("name", ["softcap", "s_aux"])
+def test_scores_that_a_merge_cannot_honour_are_refused(name: str) -> None:
+    nothing = torch.empty(0)
+    with pytest.raises(ModelError, match=f"attention uses '{name}'"):
+        hogwild_attention(
+            torch.nn.Identity(), nothing, nothing, nothing, None, scaling=1.0, hogwild=None,
+            **{name: 1.0},
+        )  # fmt: skip
+
+
+@pytest.mark.skipif(not is_available(), reason="this build of torch has no oneDNN")
+@pytest.mark.parametrize("rows", [1, 3, 40])
+@pytest.mark.parametrize("bias", [True, False])
+def test_reordered_weights_compute_the_same(rows: int, bias: bool) -> None:
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(96, 200, bias=bias)
+    x = torch.randn(2, rows, 96)
+    with torch.inference_mode():
+        assert torch.allclose(ReorderedLinear(linear)(x), linear(x), atol=1e-5)

@@ -1,0 +1,128 @@
+"""`hogwild serve` and `hogwild keys`, as a user runs them."""
+
+import hashlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from hogwild_dist.deploy.cli.commands.keys import new
+from hogwild_dist.deploy.service.config import read_config
+from hogwild_dist.deploy.service.sessions.session_params import Planner
+from hogwild_dist.errors import ConfigError
+from tests.paths import ROOT
+
+
+def command(*words: object) -> list[str]:
+    return [sys.executable, "-m", "hogwild_dist.deploy.cli.app", *map(str, words)]
+
+
+def hogwild(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*words), cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def ask_and_end(process: subprocess.Popen[str], port: int) -> None:
+    assert process.stdout is not None
+    shown = [process.stdout.readline() for _ in range(4)]
+    assert shown[0].split() == ["page", f"http://127.0.0.1:{port}/"]
+    assert "model 'tiny'" in shown[1]
+    body = {"model": "tiny", "messages": [{"role": "user", "content": "Hi!"}], "max_tokens": 6}
+    reply = httpx.post(f"http://127.0.0.1:{port}/v1/chat/completions", json=body, timeout=60)
+    assert reply.json()["usage"]["completion_tokens"] <= 6
+    rebound = httpx.get(f"http://127.0.0.1:{port}/v1/info", headers={"Host": f"evil.test:{port}"})
+    assert rebound.status_code == 400
+    assert "calls the host 'evil.test" in rebound.json()["error"]["message"]
+    assert httpx.get(f"http://localhost:{port}/v1/info").status_code == 200
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 0
+
+
+def test_a_service_starts_answers_and_ends(tiny_dir: Path, tmp_path: Path) -> None:
+    port = free_port()
+    environment = {**os.environ, "HOME": str(tmp_path), "RAY_AUTH_MODE": "disabled"}
+    words = ("serve", "--model", tiny_dir, "--port", port, "--threads", 1, "--cache-tokens", 8_192)
+    with subprocess.Popen(
+        command(*words), cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:  # fmt: skip
+        try:
+            ask_and_end(process, port)
+        finally:
+            process.kill()
+    late = time.monotonic() + 10
+    while time.monotonic() < late:
+        with socket.socket() as one:
+            if one.connect_ex(("127.0.0.1", port)):
+                return
+    pytest.fail("somebody listens still")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("modle: x", "at 'modle': there is no such key"),
+        ("shards: 65", "at 'shards': it must be 64 or less"),
+        ("scale: {min_groups: 3}", "at 'scale': min_groups is 3, above max_groups"),
+        ("scale: {drain_seconds: -1}", "at 'scale.drain_seconds': it must be more than 0"),
+        ("keys: [{name: a, sha256: x}]", "at 'keys.0.sha256': it must be a text that matches "),
+        ("defaults: {team: nobody}", "The default team is 'nobody', and the service has"),
+        ("teams: [no-such.toml]", "team file 'no-such.toml' is not there"),
+        ("hosts: [a.example:8000]", "at 'hosts.0': it must be a text that matches "),
+        ("hosts: []", "at 'hosts': it must be 1 or more of them"),
+        ("[", "cannot be read"),
+        ("- 1", "holds no fields"),
+        ("visibility: later", "at 'visibility': it must be 'same-step', 'next-step' or"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_one_sentence(text: str, sentence: str, tmp_path: Path) -> None:
+    path = tmp_path / "service.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        Planner(read_config(path))
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_two_keys_of_one_name_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "service.toml"
+    key = '[[keys]]\nname = "ann"\nsha256 = "' + "0" * 64 + '"\n'
+    path.write_text(key * 2)
+    with pytest.raises(ConfigError, match="two keys are called 'ann'"):
+        read_config(path)
+    path.write_text(key)
+    assert read_config(path).keys[0].name == "ann"
+
+
+def test_a_port_that_is_taken_is_named_at_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = hogwild("serve", "--port", port)
+    assert done.returncode == 2
+    assert f"Nothing can listen at 127.0.0.1:{port}" in done.stderr
+
+
+def test_a_new_key_fits_what_the_file_is_to_hold(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new("ann")
+    shown = capsys.readouterr().out
+    key = shown.splitlines()[0].removeprefix("key: ")
+    path = tmp_path / "service.toml"
+    path.write_text(shown[shown.index("[[keys]]") :])
+    (made,) = read_config(path).keys
+    assert (made.name, made.sha256) == ("ann", hashlib.sha256(key.encode()).hexdigest())
+    for wrong in ("an n", "", "ann\n", "a" * 65):
+        with pytest.raises(ConfigError, match="A key cannot be called"):
+            new(wrong)

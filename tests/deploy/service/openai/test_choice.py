@@ -1,0 +1,44 @@
+"""What the updates of a session say to the client of a chat."""
+
+import pytest
+
+from hogwild_dist.deploy.service.config import ServiceConfig
+from hogwild_dist.deploy.service.openai.choice import Choice, Said
+from hogwild_dist.deploy.service.openai.stop_strings import Shown
+from hogwild_dist.deploy.service.sessions.ids import SessionId, new_secret
+from hogwild_dist.deploy.service.sessions.session_params import Planner, Wish
+from hogwild_dist.deploy.service.sessions.session_service import Opened
+from hogwild_dist.run.backend import Update
+from hogwild_dist.session.events import SessionEnd, Text
+
+
+def choice_of(*stops: str, number: int = 1) -> Choice:
+    """A choice whose speaker's text is the answer."""
+    plan = Planner(ServiceConfig()).plan(Wish(problem="Tell!", team="thinker-writer"))
+    session = SessionId(0, number, new_secret())
+    return Choice(Opened(id=session, plan=plan, prompt_tokens=10), Shown(stops))
+
+
+def spoken(choice: Choice, text: str, tokens: int = 1) -> Update:
+    """An update in which the speaker writes."""
+    said = Text(
+        step=0, worker=1, name=choice.opened.plan.speaker, token_ids=(0,) * tokens, text=text
+    )
+    return Update(session=choice.opened.id.number, step=0, events=(said,))
+
+
+@pytest.mark.parametrize(
+    ("pieces", "content"),
+    [
+        (["The", " cat", " sat"], "The cat sat"),  # "The" is held back: it may become the stop
+        (["\n", " ", "The", " ", "cat"], "The cat"),
+        ([" ", "\n"], ""),
+        (["The", " end", " sat"], ""),
+    ],
+)
+def test_only_blanks_before_an_answer_are_dropped(pieces: list[str], content: str) -> None:
+    choice = choice_of("The end")
+    said = [one for piece in pieces for one in choice.take(spoken(choice, piece))]
+    said += choice.take(Update(session=1, step=1, events=(SessionEnd(step=1, reason="cancelled"),)))
+    assert all(isinstance(one, Said) for one in said)
+    assert "".join(one.text for one in said) == choice.content == content

@@ -1,0 +1,80 @@
+"""A session is gone with its driver, and not before: a group may be lost or silent for a while."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import ray
+from ray._private import state
+from ray.cluster_utils import Cluster
+from ray.exceptions import ActorDiedError, ActorUnavailableError
+
+from hogwild_dist.actors.client.shard_group import ShardGroup
+from hogwild_dist.actors.driver.journal import Owner
+from hogwild_dist.actors.errors import ClusterError, GoneError, plain
+from hogwild_dist.actors.settings import NAMESPACE
+from hogwild_dist.deploy.service.config import ServiceConfig
+from hogwild_dist.deploy.service.errors import ApiError, answer
+from hogwild_dist.deploy.service.sessions.ids import SessionId, new_secret
+from hogwild_dist.deploy.service.sessions.session_service import Desk
+from tests.actors import leftovers
+from tests.actors.driver.test_lifecycle import SHORT, origin
+
+
+def test_a_driver_that_cannot_be_reached_for_now_is_not_gone() -> None:
+    silent = plain(ActorUnavailableError("the connection broke", None))
+    assert isinstance(silent, ClusterError)
+    assert not isinstance(silent, GoneError)
+    assert answer(silent).headers["retry-after"] == "5"
+    assert isinstance(plain(ActorDiedError()), GoneError)
+
+
+def test_a_session_can_be_read_until_its_driver_is_gone(cluster: Cluster, roomy_dir: Path) -> None:
+    config = ServiceConfig(
+        name="desk", model=str(roomy_dir), dtype="float64", threads=1, cache_tokens=8_192
+    )
+    before = leftovers.now()
+    ShardGroup.start(config.group_settings(), name="desk-0")
+    asyncio.run(looked_up(Desk(config)))
+    assert leftovers.settles(before)
+
+
+async def looked_up(desk: Desk) -> None:
+    owner = Owner(secret=new_secret(), leased=False)
+    number = await desk.groups.at(0).open(origin(SHORT), recorded=False, owner=owner)
+    name = str(SessionId(0, number, owner.secret))
+    (shard,) = (
+        info["Pid"]
+        for info in state.actors().values()
+        if info["Name"] == "desk-0/shard-0" and info["State"] == "ALIVE"
+    )
+    os.kill(shard, signal.SIGKILL)
+    with pytest.raises(ClusterError, match="No group of shards is ready yet"):
+        await asyncio.wait_for(keep_asking(desk.groups.info), 20.0)
+    found, _ = await desk.look(name)
+    assert str(found) == name
+    ray.kill(ray.get_actor("desk-0", namespace=NAMESPACE))
+    for _ in range(2):
+        with pytest.raises(ApiError, match="any more") as refused:
+            await asyncio.wait_for(keep_looking(desk, name), 20.0)
+        assert refused.value.status == 404
+
+
+async def keep_asking(ask: Callable[[], Awaitable[object]]) -> None:
+    while True:
+        await ask()
+        await asyncio.sleep(0.05)
+
+
+async def keep_looking(desk: Desk, name: str) -> None:
+    """Also where the driver cannot be reached for a moment."""
+    while True:
+        try:
+            await desk.look(name)
+        except ClusterError:
+            continue
+        finally:
+            await asyncio.sleep(0.05)

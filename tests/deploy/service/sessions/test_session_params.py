@@ -1,0 +1,47 @@
+"""How much a session may take."""
+
+import pytest
+
+from hogwild_dist.deploy.service.config import ServiceConfig
+from hogwild_dist.deploy.service.errors import FieldError
+from hogwild_dist.deploy.service.sessions.session_params import Planner, Wish
+from hogwild_dist.session.answers import FormKind
+
+
+@pytest.mark.parametrize(
+    ("wish", "bounds", "total", "most"),
+    [
+        # by default a quarter of the 65,536 tokens that a cache holds
+        ({"workers": 16, "max_tokens": 4_096}, {}, 16 * 4_096 + 256, 16_384),
+        ({"workers": 4, "max_tokens": 25}, {"session_tokens": 355}, 4 * 25 + 256, 355),
+        (
+            {"team": "thinker-writer", "max_tokens": 50},
+            {"session_tokens": 99},
+            2 * 50,  # the writer's text is the answer
+            99,
+        ),
+        (
+            {"workers": 2, "max_tokens": 5, "answer_tokens": 3, "answer": FormKind.BOXED,
+             "team": "independent"},
+            {"session_tokens": 15},
+            2 * 5 + 2 * 3,  # everybody answers alone
+            15,
+        ),
+    ],
+)  # fmt: skip
+def test_a_session_that_would_take_the_room_of_many_is_refused(
+    wish: dict, bounds: dict, total: int, most: int
+) -> None:
+    asked = Wish(problem="Count!", **wish)
+    with pytest.raises(FieldError, match=f"may choose {total} tokens .* {most} here") as caught:
+        Planner(ServiceConfig(bounds=bounds)).plan(asked)
+    assert caught.value.param == "max_tokens"
+    enough = {**bounds, "session_tokens": total}
+    assert Planner(ServiceConfig(bounds=enough)).plan(asked).team.names
+
+
+def test_a_team_of_every_size_is_allowed_where_nothing_is_said() -> None:
+    planner = Planner(ServiceConfig())
+    for workers in range(2, 17):
+        plan = planner.plan(Wish(problem="Count!", workers=workers))
+        assert len(plan.team.names) == workers

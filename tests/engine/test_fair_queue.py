@@ -1,0 +1,46 @@
+"""Tenants take turns, and each one's items stay in order."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hogwild_dist.engine.scheduler.fair_queue import FairQueue
+
+TENANTS = st.sampled_from("abc")
+
+
+@given(st.lists(st.one_of(TENANTS, st.none()), max_size=60))
+def test_nobody_is_served_twice_while_another_waits(script: list[str | None]) -> None:
+    queue: FairQueue[tuple[str, int]] = FairQueue()
+    waiting: dict[str, list[int]] = {"a": [], "b": [], "c": []}
+    passed_over = dict.fromkeys(waiting, frozenset[str]())
+    for number, tenant in enumerate(script):
+        if tenant is not None:
+            queue.put(tenant, (tenant, number))
+            waiting[tenant].append(number)
+        elif len(queue):
+            head = queue.head
+            owner, item = queue.pop()
+            assert head == (owner, item)
+            assert item == waiting[owner].pop(0)
+            for other, items in waiting.items():
+                if other == owner or not items:
+                    passed_over[other] = frozenset()
+                else:
+                    assert owner not in passed_over[other]
+                    passed_over[other] |= {owner}
+        assert len(queue) == sum(map(len, waiting.values()))
+
+
+def test_an_item_can_leave() -> None:
+    queue: FairQueue[int] = FairQueue()
+    for number in (1, 2, 3):
+        queue.put("a", number)
+    queue.put("b", 4)
+    queue.remove(2)
+    queue.remove(4)
+    assert [queue.pop() for _ in range(len(queue))] == [1, 3]
+    with pytest.raises(ValueError, match="does not stand"):
+        queue.remove(2)
+    with pytest.raises(IndexError, match="empty"):
+        queue.pop()

@@ -1,0 +1,60 @@
+import pytest
+
+from hogwild_dist.session.paragraphs import ends_paragraph, in_code_block
+
+
+@pytest.mark.parametrize(
+    ("text", "newest"),
+    [
+        ("Done.", "\n\n"),
+        ("Done.\n", "\n"),
+        ("Done", ".\n\n"),
+        ("Really?  \n", "\n"),
+        ("完了。", "\n\n"),
+        ("Done.\n\n", "\n"),
+        ("Done.", "\n\nNext"),
+    ],
+)
+def test_a_sentence_and_a_blank_line_end_a_paragraph(text: str, newest: str) -> None:
+    assert ends_paragraph(text, newest)
+
+
+@pytest.mark.parametrize(
+    ("text", "newest"),
+    [
+        ("Done.", "\n"),
+        ("Done", "\n\n"),
+        (r"\boxed{7}", "\n\n"),
+        ("One.\n\nTwo", " three"),
+        ("", "\n\n"),
+        ("List:\n", "\n"),
+        ("Done.\n \n", ""),
+    ],
+)
+def test_nothing_else_does(text: str, newest: str) -> None:
+    assert not ends_paragraph(text, newest)
+
+
+CODE = "See:\n```python\nx = 1  # one."
+
+
+def test_a_code_block_stays_whole_where_that_is_asked_for() -> None:
+    assert ends_paragraph(CODE, "\n\n")
+    assert not ends_paragraph(CODE, "\n\n", whole_code=True)
+    assert ends_paragraph(f"{CODE}\n```\nDone.", "\n\n", whole_code=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "inside"),
+    [
+        ("", False),
+        ("```", True),
+        ("a ``` b", False),
+        ("  ~~~\nx", True),
+        ("    ```\nx", False),
+        ("```\n```", False),
+        ("```\nx\n```\n```py\n", True),
+    ],
+)
+def test_fences_open_and_close(text: str, inside: bool) -> None:
+    assert in_code_block(text) == inside
