@@ -20,11 +20,11 @@ from rich.table import Table
 from torch import Tensor
 from transformers import AutoModelForCausalLM, DynamicCache
 
-from hogwild_dist.attention.batch import Row
-from hogwild_dist.attention.layer import Backend, pick_backend
+from hogwild_dist.attention.kernels import Backend, pick_backend
 from hogwild_dist.config import Visibility
 from hogwild_dist.exchange.local import LocalExchange
 from hogwild_dist.kvcache.cache import Block, KVCache
+from hogwild_dist.kvcache.rows import Row
 from hogwild_dist.model.hub import DEMO_MODEL, resolve_model
 from hogwild_dist.model.loader import LoadedModel, load_model, prepare_model
 from hogwild_dist.model.model_runner import ModelRunner

@@ -11,7 +11,7 @@ from hogwild_dist.actors.driver.journal import Owner, SessionLook, SessionSummar
 from hogwild_dist.actors.errors import ClusterError, GoneError, plain
 from hogwild_dist.actors.settings import NAMESPACE
 from hogwild_dist.actors.shard.info import GroupInfo, Load
-from hogwild_dist.run.backend import Update
+from hogwild_dist.engine.updates import Update
 from hogwild_dist.session.changes import Arrival, Change
 from hogwild_dist.team.session_request import Origin
 

@@ -14,9 +14,9 @@ from hogwild_dist.actors.errors import ClusterError, NameTakenError, plain
 from hogwild_dist.actors.settings import NAMESPACE, GroupSettings
 from hogwild_dist.actors.shard.info import GroupInfo
 from hogwild_dist.actors.shard.shard import ShardStatus
+from hogwild_dist.engine.updates import Update
 from hogwild_dist.model.hub import resolve_model
 from hogwild_dist.model.loader import load_tokenizer
-from hogwild_dist.run.backend import Update
 from hogwild_dist.run.trace.reader import Trace
 from hogwild_dist.run.trace.replay import RowComparison
 from hogwild_dist.session.changes import Change

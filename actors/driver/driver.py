@@ -26,8 +26,8 @@ from hogwild_dist.actors.settings import GroupSettings
 from hogwild_dist.actors.shard.info import GroupInfo, Load
 from hogwild_dist.actors.shard.shard import ShardStatus
 from hogwild_dist.engine.commands import Alter, Cancel, Open
+from hogwild_dist.engine.updates import Update
 from hogwild_dist.errors import ConfigError
-from hogwild_dist.run.backend import Update
 from hogwild_dist.run.trace.reader import Trace
 from hogwild_dist.run.trace.replay import RowComparison
 from hogwild_dist.session.changes import Arrival, Change

@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from hogwild_dist.engine.updates import Update
 from hogwild_dist.errors import ConfigError
-from hogwild_dist.run.backend import Update
 from hogwild_dist.run.transcript import Transcript
 from hogwild_dist.session.events import Joined, Refused, Text
 from hogwild_dist.team.session_request import Origin

@@ -19,13 +19,13 @@ from hogwild_dist.actors.settings import ShardSettings
 from hogwild_dist.engine.commands import Command, Inbox
 from hogwild_dist.engine.engine import Engine
 from hogwild_dist.engine.shard_loop import ShardLoop
+from hogwild_dist.engine.updates import Update
 from hogwild_dist.errors import ConfigError, ExchangeError, HogwildError, ModelError
 from hogwild_dist.exchange.process_group import Membership, check_alike, form_group
 from hogwild_dist.exchange.torch_dist import TorchDistExchange
 from hogwild_dist.model.hub import resolve_model
 from hogwild_dist.model.loaded_model import LoadedModel, ModelInfo
 from hogwild_dist.model.loader import load_model, load_tokenizer
-from hogwild_dist.run.backend import Update
 from hogwild_dist.run.trace.reader import Trace
 from hogwild_dist.run.trace.replay import RowComparison, replay_fed, replay_free
 from hogwild_dist.timeline import Span, Timeline

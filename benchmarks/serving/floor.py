@@ -16,7 +16,7 @@ from hogwild_dist.deploy.service.sessions.session_params import Planner
 from hogwild_dist.engine.commands import Inbox, Open
 from hogwild_dist.engine.scheduler.step import StepOutcome
 from hogwild_dist.engine.shard_loop import ShardLoop
-from hogwild_dist.run.backend import Update
+from hogwild_dist.engine.updates import Update
 from hogwild_dist.session.events import SessionEnd, Text
 from hogwild_dist.session.spec import SessionSpec
 

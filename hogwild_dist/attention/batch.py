@@ -9,24 +9,7 @@ from itertools import accumulate
 
 from hogwild_dist.config import Visibility
 from hogwild_dist.kvcache.cache import Block, KVCache
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """What one worker feeds in a step.
-
-    Attributes:
-        view: the blocks it attends to, in order; the last is the one it writes.
-        token_ids: its new tokens, at least one.
-    """
-
-    view: tuple[Block, ...]
-    token_ids: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        assert self.view, "a row needs a view"
-        assert self.token_ids, "a row needs a token"
-        assert len(set(self.view)) == len(self.view), "a block stands twice in a view"
+from hogwild_dist.kvcache.rows import Row, make_room
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +67,6 @@ class Batch:
         return [token for read in reads for token in read.block.token_ids[: read.length]]
 
 
-def undo_batch(cache: KVCache, rows: Sequence[Row]) -> None:
-    """Take the rows' new tokens back out of their blocks, after a forward that did not finish."""
-    for row in rows:
-        own = row.view[-1]
-        cache.truncate(own, own.length - len(row.token_ids))
-
-
 def build_batch(cache: KVCache, rows: Sequence[Row], visibility: Visibility) -> Batch:
     """Make room for the rows' tokens and lay out the forward.
 
@@ -98,25 +74,6 @@ def build_batch(cache: KVCache, rows: Sequence[Row], visibility: Visibility) -> 
         ContextLimitError: the cache is full; the blocks are as before.
     """
     return lay_out(rows, make_room(cache, rows), visibility)
-
-
-def make_room(cache: KVCache, rows: Sequence[Row]) -> list[list[int]]:
-    """Extend every row's block, or none.
-
-    Returns:
-        For each row the slab slots of its new tokens.
-
-    Raises:
-        ContextLimitError: the cache is full; the blocks are as before.
-    """
-    assert len({row.view[-1] for row in rows}) == len(rows), "two rows write one block"
-    before = [row.view[-1].length for row in rows]
-    try:
-        return [cache.extend(row.view[-1], row.token_ids) for row in rows]
-    except BaseException:
-        for row, length in zip(rows, before, strict=True):
-            cache.truncate(row.view[-1], length)
-        raise
 
 
 def lay_out(

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hogwild_dist.attention.batch import Row, make_room
 from hogwild_dist.exchange.base import Exchange
 from hogwild_dist.kvcache.cache import Block, KVCache
+from hogwild_dist.kvcache.rows import Row, make_room
 from hogwild_dist.model.model_runner import ModelRunner
 
 

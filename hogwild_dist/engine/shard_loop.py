@@ -8,8 +8,8 @@ from hogwild_dist.engine.commands import Alter, Cancel, Command, Inbox, Open
 from hogwild_dist.engine.engine import Engine
 from hogwild_dist.engine.scheduler.step import StepOutcome
 from hogwild_dist.engine.scheduler.waiting_queue import Reception
+from hogwild_dist.engine.updates import Update, change_update, opening_update, updates
 from hogwild_dist.errors import ConfigError, ContextLimitError
-from hogwild_dist.run.backend import Update, change_update, opening_update, updates
 from hogwild_dist.session.changes import Change
 from hogwild_dist.session.session import Session
 

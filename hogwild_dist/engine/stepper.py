@@ -11,12 +11,12 @@ from zlib import crc32
 import torch
 from torch import Tensor
 
-from hogwild_dist.attention.batch import make_room, undo_batch
 from hogwild_dist.config import Visibility
 from hogwild_dist.engine.scheduler.admission import admit, end_in_time
 from hogwild_dist.engine.scheduler.reservations import Rooms
 from hogwild_dist.engine.scheduler.step import Flight, RowOutcome, SessionStep, StepOutcome
 from hogwild_dist.exchange.base import Agreement, Exchange, News, RowReport, StepPlan
+from hogwild_dist.kvcache.rows import make_room, undo_batch
 from hogwild_dist.model.model_runner import ModelRunner
 from hogwild_dist.model.sampling import check_logits, summarize, uniform
 from hogwild_dist.session.changes import Moment

@@ -5,11 +5,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hogwild_dist.attention.batch import Batch, Row, lay_out, make_room, undo_batch
-from hogwild_dist.attention.layer import Backend, StepContext, pick_backend
+from hogwild_dist.attention.batch import Batch, lay_out
+from hogwild_dist.attention.kernels import Backend, pick_backend
+from hogwild_dist.attention.layer import StepContext
 from hogwild_dist.config import Visibility
 from hogwild_dist.exchange.base import Exchange
 from hogwild_dist.kvcache.cache import Block, KVCache
+from hogwild_dist.kvcache.rows import Row, make_room, undo_batch
 from hogwild_dist.model.loaded_model import LoadedModel
 
 

@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hogwild_dist.attention.batch import Row
 from hogwild_dist.attention.layer import ATTENTION_NAME
 from hogwild_dist.config import Visibility
 from hogwild_dist.errors import ModelError
 from hogwild_dist.exchange.local import LocalExchange
 from hogwild_dist.kvcache.cache import PAGE_TOKENS, KVCache
 from hogwild_dist.kvcache.rope import rotate
+from hogwild_dist.kvcache.rows import Row
 from hogwild_dist.model.compatibility import refusal
 from hogwild_dist.model.loaded_model import LoadedModel, prepare_model
 from hogwild_dist.model.model_runner import ModelRunner

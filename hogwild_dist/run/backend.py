@@ -1,46 +1,18 @@
 """A session as a stream of updates: what `run.Run` reads, whoever computes it."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Iterator
+from typing import Protocol
 
 from transformers import PreTrainedTokenizerBase
 
 from hogwild_dist.config import EngineConfig
 from hogwild_dist.engine.engine import Engine
-from hogwild_dist.engine.scheduler.step import StepOutcome
-from hogwild_dist.engine.trace_record import final_record, step_record
-from hogwild_dist.errors import HogwildError
+from hogwild_dist.engine.updates import Update, change_update, opening_update, updates
 from hogwild_dist.model.loaded_model import ModelInfo
 from hogwild_dist.session.changes import Change
-from hogwild_dist.session.events import Event
-from hogwild_dist.session.session import Session
 from hogwild_dist.session.spec import SessionSpec
 from hogwild_dist.team.session_request import Origin
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Update:
-    """What one step brought to a session, as plain data that can travel.
-
-    Attributes:
-        session: id of the session.
-        step: number of the step, or of the one before where it is of none: -1 for the first texts.
-        events: in order.
-        seconds: how long the step took.
-        record: the step's entry in a trace, where the session is recorded.
-        final: the end of the trace, with the last update of a recorded session.
-        error: why the session could not start; there are no further updates then.
-    """
-
-    session: int
-    step: int
-    events: tuple[Event, ...]
-    seconds: float = 0.0
-    record: dict[str, Any] | None = None
-    final: dict[str, Any] | None = None
-    error: HogwildError | None = None
 
 
 class Stream(Protocol):
@@ -129,36 +101,3 @@ class LocalStream:
             return rest
         finally:
             self._session.free()
-
-
-def opening_update(session: Session) -> Update:
-    """The first texts of a session that has just started."""
-    return _update(session, -1, tuple(session.opening()))
-
-
-def change_update(session: Session, events: Sequence[Event]) -> Update:
-    """What a change brought to a running session."""
-    return _update(session, session.step - 1, tuple(events))
-
-
-def updates(outcome: StepOutcome) -> Iterator[Update]:
-    """What a step brought, session by session."""
-    for one in outcome.sessions:
-        if not one.feeds:  # it ended without a forward
-            yield change_update(one.session, one.events)
-            continue
-        record = step_record(one, outcome.seconds) if one.session.recorded else None
-        yield _update(one.session, one.index, one.events, outcome.seconds, record)
-
-
-def _update(
-    session: Session,
-    step: int,
-    events: tuple[Event, ...],
-    seconds: float = 0.0,
-    record: dict[str, Any] | None = None,
-) -> Update:
-    final = final_record(session) if session.recorded and session.end_reason else None
-    return Update(
-        session=session.id, step=step, events=events, seconds=seconds, record=record, final=final
-    )

@@ -8,7 +8,8 @@ from types import TracebackType
 from typing import Self
 
 from hogwild_dist.engine.engine import Engine
-from hogwild_dist.run.backend import Backend, LocalBackend, Update
+from hogwild_dist.engine.updates import Update
+from hogwild_dist.run.backend import Backend, LocalBackend
 from hogwild_dist.run.trace.reader import header
 from hogwild_dist.run.trace.writer import TraceWriter
 from hogwild_dist.run.transcript import Transcript

@@ -8,8 +8,7 @@ from hogwild_dist.kvcache.cache import Block
 from hogwild_dist.session.changes import Arrival, Change, Departure, Interjection, Moment
 from hogwild_dist.session.events import Event, Interjected, Joined, Refused
 from hogwild_dist.session.session import Session
-from hogwild_dist.session.spec import MAX_WORKERS, WorkerSpec
-from hogwild_dist.team.layout import block_name
+from hogwild_dist.session.spec import MAX_WORKERS, WorkerSpec, block_name
 
 Encode = Callable[[tuple[Block, ...], tuple[int, ...]], None]
 """Appends tokens to the last block of a view; raises `ContextLimitError` where there is no room."""

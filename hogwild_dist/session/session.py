@@ -12,9 +12,9 @@ from zlib import crc32
 
 from transformers import PreTrainedTokenizerBase
 
-from hogwild_dist.attention.batch import Row
 from hogwild_dist.errors import ModelError
 from hogwild_dist.kvcache.cache import KVCache
+from hogwild_dist.kvcache.rows import Row
 from hogwild_dist.kvcache.session_blocks import SessionBlocks
 from hogwild_dist.model.sampling import Sampler
 from hogwild_dist.session.answer_collector import Finishing

@@ -226,3 +226,8 @@ class SessionSpec:
             raise ConfigError(
                 f"{worker.name!r} has no first text; give the worker at least one token to begin."
             )
+
+
+def block_name(worker: int) -> str:
+    """Name of the block that a worker writes."""
+    return f"w{worker}"

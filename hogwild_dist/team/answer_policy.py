@@ -8,8 +8,8 @@ from hogwild_dist.config import SamplingConfig
 from hogwild_dist.errors import ConfigError
 from hogwild_dist.session.answers import AnswerForm
 from hogwild_dist.session.events import Answer
-from hogwild_dist.session.spec import check_budgets
-from hogwild_dist.team.layout import Layout, block_name
+from hogwild_dist.session.spec import block_name, check_budgets
+from hogwild_dist.team.layout import Layout
 
 FINISHER = "Finisher"
 """Name of who states an answer when it is asked for."""

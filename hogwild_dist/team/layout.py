@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hogwild_dist.errors import ConfigError
+from hogwild_dist.session.spec import block_name
 from hogwild_dist.team.toml_file import read_toml
 
 
@@ -107,11 +108,6 @@ class Layout:
                 f"{', '.join(names)}."
             )
         return block_name(names.index(worker))
-
-
-def block_name(worker: int) -> str:
-    """Name of the block that a worker writes."""
-    return f"w{worker}"
 
 
 def brief_name(worker: int) -> str:

@@ -7,9 +7,16 @@ from transformers import PreTrainedTokenizerBase
 
 from hogwild_dist.config import SamplingConfig
 from hogwild_dist.errors import ConfigError
-from hogwild_dist.session.spec import MAX_WORKERS, FinisherSpec, FinishRule, SessionSpec, WorkerSpec
+from hogwild_dist.session.spec import (
+    MAX_WORKERS,
+    FinisherSpec,
+    FinishRule,
+    SessionSpec,
+    WorkerSpec,
+    block_name,
+)
 from hogwild_dist.team.answer_policy import FINISHER, Finish, finisher_view
-from hogwild_dist.team.layout import LAYOUTS, Layout, block_name
+from hogwild_dist.team.layout import LAYOUTS, Layout
 from hogwild_dist.team.prompts import Prompts, load_prompts
 from hogwild_dist.team.texts import TeamTexts
 from hogwild_dist.team.tokenizer_utils import (

@@ -5,17 +5,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hogwild_dist.attention.batch import Row, build_batch
-from hogwild_dist.attention.layer import (
-    Backend,
-    StepContext,
-    attend_cpu,
-    attend_matmul,
-    attend_view,
-    hogwild_attention,
-)
+from hogwild_dist.attention.batch import build_batch
+from hogwild_dist.attention.kernels import Backend, attend_cpu, attend_matmul
+from hogwild_dist.attention.layer import StepContext, attend_view, hogwild_attention
 from hogwild_dist.config import Visibility
 from hogwild_dist.errors import ModelError
+from hogwild_dist.kvcache.rows import Row
 from hogwild_dist.model.cpu_linear import ReorderedLinear, is_available
 from tests.kvcache.test_cache import DIM, HEADS, new_cache, turned, write
 

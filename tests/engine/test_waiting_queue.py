@@ -11,8 +11,8 @@ from hogwild_dist.engine.engine import Engine
 from hogwild_dist.engine.scheduler.step import StepOutcome
 from hogwild_dist.engine.scheduler.waiting_queue import Reception
 from hogwild_dist.engine.shard_loop import ShardLoop
+from hogwild_dist.engine.updates import Update
 from hogwild_dist.model.loader import LoadedModel, prepare_model
-from hogwild_dist.run.backend import Update
 from hogwild_dist.session.changes import Arrival, Interjection
 from hogwild_dist.session.events import Event, Interjected, Refused, SessionEnd
 from hogwild_dist.session.spec import SessionSpec

@@ -8,10 +8,10 @@ from hogwild_dist.config import EngineConfig, Visibility
 from hogwild_dist.engine.commands import Inbox, Open
 from hogwild_dist.engine.engine import Engine
 from hogwild_dist.engine.shard_loop import ShardLoop
+from hogwild_dist.engine.updates import Update
 from hogwild_dist.exchange.process_group import Membership, form_group
 from hogwild_dist.exchange.torch_dist import ExchangeCounts, TorchDistExchange
 from hogwild_dist.model.loader import LoadedModel
-from hogwild_dist.run.backend import Update
 from hogwild_dist.session.answers import AnswerForm
 from hogwild_dist.session.spec import SessionSpec
 from hogwild_dist.team.answer_policy import Finish

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from hogwild_dist.config import Visibility
-from hogwild_dist.run.backend import Update
+from hogwild_dist.engine.updates import Update
 from hogwild_dist.session.events import ParagraphEnd
 from tests.exchange import grid
 from tests.exchange.grid import Case, Played

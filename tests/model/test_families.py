@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from hogwild_dist.attention.batch import Row
-from hogwild_dist.attention.layer import attend_cpu, attend_matmul
+from hogwild_dist.attention.kernels import attend_cpu, attend_matmul
 from hogwild_dist.config import Visibility
 from hogwild_dist.exchange.local import LocalExchange
+from hogwild_dist.kvcache.rows import Row
 from hogwild_dist.model.loaded_model import LoadedModel
 from hogwild_dist.model.model_runner import ModelRunner
 from tests.families import FAMILIES, WINDOW, family_model

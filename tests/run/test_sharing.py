@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from hogwild_dist.attention.batch import Row
 from hogwild_dist.config import EngineConfig
 from hogwild_dist.engine.engine import Engine
+from hogwild_dist.kvcache.rows import Row
 from hogwild_dist.model.loader import load_model, load_tokenizer
 from tests.paths import ROOT
 

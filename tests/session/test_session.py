@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hogwild_dist.attention.batch import make_room
 from hogwild_dist.config import SamplingConfig, Visibility
 from hogwild_dist.engine.engine import Engine
 from hogwild_dist.errors import ConfigError, ContextLimitError
+from hogwild_dist.kvcache.rows import make_room
 from hogwild_dist.model.loader import LoadedModel
 from hogwild_dist.session.events import Event, ParagraphEnd, SessionEnd, Text, WorkerStop
 from hogwild_dist.session.session import Feed, Session

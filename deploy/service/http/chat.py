@@ -20,8 +20,8 @@ from hogwild_dist.deploy.service.openai.completion import Completion, wish_of
 from hogwild_dist.deploy.service.openai.schema import ChatRequest
 from hogwild_dist.deploy.service.openai.stop_strings import Shown
 from hogwild_dist.deploy.service.sessions.sse import GATHER_SECONDS, chosen_steps
+from hogwild_dist.engine.updates import Update
 from hogwild_dist.errors import HogwildError
-from hogwild_dist.run.backend import Update
 
 router = APIRouter(prefix="/v1", tags=["openai"], responses=RESPONSES)
 

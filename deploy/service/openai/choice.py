@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from hogwild_dist.deploy.service.openai.stop_strings import Shown
 from hogwild_dist.deploy.service.sessions.session_service import Opened
-from hogwild_dist.run.backend import Update
+from hogwild_dist.engine.updates import Update
 from hogwild_dist.session.answers import FormKind
 from hogwild_dist.session.events import Answer, Event, SessionEnd, Text, WorkerStop
 from hogwild_dist.team.answer_policy import FINISHER, team_answer

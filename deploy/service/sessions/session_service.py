@@ -17,10 +17,10 @@ from hogwild_dist.deploy.service.sessions.group_router import Groups
 from hogwild_dist.deploy.service.sessions.ids import SessionId, new_secret
 from hogwild_dist.deploy.service.sessions.schema import all_names, working_names
 from hogwild_dist.deploy.service.sessions.session_params import Plan, Planner, Wish, check_total
+from hogwild_dist.engine.updates import Update
 from hogwild_dist.errors import ConfigError, HogwildError
 from hogwild_dist.model.hub import resolve_model
 from hogwild_dist.model.loader import load_tokenizer
-from hogwild_dist.run.backend import Update
 from hogwild_dist.run.trace.reader import header
 from hogwild_dist.session.changes import Change, Departure
 from hogwild_dist.session.events import Text

@@ -12,8 +12,8 @@ from hogwild_dist.deploy.service.metrics import Pace, ServiceMetrics
 from hogwild_dist.deploy.service.sessions.ids import SessionId
 from hogwild_dist.deploy.service.sessions.schema import answer_of, state_of
 from hogwild_dist.deploy.service.sessions.session_service import Desk
+from hogwild_dist.engine.updates import Update
 from hogwild_dist.errors import HogwildError
-from hogwild_dist.run.backend import Update
 from hogwild_dist.session.events import Text
 
 GATHER_SECONDS = 0.03

@@ -17,8 +17,7 @@ from hogwild_dist.run.trace.answer_json import finish_from_json, finish_to_json
 from hogwild_dist.run.trace.sampling_json import sampling_from_json, sampling_to_json
 from hogwild_dist.run.trace.schema import fault
 from hogwild_dist.session.changes import Arrival, change_from_json
-from hogwild_dist.session.spec import RedundancyCheck, SessionSpec, WorkerSpec
-from hogwild_dist.team.layout import block_name
+from hogwild_dist.session.spec import RedundancyCheck, SessionSpec, WorkerSpec, block_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from hogwild_dist import LAYOUTS
 from hogwild_dist.actors.driver.journal import HEALTH, Journal, Owner
 from hogwild_dist.actors.driver.proof import prove
 from hogwild_dist.actors.errors import ClusterError
+from hogwild_dist.engine.updates import Update
 from hogwild_dist.errors import ConfigError, ContextLimitError
-from hogwild_dist.run.backend import Update
 from hogwild_dist.session.events import Event, Joined, Refused, SessionEnd, Text
 from hogwild_dist.team.session_request import Origin
 from tests.actors.client.test_shard_group import team

@@ -11,7 +11,7 @@ from hogwild_dist.deploy.service.http.chat import _run
 from hogwild_dist.deploy.service.keys import Client
 from hogwild_dist.deploy.service.openai.completion import Completion
 from hogwild_dist.deploy.service.sessions.ids import SessionId
-from hogwild_dist.run.backend import Update
+from hogwild_dist.engine.updates import Update
 from tests.deploy.service.openai.test_choice import choice_of, spoken
 
 

@@ -8,7 +8,7 @@ from hogwild_dist.deploy.service.openai.stop_strings import Shown
 from hogwild_dist.deploy.service.sessions.ids import SessionId, new_secret
 from hogwild_dist.deploy.service.sessions.session_params import Planner, Wish
 from hogwild_dist.deploy.service.sessions.session_service import Opened
-from hogwild_dist.run.backend import Update
+from hogwild_dist.engine.updates import Update
 from hogwild_dist.session.events import SessionEnd, Text
 
 

@@ -16,8 +16,8 @@ from hogwild_dist.deploy.service.keys import Client
 from hogwild_dist.deploy.service.sessions.ids import SessionId
 from hogwild_dist.deploy.service.sessions.session_params import Wish
 from hogwild_dist.deploy.service.sessions.session_service import MOST_LISTED, Desk
+from hogwild_dist.engine.updates import Update
 from hogwild_dist.errors import ConfigError
-from hogwild_dist.run.backend import Update
 from hogwild_dist.session.answers import FormKind
 from hogwild_dist.session.changes import Change
 from hogwild_dist.session.events import WorkerStop

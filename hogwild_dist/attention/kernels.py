@@ -1,0 +1,76 @@
+"""Attention kernels: queries against one run of keys, with the log-sum-exp that merging needs."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Backend = Callable[[Tensor, Tensor, Tensor, Tensor | None, float], tuple[Tensor, Tensor]]
+"""``(q [B, H, M, D], k [B, H, n, D], v [B, H, n, D], mask, scale)`` to
+``(out [B, H, M, D], lse [B, H, M] in float32 or wider)``. The mask is None, or added to the scores:
+``[B, 1, M or 1, n]``, finite, so that a row that sees nothing weighs nothing."""
+
+
+SPLIT_KEYS = 1_024
+"""Keys that make it worth giving a part of a long block to another thread."""
+
+
+TASKS_PER_THREAD = 4
+"""Parts of a kernel call a thread, so that all end at about the same time."""
+
+
+def attend_cpu(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float
+) -> tuple[Tensor, Tensor]:
+    """Torch's blocked CPU kernel, which also returns the log-sum-exp.
+
+    The kernel shares its work among threads by heads, which are few: the keys of a long block are
+    cut into parts that act as a batch.
+    """
+    batch, num_heads, num_keys = k.shape[:3]
+    wanted = -(-TASKS_PER_THREAD * torch.get_num_threads() // num_heads)
+    num_parts = min(wanted, num_keys // SPLIT_KEYS)
+    if num_parts < 2 or mask is not None or batch > 1:
+        return _flash(q, k, v, mask, scale)
+    size = num_keys // num_parts
+    end = num_parts * size
+
+    def parts(slab: Tensor) -> Tensor:
+        return slab[0, :, :end].view(num_heads, num_parts, size, -1).transpose(0, 1)
+
+    out, lse = _flash(q.expand(num_parts, -1, -1, -1), parts(k), parts(v), None, scale)
+    if end < num_keys:
+        out_rest, lse_rest = _flash(q, k[:, :, end:], v[:, :, end:], None, scale)
+        out, lse = torch.cat((out, out_rest)), torch.cat((lse, lse_rest))
+    total = lse.logsumexp(0, keepdim=True)
+    weight = (lse - total).exp_().unsqueeze(-1)
+    merged: Tensor = (out * weight).sum(0, keepdim=True)
+    return merged.to(q.dtype), total
+
+
+def _flash(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float
+) -> tuple[Tensor, Tensor]:
+    """Torch's private operator."""
+    out, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+        q, k, v, 0.0, False, attn_mask=mask, scale=scale
+    )
+    return out, lse
+
+
+def attend_matmul(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float
+) -> tuple[Tensor, Tensor]:
+    """Two matrix products and a softmax: any device, any dtype."""
+    # The queries are scaled first: in float16 the bare product may be too large.
+    scores = torch.matmul(q * scale, k.transpose(-1, -2))
+    scores = scores.to(torch.promote_types(q.dtype, torch.float32))
+    if mask is not None:
+        scores += mask
+    lse = scores.logsumexp(-1)
+    return torch.matmul((scores - lse[..., None]).exp().to(v.dtype), v), lse
+
+
+def pick_backend(device: torch.device) -> Backend:
+    """The fastest backend known for a device."""
+    return attend_cpu if device.type == "cpu" else attend_matmul
