@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 
-class Apart:
+class DetachedContext:
     """The context of whoever makes it, for what has to be done whatever becomes of a call."""
 
     def __init__(self) -> None:

@@ -49,7 +49,7 @@ def play(engine: Engine, specs: list[SessionSpec]) -> Side:
     for number, spec in enumerate(specs, start=1):
         inbox.put(number, Open(session=number, spec=spec, recorded=False))
     loop.run()
-    engine.rooms.beginnings.forget_idle(10**9)
+    engine.reservations.prefix_cache.forget_idle(10**9)
     return Side(1_000 * statistics.median(seconds[1:]), engine.num_encoded - encoded, pages)
 
 
@@ -66,7 +66,7 @@ def main() -> None:
         for count in chosen.sessions:
             problems = [f"Name {number} animals." for number in range(2, count + 2)]
             shared = [team.spec(problem, engine.tokenizer) for problem in problems]
-            alone = [replace(spec, beginnings={}) for spec in shared]
+            alone = [replace(spec, shared_prefixes={}) for spec in shared]
             found[count, True].append(play(engine, shared))
             found[count, False].append(play(engine, alone))
     table = Table("sessions", box=None)

@@ -20,7 +20,7 @@ from rich.table import Table
 from torch import Tensor
 from transformers import AutoModelForCausalLM, DynamicCache
 
-from hogwild_dist.attention.kernels import Backend, pick_backend
+from hogwild_dist.attention.kernels import AttentionKernel, default_kernel
 from hogwild_dist.config import Visibility
 from hogwild_dist.exchange.local import LocalExchange
 from hogwild_dist.kvcache.cache import Block, KVCache
@@ -40,7 +40,7 @@ ALLOCATOR = ("MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_", "LD_PRELOAD")
 class Counter:
     """Counts what an attention backend reads."""
 
-    backend: Backend
+    backend: AttentionKernel
     calls: int = 0
     bytes: int = 0
 
@@ -63,7 +63,7 @@ def fill(cache: KVCache, block: Block, count: int) -> None:
 
 
 def team_step(
-    model: LoadedModel, workers: int, context: int, backend: Backend
+    model: LoadedModel, workers: int, context: int, backend: AttentionKernel
 ) -> tuple[Callable[[], None], int]:
     """A step of a team in the contiguous layout, and the floor of KV bytes that it must read."""
     cache = model.new_cache(context + workers * 1_024)
@@ -179,11 +179,11 @@ def add_row(
 ) -> None:
     """Measure one line of the table."""
     model, plain, reordered = models
-    counter = Counter(pick_backend(model.device))
+    counter = Counter(default_kernel(model.device))
     counted, floor = team_step(model, workers, context, counter)
     counted()
-    team, _ = team_step(model, workers, context, pick_backend(model.device))
-    single, _ = team_step(model, 1, context, pick_backend(model.device))
+    team, _ = team_step(model, workers, context, default_kernel(model.device))
+    single, _ = team_step(model, 1, context, default_kernel(model.device))
     ms = milliseconds(
         {
             "team": team,

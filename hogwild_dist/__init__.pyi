@@ -5,26 +5,25 @@ from .run.load import load
 from .run.run import Result, Run
 from .session.answers import AnswerForm
 from .session.events import Answer, Event, ParagraphEnd, SessionEnd, Text, WorkerStop
-from .team.answer_policy import Finish, team_answer
+from .team.answer_policy import AnswerPolicy, team_answer
 from .team.layout import LAYOUTS, Layout, Rule, load_layout
 from .team.presets import TEAMS, load_team
 from .team.prompts import Prompts, load_prompts
 from .team.team import Limits, Team, default_names
-from .team.worker_profile import Member
+from .team.worker_profile import WorkerProfile
 
 __all__ = [
     "LAYOUTS",
     "TEAMS",
     "Answer",
     "AnswerForm",
+    "AnswerPolicy",
     "Engine",
     "EngineConfig",
     "Event",
-    "Finish",
     "HogwildError",
     "Layout",
     "Limits",
-    "Member",
     "ParagraphEnd",
     "Prompts",
     "Result",
@@ -35,6 +34,7 @@ __all__ = [
     "Team",
     "Text",
     "Visibility",
+    "WorkerProfile",
     "WorkerStop",
     "default_names",
     "load",

@@ -7,13 +7,13 @@ from typing import Any
 
 import ray
 
-from hogwild_dist.actors.driver.journal import Owner, SessionLook, SessionSummary
+from hogwild_dist.actors.driver.journal import Owner, SessionSnapshot, SessionSummary
 from hogwild_dist.actors.errors import ClusterError, GoneError, plain
 from hogwild_dist.actors.settings import NAMESPACE
 from hogwild_dist.actors.shard.info import GroupInfo, Load
 from hogwild_dist.engine.updates import Update
-from hogwild_dist.session.changes import Arrival, Change
-from hogwild_dist.team.session_request import Origin
+from hogwild_dist.session.changes import AddWorker, Change
+from hogwild_dist.team.session_request import SessionRequest
 
 POLL_SECONDS = 5.0
 """The driver answers a client that waits at least so often."""
@@ -22,7 +22,7 @@ STOP_SECONDS = 5.0
 """A driver that has not stopped its shards by then is killed; its successor ends them."""
 
 
-class RemoteGroup:
+class AsyncShardGroup:
     """The driver of a group that runs already.
 
     Args:
@@ -49,15 +49,15 @@ class RemoteGroup:
         found: Load = await _get(self._driver.load.remote())
         return found
 
-    async def open(self, origin: Origin, *, recorded: bool, owner: Owner) -> int:
+    async def open(self, origin: SessionRequest, *, recorded: bool, owner: Owner) -> int:
         """Start a session as soon as there is room; returns its number."""
         reference = self._driver.open.remote(origin, recorded=recorded, owner=owner)
         number: int = await _get(reference)
         return number
 
-    async def look(self, session: int) -> SessionLook:
+    async def snapshot(self, session: int) -> SessionSnapshot:
         """All about a session so far but its single updates."""
-        found: SessionLook = await _get(self._driver.look.remote(session))
+        found: SessionSnapshot = await _get(self._driver.snapshot.remote(session))
         return found
 
     async def sessions(self) -> list[SessionSummary]:
@@ -95,21 +95,21 @@ class RemoteGroup:
         """End a session."""
         await _get(self._driver.cancel.remote(session))
 
-    async def alter(self, session: int, change: Change) -> None:
+    async def apply_change(self, session: int, change: Change) -> None:
         """Change a running session."""
-        await _get(self._driver.alter.remote(session, change))
+        await _get(self._driver.apply_change.remote(session, change))
 
-    async def join(self, session: int, newcomer: Arrival) -> None:
-        """Let a worker join a running session, unless another is joining; see `Driver.alter`."""
-        await _get(self._driver.alter.remote(session, newcomer, alone=True))
+    async def join(self, session: int, newcomer: AddWorker) -> None:
+        """Let a worker join a running session, unless another worker is joining."""
+        await _get(self._driver.apply_change.remote(session, newcomer, alone=True))
 
-    async def prove(self, origin: Origin, seconds: float) -> None:
-        """Prove that the group writes; see `Driver.prove`."""
-        await _get(self._driver.prove.remote(origin, seconds))
+    async def probe(self, origin: SessionRequest, seconds: float) -> None:
+        """Prove that the group writes; see `Driver.probe`."""
+        await _get(self._driver.probe.remote(origin, seconds))
 
-    async def claim(self, holder: str, seconds: float) -> float:
-        """Look after the group, unless another adapter does; see `Driver.claim`."""
-        left: float = await _get(self._driver.claim.remote(holder, seconds))
+    async def lease(self, holder: str, seconds: float) -> float:
+        """Look after the group, unless another adapter does; see `Driver.lease`."""
+        left: float = await _get(self._driver.lease.remote(holder, seconds))
         return left
 
     async def retire(self, seconds: float) -> None:

@@ -21,7 +21,7 @@ from hogwild_dist.run.trace.reader import Trace
 from hogwild_dist.run.trace.replay import RowComparison
 from hogwild_dist.session.changes import Change
 from hogwild_dist.team.change_texts import ChangeTexts
-from hogwild_dist.team.session_request import Origin
+from hogwild_dist.team.session_request import SessionRequest
 from hogwild_dist.timeline import Span
 
 POLL_SECONDS = 5.0
@@ -106,7 +106,7 @@ class ShardGroup:
             ) from error
         return cls(driver, _get(driver.info.remote()), owned=False)
 
-    def open(self, origin: Origin, *, recorded: bool) -> "RemoteStream":
+    def open(self, origin: SessionRequest, *, recorded: bool) -> "RemoteStream":
         """Start a session.
 
         Args:
@@ -118,7 +118,7 @@ class ShardGroup:
 
     def follow(self, session: int) -> "RemoteStream":
         """Read a session from its beginning, whoever opened it; `stop` does not cancel it."""
-        _get(self._driver.look.remote(session))  # refuses one that is not there
+        _get(self._driver.snapshot.remote(session))  # refuses one that is not there
         return RemoteStream(self._driver, session, owned=False)
 
     def cancel(self, session: int) -> None:
@@ -135,15 +135,15 @@ class ShardGroup:
         Raises:
             ConfigError: there is none of that number.
         """
-        return ChangeTexts(_get(self._driver.look.remote(session)).origin, self.tokenizer)
+        return ChangeTexts(_get(self._driver.snapshot.remote(session)).origin, self.tokenizer)
 
-    def alter(self, session: int, change: Change) -> None:
+    def apply_change(self, session: int, change: Change) -> None:
         """Change a running session, whoever opened it.
 
         Raises:
             ConfigError: there is none of that number, or it has ended.
         """
-        _get(self._driver.alter.remote(session, change))
+        _get(self._driver.apply_change.remote(session, change))
 
     def sessions(self) -> list[SessionSummary]:
         """All that the driver's journal holds."""
@@ -206,13 +206,13 @@ class RemoteStream:
         while not self._ended:
             yield from self._next(POLL_SECONDS)
 
-    def alter(self, change: Change) -> None:
+    def apply_change(self, change: Change) -> None:
         """Change the session, at the same step on all shards.
 
         Raises:
             ConfigError: it has ended.
         """
-        _get(self._driver.alter.remote(self.session, change))
+        _get(self._driver.apply_change.remote(self.session, change))
 
     def stop(self) -> list[Update]:
         """End the session if it goes on; returns the updates that were not read."""

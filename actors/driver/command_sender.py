@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Callable
 
-from hogwild_dist.actors.detached import Apart
+from hogwild_dist.actors.detached import DetachedContext
 from hogwild_dist.actors.driver.shard_set import ShardSet
 from hogwild_dist.engine.commands import Command
 
 
-class Commander:
+class CommandSender:
     """Numbers commands, so that all shards carry them out at the same step.
 
     Args:
@@ -21,12 +21,12 @@ class Commander:
         self._lose = lose
         self._num_sent = 0
         self._wanted = asyncio.Event()
-        self._apart = Apart()
+        self._detached = DetachedContext()
 
     def send(self, command: Command) -> None:
         """Number a command and send it to every shard, whatever becomes of the call that asks."""
         self._num_sent += 1
-        self._apart.run(self._shards.send, "command", self._num_sent, command)
+        self._detached.run(self._shards.send, "command", self._num_sent, command)
         self._wanted.set()
 
     async def keep_running(self) -> None:

@@ -13,11 +13,11 @@ from functools import partial
 
 import ray
 
-from hogwild_dist.actors.driver.command_sender import Commander
+from hogwild_dist.actors.driver.command_sender import CommandSender
 from hogwild_dist.actors.driver.in_order import InOrder
-from hogwild_dist.actors.driver.journal import Journal, Owner, SessionLook, SessionSummary
-from hogwild_dist.actors.driver.lifecycle import FAREWELL_SECONDS, Caretaker
-from hogwild_dist.actors.driver.proof import prove
+from hogwild_dist.actors.driver.journal import Journal, Owner, SessionSnapshot, SessionSummary
+from hogwild_dist.actors.driver.lifecycle import FAREWELL_SECONDS, Lifecycle
+from hogwild_dist.actors.driver.proof import probe
 from hogwild_dist.actors.driver.shard_set import ShardSet
 from hogwild_dist.actors.errors import ClusterError, plain
 from hogwild_dist.actors.logs import write_structured
@@ -25,13 +25,13 @@ from hogwild_dist.actors.metrics import DriverMetrics
 from hogwild_dist.actors.settings import GroupSettings
 from hogwild_dist.actors.shard.info import GroupInfo, Load
 from hogwild_dist.actors.shard.shard import ShardStatus
-from hogwild_dist.engine.commands import Alter, Cancel, Open
+from hogwild_dist.engine.commands import ApplyChange, Cancel, Open
 from hogwild_dist.engine.updates import Update
 from hogwild_dist.errors import ConfigError
 from hogwild_dist.run.trace.reader import Trace
 from hogwild_dist.run.trace.replay import RowComparison
-from hogwild_dist.session.changes import Arrival, Change
-from hogwild_dist.team.session_request import Origin
+from hogwild_dist.session.changes import AddWorker, Change
+from hogwild_dist.team.session_request import SessionRequest
 from hogwild_dist.timeline import Span
 
 log = logging.getLogger("hogwild_dist.driver")
@@ -50,13 +50,13 @@ class Driver:
         self._settings = settings
         self._name = name
         self._journal = Journal(settings.kept_sessions)
-        self._care = Caretaker(settings, self._journal, self._cancel, self._end)
+        self._care = Lifecycle(settings, self._journal, self._cancel, self._end)
         self._metrics = DriverMetrics(name)
         self._progress = "starting"
         self._info: GroupInfo | None = None
         self._lost: str | None = None
         self._shards = ShardSet(settings, name, self._tell)
-        self._commander = Commander(self._shards, self._lose)
+        self._command_sender = CommandSender(self._shards, self._lose)
         self._news: InOrder[Sequence[Update]] = InOrder()
         self._num_sessions = 0
         self._tasks: list[asyncio.Task[None]] = []
@@ -83,7 +83,7 @@ class Driver:
         self._metrics.live_shards.set(len(self._shards))
         self._tell("ready")
         self._tasks = [
-            asyncio.create_task(self._commander.keep_running()),
+            asyncio.create_task(self._command_sender.keep_running()),
             asyncio.create_task(self._care.watch()),
         ]
         return self._info
@@ -102,7 +102,9 @@ class Driver:
         assert self._info is not None
         return self._info
 
-    async def open(self, origin: Origin, *, recorded: bool, owner: Owner | None = None) -> int:
+    async def open(
+        self, origin: SessionRequest, *, recorded: bool, owner: Owner | None = None
+    ) -> int:
         """Start a session on all shards, as soon as there is room for it; returns its id.
 
         Args:
@@ -120,7 +122,7 @@ class Driver:
         session, owner = self._num_sessions, owner or Owner()
         self._journal.begin(session, origin, owner, recorded=recorded)
         self._metrics.observe(self._journal)
-        self._commander.send(
+        self._command_sender.send(
             Open(session=session, spec=origin.spec, recorded=recorded, tenant=owner.tenant)
         )
         about: dict[str, object] = {"session": session}
@@ -129,16 +131,16 @@ class Driver:
         log.info("session opened", extra=about)
         return session
 
-    async def look(self, session: int) -> SessionLook:
+    async def snapshot(self, session: int) -> SessionSnapshot:
         """All about a session so far but its single updates.
 
         Raises:
             ConfigError: there is none of that number.
         """
-        return self._journal.look(session)
+        return self._journal.snapshot(session)
 
     async def load(self) -> Load:
-        """How much the group has to do; sessions that prove its health do not count."""
+        """How much the group has to do; sessions that probe its health do not count."""
         going_on = self._journal.client_records
         return Load(
             running=len(going_on),
@@ -146,7 +148,7 @@ class Driver:
             ready=self._proven and self._lost is None and not self._care.retiring,
         )
 
-    async def prove(self, origin: Origin, seconds: float) -> None:
+    async def probe(self, origin: SessionRequest, seconds: float) -> None:
         """Prove that the group writes: within the time, some worker has to choose a token.
 
         Args:
@@ -158,21 +160,21 @@ class Driver:
         """
         self._check_ready()
         if not self._care.retiring:
-            await prove(self._journal, partial(self.open, origin, recorded=False), seconds)
+            await probe(self._journal, partial(self.open, origin, recorded=False), seconds)
 
     @property
     def _proven(self) -> bool:
         """Whether the group has written a token."""
         return self._info is not None and self._journal.last_token > 0
 
-    async def claim(self, holder: str, seconds: float) -> float:
-        """Let an adapter look after the group, unless another does; see `Claim.take`.
+    async def lease(self, holder: str, seconds: float) -> float:
+        """Let an adapter manage the group, unless another one does; see `Lease.take`.
 
         Nobody can while the group starts or ends.
         """
         if self._care.retiring or (self._info is None and self._lost is None):
             return math.inf
-        return self._care.claim.take(holder, seconds, time.monotonic())
+        return self._care.lease.take(holder, seconds, time.monotonic())
 
     async def retire(self, seconds: float) -> None:
         """Take no more sessions, and end with the last one, or after so many seconds."""
@@ -187,7 +189,7 @@ class Driver:
         if not self._journal.record(session).ended:
             self._cancel(session, "cancelled")
 
-    async def alter(self, session: int, change: Change, *, alone: bool = False) -> None:
+    async def apply_change(self, session: int, change: Change, *, alone: bool = False) -> None:
         """Change a session at the same step on all shards; what comes of it is in its updates.
 
         Args:
@@ -201,9 +203,9 @@ class Driver:
         """
         if self._journal.record(session).ended:
             raise ConfigError(f"Session {session} has ended; nothing can be changed in it.")
-        if isinstance(change, Arrival):
+        if isinstance(change, AddWorker):
             self._journal.expect_newcomer(session, alone=alone)
-        self._commander.send(Alter(session=session, change=change))
+        self._command_sender.send(ApplyChange(session=session, change=change))
 
     async def read(
         self, session: int, cursor: int, seconds: float
@@ -286,7 +288,7 @@ class Driver:
     def _cancel(self, session: int, reason: str) -> None:
         """End a session at the same step on all shards."""
         self._journal.record(session).cancelled = True
-        self._commander.send(Cancel(session=session, reason=reason))
+        self._command_sender.send(Cancel(session=session, reason=reason))
 
     async def _end(self) -> None:
         """End the shards, and this actor once clients have read how their sessions ended."""

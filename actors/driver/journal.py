@@ -13,12 +13,12 @@ from hogwild_dist.engine.updates import Update
 from hogwild_dist.errors import ConfigError
 from hogwild_dist.run.transcript import Transcript
 from hogwild_dist.session.events import Joined, Refused, Text
-from hogwild_dist.team.session_request import Origin
+from hogwild_dist.team.session_request import SessionRequest
 
 LABEL_CHARS = 60
 
 HEALTH = "(health)"
-"""Tenant of the sessions that prove that a group writes; no key can be called so."""
+"""Tenant of the sessions that probe that a group writes; no key can be called so."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,7 +70,7 @@ class SessionSummary:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SessionLook:
+class SessionSnapshot:
     """All about a session so far but its single updates.
 
     Attributes:
@@ -85,7 +85,7 @@ class SessionLook:
 
     summary: SessionSummary
     owner: Owner
-    origin: Origin
+    origin: SessionRequest
     transcript: Transcript
     recorded: bool
     cursor: int
@@ -114,7 +114,7 @@ class Record:
     """
 
     id: int
-    origin: Origin
+    origin: SessionRequest
     owner: Owner
     recorded: bool
     transcript: Transcript
@@ -134,7 +134,7 @@ class Record:
         return self.error is not None or self.transcript.end_reason is not None
 
     def wake(self) -> None:
-        """Let everybody who waits look again."""
+        """Wake everyone who waits."""
         self.changed.set()
         self.changed = asyncio.Event()
 
@@ -146,13 +146,13 @@ class Record:
         """Whether its time is over, by the monotonic clock."""
         return self.owner.seconds is not None and now > self.opened + self.owner.seconds
 
-    def look(self, ahead: int) -> SessionLook:
+    def snapshot(self, ahead: int) -> SessionSnapshot:
         """All about it so far; it does not change when the session goes on.
 
         Args:
             ahead: sessions that wait for longer.
         """
-        return SessionLook(
+        return SessionSnapshot(
             summary=self.summary(),
             owner=self.owner,
             origin=self.origin,
@@ -200,7 +200,7 @@ class Journal:
 
     @property
     def client_records(self) -> list[Record]:
-        """Those that go on for a client, and not to prove that the group writes."""
+        """Those that go on for a client, and not to probe that the group writes."""
         return [record for record in self.open_records if record.owner.tenant != HEALTH]
 
     def record(self, session: int) -> Record:
@@ -214,14 +214,14 @@ class Journal:
             raise ConfigError(f"There is no session {session}; known are: {known}.")
         return self.records[session]
 
-    def look(self, session: int) -> SessionLook:
+    def snapshot(self, session: int) -> SessionSnapshot:
         """All about a session so far but its single updates; `ConfigError` where there is none."""
         record = self.record(session)
         waiting = [record.id for record in self.open_records if not record.updates]
         ahead = waiting.index(session) if session in waiting else 0
-        return record.look(ahead)
+        return record.snapshot(ahead)
 
-    def begin(self, session: int, origin: Origin, owner: Owner, *, recorded: bool) -> None:
+    def begin(self, session: int, origin: SessionRequest, owner: Owner, *, recorded: bool) -> None:
         """Note a new session; of too many that have ended the first to end is forgotten."""
         names = tuple(worker.name for worker in origin.spec.workers)
         self.records[session] = Record(session, origin, owner, recorded, Transcript(names))

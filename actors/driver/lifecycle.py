@@ -16,7 +16,7 @@ log = logging.getLogger("hogwild_dist.driver")
 
 
 @dataclass(slots=True)
-class Claim:
+class Lease:
     """At most one adapter looks after a group at a time.
 
     Attributes:
@@ -28,7 +28,7 @@ class Claim:
     until: float = 0.0
 
     def take(self, holder: str, seconds: float, now: float) -> float:
-        """Take the claim, or keep it for longer.
+        """Take the lease, or keep it for longer.
 
         Args:
             holder: name of the adapter.
@@ -44,7 +44,7 @@ class Claim:
         return 0.0
 
 
-class Caretaker:
+class Lifecycle:
     """Watches the sessions of a driver, and the driver's own use.
 
     Args:
@@ -67,7 +67,7 @@ class Caretaker:
         self._stop = stop
         self._begun = time.monotonic()
         self._stops_at: float | None = None
-        self.claim = Claim()
+        self.lease = Lease()
 
     @property
     def retiring(self) -> bool:
@@ -89,7 +89,7 @@ class Caretaker:
 
     def _is_over(self, now: float) -> bool:
         orphaned = self._settings.orphan_seconds
-        looked_after = max(self.claim.until, self._begun)
+        looked_after = max(self.lease.until, self._begun)
         if orphaned is not None and not self.retiring and now > looked_after + orphaned:
             log.warning("nobody looks after the group")
             self._stops_at = now + orphaned

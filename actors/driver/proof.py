@@ -7,7 +7,7 @@ from hogwild_dist.actors.driver.journal import HEALTH, Journal, Owner
 from hogwild_dist.actors.errors import ClusterError
 
 
-async def prove(
+async def probe(
     journal: Journal, open_session: Callable[..., Awaitable[int]], seconds: float
 ) -> None:
     """See a worker choose a token, in a session of its own where nobody has written lately.

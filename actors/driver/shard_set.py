@@ -39,7 +39,7 @@ class ShardSet:
         self._settings = settings
         self._name = name
         self._tell = tell
-        self._room: PlacementGroup | None = None
+        self._placement_group: PlacementGroup | None = None
         self._actors: list[Any] = []
         self._store: Any = None
         self._starting: asyncio.Task[None] | None = None
@@ -88,13 +88,13 @@ class ShardSet:
         for one in self._actors:
             ray.kill(one)
         self._actors = []
-        if self._room is not None:
-            remove_placement_group(self._room)
-            self._room = None
+        if self._placement_group is not None:
+            remove_placement_group(self._placement_group)
+            self._placement_group = None
 
     async def _start(self, driver: Any) -> None:
         self._tell(f"placing {self._settings.num_shards} shards")
-        self._room = await reserve(self._settings, self._name, self._tell)
+        self._placement_group = await reserve(self._settings, self._name, self._tell)
         self._actors = [self._new_shard(index) for index in range(self._settings.num_shards)]
         await self._load()
         self._tell("forming the group")
@@ -102,8 +102,10 @@ class ShardSet:
 
     def _new_shard(self, index: int) -> Any:
         name = shard_name(self._name, index) if self._name else None
-        assert self._room is not None, "room is reserved before"
-        strategy = PlacementGroupSchedulingStrategy(self._room, placement_group_bundle_index=index)
+        assert self._placement_group is not None, "shards start after their placement group"
+        strategy = PlacementGroupSchedulingStrategy(
+            self._placement_group, placement_group_bundle_index=index
+        )
         remote: Any = ray.remote(concurrency_groups={"control": 2})(Shard)  # type: ignore[call-overload]
         return remote.options(
             num_cpus=self._settings.cpus_per_shard,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class NodeRoom:
+class NodeCapacity:
     """What one node has.
 
     Attributes:
@@ -19,7 +19,7 @@ class NodeRoom:
     gpus: float
 
 
-def shards_that_fit(nodes: Sequence[NodeRoom], cpus: float, gpus: float) -> int:
+def shards_that_fit(nodes: Sequence[NodeCapacity], cpus: float, gpus: float) -> int:
     """How many shards fit, each on one node.
 
     Args:
@@ -30,7 +30,7 @@ def shards_that_fit(nodes: Sequence[NodeRoom], cpus: float, gpus: float) -> int:
     return sum(_on_one(node, cpus, gpus) for node in nodes)
 
 
-def shortage(nodes: Sequence[NodeRoom], num_shards: int, cpus: float, gpus: float) -> str:
+def shortage(nodes: Sequence[NodeCapacity], num_shards: int, cpus: float, gpus: float) -> str:
     """One sentence: what was asked for, what is there, and the way out."""
     asked = f"{num_shards} shard{'s' * (num_shards != 1)} with {_amount(cpus, 'CPU')}"
     asked += f" and {_amount(gpus, 'GPU')}" if gpus else ""
@@ -46,9 +46,9 @@ def shortage(nodes: Sequence[NodeRoom], num_shards: int, cpus: float, gpus: floa
     )
 
 
-def rooms(
+def node_capacities(
     nodes: Sequence[Mapping[str, object]], free: Mapping[str, Mapping[str, float]]
-) -> list[NodeRoom]:
+) -> list[NodeCapacity]:
     """What is free on the nodes that are alive.
 
     Args:
@@ -56,7 +56,7 @@ def rooms(
         free: node id -> resource -> amount.
     """
     return [
-        NodeRoom(
+        NodeCapacity(
             address=str(node["NodeManagerAddress"]),
             cpus=free.get(str(node["NodeID"]), {}).get("CPU", 0.0),
             gpus=free.get(str(node["NodeID"]), {}).get("GPU", 0.0),
@@ -66,7 +66,7 @@ def rooms(
     ]
 
 
-def _on_one(node: NodeRoom, cpus: float, gpus: float) -> int:
+def _on_one(node: NodeCapacity, cpus: float, gpus: float) -> int:
     limits = [free / each for free, each in ((node.cpus, cpus), (node.gpus, gpus)) if each]
     return int(min(limits, default=64) + 1e-6)
 

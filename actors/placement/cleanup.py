@@ -26,7 +26,7 @@ def shard_name(name: str, index: int) -> str:
     return f"{name}/shard-{index}"
 
 
-def room_name(name: str) -> str:
+def group_name(name: str) -> str:
     """Name of the placement group of a named group."""
     return f"{name}/shards"
 
@@ -51,7 +51,7 @@ async def end_left_over(name: str) -> None:
             )
         await asyncio.sleep(POLL_SECONDS)
     for key, room in placement_group_table().items():
-        if room["name"] == room_name(name) and room["state"] != "REMOVED":
+        if room["name"] == group_name(name) and room["state"] != "REMOVED":
             remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(key))))
 
 

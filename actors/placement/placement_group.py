@@ -9,8 +9,13 @@ from ray._private import state
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 
 from hogwild_dist.actors.errors import ClusterError
-from hogwild_dist.actors.placement.capacity import NodeRoom, rooms, shards_that_fit, shortage
-from hogwild_dist.actors.placement.cleanup import end_left_over, room_name
+from hogwild_dist.actors.placement.capacity import (
+    NodeCapacity,
+    node_capacities,
+    shards_that_fit,
+    shortage,
+)
+from hogwild_dist.actors.placement.cleanup import end_left_over, group_name
 from hogwild_dist.actors.settings import GroupSettings, Spread
 
 SETTLE_SECONDS = 2.0
@@ -43,7 +48,7 @@ async def reserve(
     group: PlacementGroup = placement_group(
         [bundle] * settings.num_shards,
         strategy="PACK" if settings.spread is Spread.PACK else "SPREAD",
-        name=room_name(name) if name else "",
+        name=group_name(name) if name else "",
         lifetime="detached" if name else None,
     )
     begin = time.monotonic()
@@ -54,7 +59,7 @@ async def reserve(
             waited = time.monotonic() - begin
             if waited > grace:
                 _check_room(settings, gpus)
-                raise ClusterError(shortage(free_rooms(), settings.num_shards, *_each(settings)))
+                raise ClusterError(shortage(free_capacity(), settings.num_shards, *_each(settings)))
             tell(
                 f"waiting for room for {settings.num_shards} shards, {waited:.0f} of {grace:.0f} s"
             )
@@ -73,9 +78,9 @@ def gpus_per_shard(settings: GroupSettings) -> int:
     return int(wants and ray.cluster_resources().get("GPU", 0) > 0)
 
 
-def free_rooms() -> list[NodeRoom]:
+def free_capacity() -> list[NodeCapacity]:
     """What the nodes have free now."""
-    return rooms(ray.nodes(), state.available_resources_per_node())
+    return node_capacities(ray.nodes(), state.available_resources_per_node())
 
 
 async def _check_soon(settings: GroupSettings, gpus: int) -> None:
@@ -93,7 +98,7 @@ async def _check_soon(settings: GroupSettings, gpus: int) -> None:
 
 
 def _check_room(settings: GroupSettings, gpus: int) -> None:
-    nodes = free_rooms()
+    nodes = free_capacity()
     if shards_that_fit(nodes, settings.cpus_per_shard, gpus) < settings.num_shards:
         raise ClusterError(
             shortage(nodes, settings.num_shards, settings.cpus_per_shard, float(gpus))

@@ -12,7 +12,7 @@ from hogwild_dist.config import EngineConfig
 from hogwild_dist.deploy.service.config import service_config
 from hogwild_dist.deploy.service.openai.completion import wish_of
 from hogwild_dist.deploy.service.openai.schema import ChatRequest
-from hogwild_dist.deploy.service.sessions.session_params import Planner
+from hogwild_dist.deploy.service.sessions.session_params import TeamBuilder
 from hogwild_dist.engine.commands import Inbox, Open
 from hogwild_dist.engine.scheduler.step import StepOutcome
 from hogwild_dist.engine.shard_loop import ShardLoop
@@ -62,9 +62,9 @@ class Alone:
             torch.set_num_threads(self._config.threads)
         cache = EngineConfig(cache_tokens=self._config.cache_tokens)
         self._engine = load(self._config.model, config=cache)
-        self._planner = Planner(self._config)
+        self._planner = TeamBuilder(self._config)
         self._forwards = 0
-        self._engine.model.network.register_forward_hook(self._count)
+        self._engine.model.hf_model.register_forward_hook(self._count)
         self._number = 0
 
     def _count(self, *_: Any) -> None:

@@ -18,7 +18,7 @@ from hogwild_dist.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Where:
+class ExecutionTarget:
     """What the command line says about it.
 
     Attributes:
@@ -74,58 +74,58 @@ class Where:
 
 
 @contextmanager
-def backend(where: Where) -> Iterator[Engine | ShardGroup]:
+def backend(target: ExecutionTarget) -> Iterator[Engine | ShardGroup]:
     """Make ready what computes sessions, and end it again unless it has a name."""
-    if not where.distributed:
-        set_threads(where.threads)
-        fetch_with_progress(where.model)
-        engine = load(where.model, device=where.device, dtype=where.dtype, config=where.config)
-        engine.timeline.enabled = where.timeline
+    if not target.distributed:
+        set_threads(target.threads)
+        fetch_with_progress(target.model)
+        engine = load(target.model, device=target.device, dtype=target.dtype, config=target.config)
+        engine.timeline.enabled = target.timeline
         yield engine
         return
-    with group(where) as shards:
+    with group(target) as shards:
         yield shards
 
 
 @contextmanager
-def group(where: Where) -> Iterator[ShardGroup]:
+def group(target: ExecutionTarget) -> Iterator[ShardGroup]:
     """The shards that `where` asks for, or those that it names."""
-    if where.attach is not None:
-        with connected(where.address or "auto"), ShardGroup.attach(where.attach) as shards:
+    if target.attach is not None:
+        with connected(target.address or "auto"), ShardGroup.attach(target.attach) as shards:
             yield shards
         return
-    with start_group(where) as shards:
+    with start_group(target) as shards:
         yield shards
 
 
 @contextmanager
-def start_group(where: Where) -> Iterator[ShardGroup]:
+def start_group(target: ExecutionTarget) -> Iterator[ShardGroup]:
     """New shards; those without a name end with the block."""
-    if where.address is None:
-        fetch_with_progress(where.model)
-    with told() as tell:
-        tell("starting Ray" if where.address is None else f"reaching Ray at {where.address}")
-        with connected(where.address, where.shards or torch.cuda.device_count()):
-            shards = ShardGroup.start(_settings(where), name=where.name, tell=tell)
+    if target.address is None:
+        fetch_with_progress(target.model)
+    with progress_lines() as tell:
+        tell("starting Ray" if target.address is None else f"reaching Ray at {target.address}")
+        with connected(target.address, target.shards or torch.cuda.device_count()):
+            shards = ShardGroup.start(_settings(target), name=target.name, tell=tell)
             tell("")
             with shards:
                 yield shards
 
 
-def _settings(where: Where) -> GroupSettings:
+def _settings(target: ExecutionTarget) -> GroupSettings:
     return GroupSettings(
-        num_shards=where.shards or _shards_of_cluster(),
+        num_shards=target.shards or _shards_of_cluster(),
         shard=ShardSettings(
-            model=where.model,
-            device=where.device,
-            dtype=where.dtype,
-            engine=where.config,
-            threads=where.threads,
-            timeline=where.timeline,
+            model=target.model,
+            device=target.device,
+            dtype=target.dtype,
+            engine=target.config,
+            threads=target.threads,
+            timeline=target.timeline,
         ),
-        spread=where.spread,
-        cpus_per_shard=where.cpus_per_shard,
-        wait_seconds=where.wait_for_nodes,
+        spread=target.spread,
+        cpus_per_shard=target.cpus_per_shard,
+        wait_seconds=target.wait_for_nodes,
     )
 
 
@@ -136,7 +136,7 @@ def _shards_of_cluster() -> int:
 
 
 @contextmanager
-def told() -> Iterator[Callable[[str], None]]:
+def progress_lines() -> Iterator[Callable[[str], None]]:
     """Show on standard error what is being waited for: a spinner in a terminal, else lines."""
     console = Console(stderr=True)
     if not console.is_terminal:

@@ -23,5 +23,5 @@ def show_source(text: str, language: str) -> None:
 
 
 def show_text(text: str) -> None:
-    """Print a text with its own line ends and no others; a terminal is told nothing by it."""
+    """Print a text as it is; on a terminal, without control sequences."""
     sys.stdout.write((harmless(text) if sys.stdout.isatty() else text) + "\n")

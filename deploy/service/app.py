@@ -18,8 +18,8 @@ from hogwild_dist.deploy.service.http.app import build_http
 from hogwild_dist.deploy.service.http.dependencies import Service
 from hogwild_dist.deploy.service.keys import Keyring
 from hogwild_dist.deploy.service.metrics import ServiceMetrics
-from hogwild_dist.deploy.service.replicas.group_replica import Group
-from hogwild_dist.deploy.service.sessions.session_service import Desk
+from hogwild_dist.deploy.service.replicas.group_replica import GroupReplica
+from hogwild_dist.deploy.service.sessions.session_service import SessionService
 
 MAX_REQUESTS = 2_000
 """Requests that an ingress answers at a time; most of them wait for tokens."""
@@ -45,7 +45,7 @@ class Ingress:
         write_structured(service=config.name)
         self._service = Service(
             config=config,
-            desk=Desk(config),
+            sessions=SessionService(config),
             keyring=Keyring(config.keys),
             metrics=ServiceMetrics(config.name, config.model),
         )
@@ -77,7 +77,7 @@ def application(config: ServiceConfig) -> serve.Application:
         graceful_shutdown_timeout_s=10.0,
         logging_config=LOGGING,
         **_scale(config),
-    )(Group).bind(config)
+    )(GroupReplica).bind(config)
     ingress = serve.deployment(
         name="Ingress",
         num_replicas=config.scale.ingresses,

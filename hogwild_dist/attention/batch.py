@@ -9,7 +9,7 @@ from itertools import accumulate
 
 from hogwild_dist.config import Visibility
 from hogwild_dist.kvcache.cache import Block, KVCache
-from hogwild_dist.kvcache.rows import Row, make_room
+from hogwild_dist.kvcache.rows import Row, allocate_slots
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +67,16 @@ class Batch:
         return [token for read in reads for token in read.block.token_ids[: read.length]]
 
 
-def build_batch(cache: KVCache, rows: Sequence[Row], visibility: Visibility) -> Batch:
+def allocate_and_build(cache: KVCache, rows: Sequence[Row], visibility: Visibility) -> Batch:
     """Make room for the rows' tokens and lay out the forward.
 
     Raises:
         ContextLimitError: the cache is full; the blocks are as before.
     """
-    return lay_out(rows, make_room(cache, rows), visibility)
+    return build_batch(rows, allocate_slots(cache, rows), visibility)
 
 
-def lay_out(
+def build_batch(
     rows: Sequence[Row],
     slots: Sequence[Sequence[int]],
     visibility: Visibility,
@@ -89,7 +89,7 @@ def lay_out(
 
     Args:
         rows: what this process computes.
-        slots: for each row, from `make_room`.
+        slots: for each row, from `allocate_slots`.
         visibility: of the run.
         arriving: rows with room that peers compute.
     """

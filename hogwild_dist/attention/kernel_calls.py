@@ -33,14 +33,14 @@ class Call:
         slots: of their keys: ``[pieces * num_keys]``.
         mask: added to the scores, ``[pieces, 1, num_entries * num_groups or 1, num_keys]``, or
             None where everything is seen.
-        late: whether the keys come from peers during the step.
+        from_peers: whether the keys come from peers during the step.
     """
 
     pieces: int
     entries: Tensor | slice
     slots: Tensor | slice
     mask: Tensor | None
-    late: bool
+    from_peers: bool
 
     def queries(self, q_HEGD: Tensor) -> Tensor:
         """Its queries ``[pieces, H, num_entries * G, D]``."""
@@ -103,7 +103,7 @@ def _together(pieces: Sequence[Piece], small_keys: int) -> Iterator[Sequence[Pie
     small: dict[bool, list[Piece]] = defaultdict(list)
     for piece in pieces:
         if piece.num_keys <= small_keys and piece.num_entries <= SMALL_ENTRIES:
-            small[piece.late].append(piece)
+            small[piece.from_peers].append(piece)
         else:
             yield [piece]
     for alike in small.values():
@@ -134,7 +134,7 @@ def _call(
             if piece.hidden is not None:
                 hidden[place, : piece.num_entries, : piece.num_keys] |= piece.hidden
     mask = _additive(hidden, num_groups if hidden.shape[1] > 1 else 1, dtype)[:, None]
-    return Call(len(pieces), entries.flatten(), slots.flatten(), mask, pieces[0].late)
+    return Call(len(pieces), entries.flatten(), slots.flatten(), mask, pieces[0].from_peers)
 
 
 def _alone(piece: Piece, num_groups: int, dtype: torch.dtype) -> Call:
@@ -143,7 +143,7 @@ def _alone(piece: Piece, num_groups: int, dtype: torch.dtype) -> Call:
     if piece.hidden is not None:
         mask = _additive(piece.hidden, num_groups, dtype)[None, None]
     entries, slots = slice(piece.first, piece.last), slice(piece.start, piece.stop)
-    return Call(1, entries, slots, mask, piece.late)
+    return Call(1, entries, slots, mask, piece.from_peers)
 
 
 def _padded(ranges: Sequence[tuple[int, int]], device: torch.device) -> tuple[Tensor, Tensor]:

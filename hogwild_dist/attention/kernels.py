@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-Backend = Callable[[Tensor, Tensor, Tensor, Tensor | None, float], tuple[Tensor, Tensor]]
+AttentionKernel = Callable[[Tensor, Tensor, Tensor, Tensor | None, float], tuple[Tensor, Tensor]]
 """``(q [B, H, M, D], k [B, H, n, D], v [B, H, n, D], mask, scale)`` to
 ``(out [B, H, M, D], lse [B, H, M] in float32 or wider)``. The mask is None, or added to the scores:
 ``[B, 1, M or 1, n]``, finite, so that a row that sees nothing weighs nothing."""
@@ -71,6 +71,6 @@ def attend_matmul(
     return torch.matmul((scores - lse[..., None]).exp().to(v.dtype), v), lse
 
 
-def pick_backend(device: torch.device) -> Backend:
-    """The fastest backend known for a device."""
+def default_kernel(device: torch.device) -> AttentionKernel:
+    """The fastest kernel known for a device."""
     return attend_cpu if device.type == "cpu" else attend_matmul

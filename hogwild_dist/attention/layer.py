@@ -18,7 +18,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 
 from hogwild_dist.attention.batch import Batch
 from hogwild_dist.attention.kernel_calls import KernelCalls, kernel_calls
-from hogwild_dist.attention.kernels import Backend
+from hogwild_dist.attention.kernels import AttentionKernel
 from hogwild_dist.attention.plan import plan_attention
 from hogwild_dist.errors import ModelError
 from hogwild_dist.exchange.base import Exchange
@@ -49,21 +49,21 @@ class StepContext:
     Args:
         cache: holds the blocks.
         batch: the packed step.
-        backend: the kernel.
+        kernel: the kernel.
         peers: brings their new K and V layer by layer; None where nobody sees them in this step.
     """
 
     def __init__(
-        self, cache: KVCache, batch: Batch, backend: Backend, peers: Exchange | None = None
+        self, cache: KVCache, batch: Batch, kernel: AttentionKernel, peers: Exchange | None = None
     ) -> None:
         self.cache = cache
         self.batch = batch
-        self.backend = backend
+        self.kernel = kernel
         self.peers = peers
         self.device = cache.keys[0].device
         self.slots = torch.tensor(batch.slots, device=self.device)
         self._layers: dict[tuple[int | None, tuple[int, int, int]], LayerPlan] = {}
-        self._turns: dict[tuple[int | None, int], tuple[Tensor, Tensor]] = {}
+        self._rotations: dict[tuple[int | None, int], tuple[Tensor, Tensor]] = {}
 
     def layer_plan(
         self, window: int | None, shape: tuple[int, int, int], dtype: torch.dtype
@@ -79,14 +79,14 @@ class StepContext:
             )
         return self._layers[key]
 
-    def turn(
+    def rotation(
         self, window: int | None, distances: Tensor, layer: int, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor]:
         """Cosines and sines of a plan's distances for the rotary table of `layer`."""
         key = (window, self.cache.rotary.table_of_layer[layer])
-        if key not in self._turns:
-            self._turns[key] = self.cache.rotary.turn(distances, layer, dtype)
-        return self._turns[key]
+        if key not in self._rotations:
+            self._rotations[key] = self.cache.rotary.rotation(distances, layer, dtype)
+        return self._rotations[key]
 
 
 def attend_view(
@@ -107,22 +107,22 @@ def attend_view(
     keys, values = context.cache.keys[layer], context.cache.values[layer]
     num_kv_heads, num_groups = keys.shape[0], q.shape[0] // keys.shape[0]
     plan = context.layer_plan(window, (num_kv_heads, num_groups, q.shape[-1]), q.dtype)
-    turn = context.turn(window, plan.distances, layer, q.dtype)
-    q_turned = rotate(q.index_select(1, plan.tokens), *turn)
-    q_HGED = q_turned.view(num_kv_heads, num_groups, -1, q.shape[-1])
+    rotation = context.rotation(window, plan.distances, layer, q.dtype)
+    q_rotated = rotate(q.index_select(1, plan.tokens), *rotation)
+    q_HGED = q_rotated.view(num_kv_heads, num_groups, -1, q.shape[-1])
     q_HEGD = q_HGED.transpose(1, 2).contiguous()
     results: list[tuple[Tensor, Tensor]] = [(q, q)] * len(plan.kernel.calls)
 
-    def attend(late: bool) -> None:
+    def attend(from_peers: bool) -> None:
         for place, call in enumerate(plan.kernel.calls):
-            if call.late is late:
+            if call.from_peers is from_peers:
                 k, v = call.keys(keys), call.keys(values)
-                results[place] = context.backend(call.queries(q_HEGD), k, v, call.mask, scale)
+                results[place] = context.kernel(call.queries(q_HEGD), k, v, call.mask, scale)
 
-    attend(late=False)
+    attend(from_peers=False)
     if context.peers is not None:
         context.peers.receive_layer(layer)
-        attend(late=True)
+        attend(from_peers=True)
     out_HRD, lse_HR = (
         torch.cat([part.transpose(0, 1).flatten(1, 2) for part in parts], 1)
         for parts in zip(*results, strict=True)

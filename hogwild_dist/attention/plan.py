@@ -32,7 +32,7 @@ class Piece:
     """Entries ``first..last-1`` against slab slots ``start..stop-1``.
 
     `hidden` is None where every entry sees every key, else ``[last - first, stop - start]``
-    booleans, true where a key may not be seen. `late` keys come from peers during the step.
+    booleans, true where a key may not be seen. `from_peers` keys come from peers during the step.
     """
 
     first: int
@@ -40,7 +40,7 @@ class Piece:
     start: int
     stop: int
     hidden: Tensor | None
-    late: bool = False
+    from_peers: bool = False
 
     @property
     def num_entries(self) -> int:
@@ -83,8 +83,8 @@ def plan_attention(batch: Batch, window: int | None, device: torch.device) -> At
     for block, reads in groupby(batch.reads, key=lambda read: read.block):
         own_last = sorted(reads, key=lambda read: read.causal)
         group = [e for read in own_last for e in _entries(batch, read, window) if e.low < e.high]
-        early = batch.arriving.get(block)
-        pieces.extend(_pieces(block, group, len(entries), early, device))
+        from_peers_at = batch.arriving.get(block)
+        pieces.extend(_pieces(block, group, len(entries), from_peers_at, device))
         entries.extend(group)
     return AttentionPlan(
         tokens=tuple(entry.token for entry in entries),
@@ -110,11 +110,11 @@ def _entries(batch: Batch, read: Read, window: int | None) -> Iterator[Entry]:
 
 
 def _pieces(
-    block: Block, group: Sequence[Entry], base: int, early: int | None, device: torch.device
+    block: Block, group: Sequence[Entry], base: int, from_peers_at: int | None, device: torch.device
 ) -> Iterator[Piece]:
     """Cut what a block's entries see into a dense middle and masked ends.
 
-    Keys from position `early` on come from a peer and make pieces of their own.
+    Keys from position `from_peers_at` on come from a peer and make pieces of their own.
     """
     if not group:
         return
@@ -122,8 +122,8 @@ def _pieces(
     cuts = sorted({min(lows), max(lows), min(highs), max(highs)})
     if max(lows) >= min(highs):
         cuts = [min(lows), max(highs)]
-    if early is not None and cuts[0] < early < cuts[-1]:
-        cuts = sorted({*cuts, early})
+    if from_peers_at is not None and cuts[0] < from_peers_at < cuts[-1]:
+        cuts = sorted({*cuts, from_peers_at})
     for begin, end in pairwise(cuts):
         seeing = [i for i, e in enumerate(group) if e.low < end and begin < e.high]
         if not seeing:
@@ -136,8 +136,8 @@ def _pieces(
         for start, stop in block.spans(begin, end):
             width = stop - start
             mask = None if hidden is None else hidden[:, column : column + width]
-            late = early is not None and begin >= early
-            yield Piece(base + first, base + last, start, stop, mask, late)
+            from_peers = from_peers_at is not None and begin >= from_peers_at
+            yield Piece(base + first, base + last, start, stop, mask, from_peers)
             column += width
 
 

@@ -42,7 +42,7 @@ class Cancel:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Alter:
+class ApplyChange:
     """Change a running session; nothing happens if it has ended.
 
     Attributes:
@@ -54,7 +54,7 @@ class Alter:
     change: Change
 
 
-Command = Open | Cancel | Alter
+Command = Open | Cancel | ApplyChange
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from hogwild_dist.config import EngineConfig
 from hogwild_dist.engine.placement import home_rank, worker_ranks
 from hogwild_dist.engine.prefill import Part, Prefill
 from hogwild_dist.engine.scheduler.admission import check_fits, check_ids, check_room
-from hogwild_dist.engine.scheduler.reservations import Rooms, pages_of_newcomer
+from hogwild_dist.engine.scheduler.reservations import KVReservations, pages_of_newcomer
 from hogwild_dist.engine.scheduler.step import StepOutcome
 from hogwild_dist.engine.stepper import Stepper
 from hogwild_dist.exchange.base import Exchange
@@ -20,8 +20,8 @@ from hogwild_dist.exchange.local import LocalExchange
 from hogwild_dist.kvcache.cache import Block, KVCache
 from hogwild_dist.model.loader import LoadedModel
 from hogwild_dist.model.model_runner import ModelRunner
-from hogwild_dist.session.apply_change import alter
-from hogwild_dist.session.changes import Arrival, Change, Moment
+from hogwild_dist.session.apply_change import apply_change
+from hogwild_dist.session.changes import AddWorker, Change, ChangePhase
 from hogwild_dist.session.events import Event
 from hogwild_dist.session.session import Session
 from hogwild_dist.session.spec import SessionSpec
@@ -57,10 +57,14 @@ class Engine:
         self.cache = cache or model.new_cache(self.config.cache_tokens)
         self.runner = ModelRunner(model, self.cache, self.exchange)
         self.timeline = timeline or Timeline()
-        self.rooms = Rooms(self.cache, model.max_positions)
+        self.reservations = KVReservations(self.cache, model.max_positions)
         self._prefill = Prefill(self.cache, self.runner, self.exchange, self.config.prefill_chunk)
         self._stepper = Stepper(
-            self.runner, self.exchange, self.rooms, self.config.max_step_tokens, self.timeline
+            self.runner,
+            self.exchange,
+            self.reservations,
+            self.config.max_step_tokens,
+            self.timeline,
         )
         self._num_started = 0
 
@@ -132,7 +136,7 @@ class Engine:
     def retire(self, session: Session) -> None:
         """Take back all that a session holds; its text stays with it."""
         session.free()
-        self.rooms.leave(session)
+        self.reservations.release(session)
 
     @property
     def num_encoded(self) -> int:
@@ -142,34 +146,34 @@ class Engine:
     @property
     def num_free_pages(self) -> int:
         """Pages that hold nothing, or a beginning that no session reads."""
-        return self.cache.pages.num_free + self.rooms.beginnings.num_idle_pages
+        return self.cache.pages.num_free + self.reservations.prefix_cache.num_idle_pages
 
-    def alter(self, session: Session, change: Change) -> list[Event]:
-        """Change a session that goes on; see `altering.alter`. Every shard calls it alike."""
+    def apply_change(self, session: Session, change: Change) -> list[Event]:
+        """Change a running session; every shard makes the same call in the same step."""
         home = self._home(session)
         rank = (home + len(session.workers)) % self.exchange.world_size
 
         def encode(view: tuple[Block, ...], token_ids: tuple[int, ...]) -> None:
-            check_room(session, self.rooms, view, len(token_ids))
+            check_room(session, self.reservations, view, len(token_ids))
             self._prefill.encode(Part(view, token_ids), home)
 
-        if isinstance(change, Arrival):
-            self.rooms.widen(session, pages_of_newcomer(session, change.worker, self.cache))
-        return alter(session, change, self.moment(session), rank, encode)
+        if isinstance(change, AddWorker):
+            self.reservations.grow(session, pages_of_newcomer(session, change.worker, self.cache))
+        return apply_change(session, change, self.phase(session), rank, encode)
 
-    def moment(self, session: Session) -> Moment:
+    def phase(self, session: Session) -> ChangePhase:
         """Where in its next step a session is, for changes that are made now."""
-        return self._stepper.moment(session)
+        return self._stepper.phase(session)
 
     def agree(self, command: int) -> int:
         """Exchange headers alone; see `Stepper.agree`."""
         return self._stepper.agree(command)
 
     def step(
-        self, sessions: Sequence[Session], heard: Callable[[], int] = lambda: 0
+        self, sessions: Sequence[Session], latest_command: Callable[[], int] = lambda: 0
     ) -> StepOutcome:
         """Feed every active worker of `sessions` once; see `Stepper.step`."""
-        return self._stepper.step(sessions, heard)
+        return self._stepper.step(sessions, latest_command)
 
     def drain(self) -> StepOutcome:
         """Take in the step that is on its way; see `Stepper.drain`."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from hogwild_dist.exchange.base import Exchange
 from hogwild_dist.kvcache.cache import Block, KVCache
-from hogwild_dist.kvcache.rows import Row, make_room
+from hogwild_dist.kvcache.rows import Row, allocate_slots
 from hogwild_dist.model.model_runner import ModelRunner
 
 
@@ -61,7 +61,7 @@ class Prefill:
             Tokens encoded.
         """
         rows = [Row(part.view, part.token_ids) for part, _ in parts]
-        slots = make_room(self._cache, rows)
+        slots = allocate_slots(self._cache, rows)
         mine = [at for at, (_, home) in enumerate(parts) if home == self._exchange.rank]
         if mine:
             self._runner.compute([rows[at] for at in mine], [slots[at] for at in mine], None)

@@ -4,10 +4,10 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from hogwild_dist.engine.commands import Alter, Cancel, Command, Inbox, Open
+from hogwild_dist.engine.commands import ApplyChange, Cancel, Command, Inbox, Open
 from hogwild_dist.engine.engine import Engine
 from hogwild_dist.engine.scheduler.step import StepOutcome
-from hogwild_dist.engine.scheduler.waiting_queue import Reception
+from hogwild_dist.engine.scheduler.waiting_queue import WaitingQueue
 from hogwild_dist.engine.updates import Update, change_update, opening_update, updates
 from hogwild_dist.errors import ConfigError, ContextLimitError
 from hogwild_dist.session.changes import Change
@@ -41,7 +41,7 @@ class ShardLoop:
         self._emit = emit
         self._observe = observe
         self._audit = audit
-        self._reception = Reception(engine)
+        self._waiting_queue = WaitingQueue(engine)
         self._changes: deque[tuple[Session, Change]] = deque()
         self.checksums: dict[int, dict[str, int]] = {}
         """Session id -> block name -> a number that equal copies share; for audits."""
@@ -61,9 +61,11 @@ class ShardLoop:
         """
         agreed = self._engine.agree(self._inbox.highest)
         while self._obey(agreed):
-            for session, changes in self._reception.let_in(self._engine.config.prefill_chunk):
+            for session, changes in self._waiting_queue.admit_ready(
+                self._engine.config.prefill_chunk
+            ):
                 self._begin(session, changes)
-            self._alter(self._engine.config.prefill_chunk)
+            self._apply_changes(self._engine.config.prefill_chunk)
             agreed = max(agreed, self._step())
         self._engine.drain()
         return self.applied
@@ -86,27 +88,27 @@ class ShardLoop:
         while self.applied < agreed:
             self.applied += 1
             self._carry_out(self._inbox.take(self.applied))
-        return bool(self.sessions) or any(self._reception)
+        return bool(self.sessions) or any(self._waiting_queue)
 
     def _carry_out(self, command: Command) -> None:
         if isinstance(command, Open):
             self._open(command)
             return
         at_work = self.sessions.get(command.session)
-        waits = self._reception.find(command.session)
+        waits = self._waiting_queue.find(command.session)
         match command:
             case Cancel():
                 if at_work is not None:
                     self._cancel(at_work, command.reason)
                 elif waits is not None:
-                    self._reception.remove(waits)
+                    self._waiting_queue.remove(waits)
                     self._emit([opening_update(waits)])
                     self._end(waits, command.reason)
-            case Alter():
+            case ApplyChange():
                 if at_work is not None:
                     self._changes.append((at_work, command.change))
                 elif waits is not None:
-                    self._reception.defer(waits, command.change)
+                    self._waiting_queue.defer(waits, command.change)
 
     def _open(self, command: Open) -> None:
         """Let a session wait for room; one that never fits is refused by all shards alike."""
@@ -119,7 +121,7 @@ class ShardLoop:
             refusal = Update(session=command.session, step=-1, events=(), error=error)
             self._emit([refusal])
             return
-        self._reception.put(session, command.tenant)
+        self._waiting_queue.put(session, command.tenant)
 
     def _begin(self, session: Session, changes: Sequence[Change]) -> None:
         """Let a session step from now on."""
@@ -132,7 +134,7 @@ class ShardLoop:
 
     def _cancel(self, session: Session, reason: str) -> None:
         """End a session now, or with the step that is on its way."""
-        if self._engine.moment(session) == "before":
+        if self._engine.phase(session) == "before":
             self._end(session, reason)
         else:
             session.cancel(reason)
@@ -141,12 +143,12 @@ class ShardLoop:
         self._emit([change_update(session, session.end(reason))])
         self._retire(session)
 
-    def _alter(self, budget: int) -> None:
+    def _apply_changes(self, budget: int) -> None:
         """Change sessions; what would have more than about `budget` tokens read has to wait."""
         most = self._engine.num_encoded + budget
         while self._changes and self._engine.num_encoded < most:
             session, change = self._changes.popleft()
-            self._emit([change_update(session, self._engine.alter(session, change))])
+            self._emit([change_update(session, self._engine.apply_change(session, change))])
 
     def _retire(self, session: Session) -> None:
         """Free a session that has ended; it counts as going on until all of that is done."""

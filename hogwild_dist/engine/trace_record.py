@@ -32,9 +32,9 @@ def step_record(step: SessionStep, seconds: float) -> dict[str, Any]:
     }
     if workers != list(range(len(step.session.spec.workers))):
         record["active"] = workers
-    for moment, changes in step.session.changes.items():
+    for phase, changes in step.session.changes.items():
         if changes:
-            record[moment] = [change_to_json(change) for change in changes]
+            record[phase] = [change_to_json(change) for change in changes]
             changes.clear()
     events = [_event(event) for event in step.events if not isinstance(event, Text)]
     if events:

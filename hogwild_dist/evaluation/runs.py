@@ -28,7 +28,7 @@ def evaluate(
         place: where to run.
         item: the question.
         name: of the team.
-        team: with a `finish`.
+        team: with an `answer_policy`.
         graders: compare the answers.
     """
     about = Record(
@@ -70,10 +70,10 @@ def fingerprint(team: Team) -> str:
 
 
 def _answers(result: Result, team: Team) -> list[str | None]:
-    finish = team.finish
-    assert finish is not None, "an evaluation asks for answers"
-    budgets: Sequence[int | None] = [*finish.budgets, None]
-    return [team_answer(result.answers, vote=finish.vote, budget=budget) for budget in budgets]
+    policy = team.answer_policy
+    assert policy is not None, "an evaluation asks for answers"
+    budgets: Sequence[int | None] = [*policy.budgets, None]
+    return [team_answer(result.answers, vote=policy.vote, budget=budget) for budget in budgets]
 
 
 def _grade(

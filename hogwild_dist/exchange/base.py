@@ -5,7 +5,7 @@ A step of the engine uses an exchange in this order, the same on every rank::
     begin(plan)            who feeds what; under `overlapped`, after the forward
     send_layer(layer)      within the forward, only where visibility is `same-step`
     receive_layer(layer)   likewise, before attention reads what the peers feed
-    post(news)             what came of this rank's rows
+    post(report)             what came of this rank's rows
     collect()              what came of everybody's, in the order in which steps were posted
 """
 
@@ -68,7 +68,7 @@ class StepPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class StepReport:
     """What one rank tells the others at the end of a step.
 
     Attributes:
@@ -85,7 +85,7 @@ class News:
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
+class AgreedStep:
     """What all ranks know of a step.
 
     Attributes:
@@ -123,10 +123,10 @@ class Exchange(Protocol):
     def receive_layer(self, layer: int) -> None:
         """Under `same-step`: return once the peers' new K and V of `layer` are in the cache."""
 
-    def post(self, news: News) -> None:
+    def post(self, report: StepReport) -> None:
         """Send this rank's part of the step that was begun."""
 
-    def collect(self) -> Agreement:
+    def collect(self) -> AgreedStep:
         """Wait for everybody's part of the oldest step that was posted and not collected."""
 
     def share(self, slots: Sequence[Sequence[int]]) -> None:
@@ -137,11 +137,11 @@ class Exchange(Protocol):
         """
 
 
-def agree(news: Sequence[News]) -> Agreement:
+def combine_reports(step_reports: Sequence[StepReport]) -> AgreedStep:
     """Put what all ranks said of one step together."""
-    reports = [report for one in news for report in one.reports]
-    return Agreement(
-        step=news[0].step,
-        command=min(one.command for one in news),
+    reports = [report for one in step_reports for report in one.reports]
+    return AgreedStep(
+        step=step_reports[0].step,
+        command=min(one.command for one in step_reports),
         reports=tuple(sorted(reports, key=lambda report: (report.session, report.worker))),
     )

@@ -27,7 +27,7 @@ from torch import Tensor
 from hogwild_dist.config import Visibility
 from hogwild_dist.errors import ExchangeError
 from hogwild_dist.exchange import staging, wire
-from hogwild_dist.exchange.base import Agreement, News, StepPlan, agree
+from hogwild_dist.exchange.base import AgreedStep, StepPlan, StepReport, combine_reports
 from hogwild_dist.kvcache.cache import KVCache
 from hogwild_dist.timeline import Timeline
 
@@ -96,9 +96,9 @@ class _Sent:
 
 @dataclass(frozen=True, slots=True)
 class _Posted:
-    """A step whose news are on their way."""
+    """A step whose reports are on their way."""
 
-    news: News
+    report: StepReport
     slots: list[Tensor]
     sent: _Sent
 
@@ -160,29 +160,29 @@ class TorchDistExchange:
             self._receive(sent, f"layer {layer}")
             self._unpack((layer,), self._slots, sent.staging)
 
-    def post(self, news: News) -> None:
+    def post(self, report: StepReport) -> None:
         """Send this rank's part of the step that was begun."""
         assert self._plan is not None, "no step was begun"
         plan, layers, own = self._plan, self._layers_with_news(), self._slots[self.rank]
         heads = [self._header_bytes(plan, rank) for rank in range(self.world_size)]
         buffers = self._stage(layers, self._slots, heads)
-        header = wire.pack_header(news, self.epoch, self.rank, len(own))
+        header = wire.pack_header(report, self.epoch, self.rank, len(own))
         assert len(header) <= heads[self.rank], "a header outgrew its slot"
         slot = header.ljust(heads[self.rank], b"\0")
         buffers.message[: len(slot)] = torch.frombuffer(bytearray(slot), dtype=torch.uint8)
         staging.pack(self._cache, layers, own, buffers.mine)
-        self._posted.append(_Posted(news, self._slots, self._send(buffers)))
+        self._posted.append(_Posted(report, self._slots, self._send(buffers)))
 
-    def collect(self) -> Agreement:
+    def collect(self) -> AgreedStep:
         """Wait for everybody's part of the oldest step that was posted and not collected."""
         posted = self._posted.popleft()
-        self._receive(posted.sent, f"step {posted.news.step}")
+        self._receive(posted.sent, f"step {posted.report.step}")
         said = [
-            posted.news if rank == self.rank else self._read_header(head, posted, rank)
+            posted.report if rank == self.rank else self._read_header(head, posted, rank)
             for rank, head in enumerate(posted.sent.staging.heads)
         ]
         self._unpack(self._layers_with_news(), posted.slots, posted.sent.staging)
-        return agree(said)
+        return combine_reports(said)
 
     def share(self, slots: Sequence[Sequence[int]]) -> None:
         """Bring K and V of some slots of each rank to all, outside of a step."""
@@ -196,13 +196,13 @@ class TorchDistExchange:
         """Layers that travel with the headers; under `same-step` they have done so before."""
         return () if self.visibility is Visibility.SAME_STEP else self._layers
 
-    def _read_header(self, head: Tensor, posted: _Posted, rank: int) -> News:
+    def _read_header(self, head: Tensor, posted: _Posted, rank: int) -> StepReport:
         return wire.unpack_header(
             head.cpu().numpy().tobytes(),
             epoch=self.epoch,
-            step=posted.news.step,
+            step=posted.report.step,
             rank=rank,
-            state=posted.news.state,
+            state=posted.report.state,
             num_tokens=len(posted.slots[rank]),
         )
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgpack
 
 from hogwild_dist.errors import ExchangeError
-from hogwild_dist.exchange.base import LogitsSummary, News, RowReport
+from hogwild_dist.exchange.base import LogitsSummary, RowReport, StepReport
 
 VERSION = 1
 """Of the header. Shards of different versions refuse each other."""
@@ -35,27 +35,27 @@ def header_bytes(num_rows: int, num_recorded: int) -> int:
     return FIXED_BYTES + ROW_BYTES * num_rows + SUMMARY_BYTES * num_recorded
 
 
-def pack_header(news: News, epoch: int, rank: int, num_tokens: int) -> bytes:
+def pack_header(report: StepReport, epoch: int, rank: int, num_tokens: int) -> bytes:
     """Write a header.
 
     Args:
-        news: what the rank says.
+        report: what the rank says.
         epoch: of its group.
         rank: the sender.
         num_tokens: whose K and V follow.
     """
     rows = [
         [report.session, report.worker, report.token_id, _pack_summary(report.summary)]
-        for report in news.reports
+        for report in report.reports
     ]
-    fields = [VERSION, epoch, news.step, rank, num_tokens, news.command, news.state, rows]
+    fields = [VERSION, epoch, report.step, rank, num_tokens, report.command, report.state, rows]
     packed: bytes = msgpack.packb(fields)
     return packed
 
 
 def unpack_header(
     data: bytes, *, epoch: int, step: int, rank: int, state: int, num_tokens: int
-) -> News:
+) -> StepReport:
     """Read a header and check that it is the one that was due.
 
     Args:
@@ -96,7 +96,7 @@ def unpack_header(
         RowReport(session, worker, token, _unpack_summary(summary))
         for session, worker, token, summary in rows
     )
-    return News(step, command, their_state, reports)
+    return StepReport(step, command, their_state, reports)
 
 
 def _read(data: bytes, rank: int) -> list[Any]:

@@ -204,11 +204,11 @@ class KVCache:
         assert source.committed == count, "a block moves before every shard has it"
         if count == 0:
             return 0
-        turned = self._read_turned(source, target.length)
+        rotated = self._read_rotated(source, target.length)
         ids = list(source.token_ids)
         self.truncate(source, 0)
         slots = torch.tensor(self.extend(target, ids), device=self.keys[0].device)
-        for layer, (keys, values) in enumerate(turned):
+        for layer, (keys, values) in enumerate(rotated):
             self.write(layer, slots, keys, values)
         self.commit(target, count)
         return count
@@ -267,16 +267,16 @@ class KVCache:
     def _release(self, begin: int, end: int) -> None:
         self.pages.release(begin // PAGE_TOKENS, end // PAGE_TOKENS)
 
-    def _read_turned(self, block: Block, shift: int) -> list[tuple[Tensor, Tensor]]:
+    def _read_rotated(self, block: Block, shift: int) -> list[tuple[Tensor, Tensor]]:
         """Keys and values of a block, layer by layer, as if it began at position `shift`."""
         slots = self._slots(block)
         distance = torch.full((block.length,), shift, device=slots.device)
-        turned = []
+        rotated = []
         for layer in range(len(self.keys)):
             keys, values = self.read(layer, slots)
-            cos, sin = self.rotary.turn(distance, layer, keys.dtype)
-            turned.append((rotate(keys, cos, sin), values))
-        return turned
+            cos, sin = self.rotary.rotation(distance, layer, keys.dtype)
+            rotated.append((rotate(keys, cos, sin), values))
+        return rotated
 
     def _slots(self, block: Block) -> Tensor:
         spans = block.spans(0, block.length)

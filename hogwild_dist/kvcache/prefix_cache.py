@@ -1,4 +1,4 @@
-"""Beginnings of prompts that many sessions share: computed once, seen by all who begin so."""
+"""Prompt prefixes that sessions share: each is computed once, for all that begin with it."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -7,14 +7,14 @@ from hogwild_dist.kvcache.cache import Block, KVCache
 
 
 @dataclass(slots=True)
-class _Beginning:
+class _Prefix:
     """A block and how many sessions see it now."""
 
     block: Block
     readers: int = 0
 
 
-class Beginnings:
+class PrefixCache:
     """Blocks by their tokens. One that nobody reads stays until its pages are wanted.
 
     Nothing is ever appended to such a block: what a session adds stands in a block of its own
@@ -26,7 +26,7 @@ class Beginnings:
 
     def __init__(self, cache: KVCache) -> None:
         self._cache = cache
-        self._known: dict[tuple[int, ...], _Beginning] = {}  # the least recently wanted comes first
+        self._known: dict[tuple[int, ...], _Prefix] = {}  # the least recently wanted comes first
 
     @property
     def num_pages(self) -> int:
@@ -57,7 +57,7 @@ class Beginnings:
             Its block, and whether that is new, so that the caller must encode it.
         """
         new = token_ids not in self._known
-        one = _Beginning(self._cache.new_block("beginning")) if new else self._known.pop(token_ids)
+        one = _Prefix(self._cache.new_block("beginning")) if new else self._known.pop(token_ids)
         one.readers += 1
         self._known[token_ids] = one
         return one.block, new

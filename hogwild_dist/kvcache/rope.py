@@ -1,6 +1,6 @@
 """Rotary positions: which part of a head rotates in which layer, and turning by a distance.
 
-A query that was rotated at position p and is turned by d equals one rotated at p + d (rotations
+A query that was rotated at position p and is rotated by d equals one rotated at p + d (rotations
 compose), so one stored key serves every worker: paper section 3.4, "query rotation".
 """
 
@@ -29,7 +29,7 @@ class RotaryTables:
     inv_freq: tuple[Tensor, ...]
     table_of_layer: tuple[int, ...]
 
-    def turn(self, distance: Tensor, layer: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    def rotation(self, distance: Tensor, layer: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Cosines and signed sines that turn a head of `layer` forward by `distance` tokens.
 
         The attention scaling that YaRN multiplies into cos and sin is left out: q and k have it
@@ -53,7 +53,7 @@ class RotaryTables:
         """Read the tables from a transformers decoder.
 
         Raises:
-            ModelError: the model has no rotary positions, or of a kind that cannot be turned.
+            ModelError: the model has no rotary positions, or of a kind that cannot be rotated.
         """
         # A few networks call their output layer the decoder.
         decoder = model.get_decoder()
@@ -63,8 +63,8 @@ class RotaryTables:
         num_layers = config.num_hidden_layers
         if rotary is None:
             raise ModelError(
-                f"Model type {name!r} has no rotary positions (RoPE), and only those can be turned "
-                "to fit a shared block; choose a RoPE model such as Llama, Qwen or Mistral."
+                f"Model type {name!r} has no rotary positions (RoPE), which "
+                "shared blocks need; choose a RoPE model such as Llama, Qwen or Mistral."
             )
         if not isinstance(rotary.rope_type, dict):
             check_rope_type(name, rotary.rope_type)
@@ -87,7 +87,7 @@ def check_rope_type(model_type: str, rope_type: str) -> None:
     if rope_type not in PROVEN_ROPE_TYPES:
         raise ModelError(
             f"Model type {model_type!r} uses the rope type {rope_type!r}, whose angles cannot be "
-            f"turned block by block; proven are {', '.join(sorted(PROVEN_ROPE_TYPES))}."
+            f"rotated block by block; proven are {', '.join(sorted(PROVEN_ROPE_TYPES))}."
         )
 
 
@@ -104,7 +104,7 @@ def rotate(heads: Tensor, cos: Tensor, signed_sin: Tensor) -> Tensor:
     """
     rotary_dim = cos.shape[-1]
     part = heads[..., :rotary_dim].to(cos.dtype)
-    turned = torch.addcmul(part * cos, part.roll(rotary_dim // 2, -1), signed_sin).to(heads.dtype)
+    rotated = torch.addcmul(part * cos, part.roll(rotary_dim // 2, -1), signed_sin).to(heads.dtype)
     if rotary_dim == heads.shape[-1]:
-        return turned
-    return torch.cat((turned, heads[..., rotary_dim:]), -1)
+        return rotated
+    return torch.cat((rotated, heads[..., rotary_dim:]), -1)

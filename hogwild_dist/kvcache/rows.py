@@ -24,14 +24,14 @@ class Row:
         assert len(set(self.view)) == len(self.view), "a block stands twice in a view"
 
 
-def undo_batch(cache: KVCache, rows: Sequence[Row]) -> None:
+def release_slots(cache: KVCache, rows: Sequence[Row]) -> None:
     """Take the rows' new tokens back out of their blocks, after a forward that did not finish."""
     for row in rows:
         own = row.view[-1]
         cache.truncate(own, own.length - len(row.token_ids))
 
 
-def make_room(cache: KVCache, rows: Sequence[Row]) -> list[list[int]]:
+def allocate_slots(cache: KVCache, rows: Sequence[Row]) -> list[list[int]]:
     """Extend every row's block, or none.
 
     Returns:

@@ -20,7 +20,7 @@ class SessionBlocks(Mapping[str, Block]):
         self._cache = cache
         self._blocks = {name: cache.new_block(name) for name in names}
         self._sealed: dict[str, Block] = {}
-        self._leads: dict[str, Block] = {}
+        self._prefixes: dict[str, Block] = {}
 
     def __getitem__(self, name: str) -> Block:
         return self._blocks[name]
@@ -62,9 +62,9 @@ class SessionBlocks(Mapping[str, Block]):
         self._blocks[name] = self._cache.new_block(name)
         return sealed
 
-    def lead(self, name: str, beginning: Block) -> None:
+    def attach_prefix(self, name: str, beginning: Block) -> None:
         """Let a block that others see too stand before this one; it is never written here."""
-        self._leads[name] = beginning
+        self._prefixes[name] = beginning
 
     def num_pages(self) -> int:
         """Pages of all tokens that all shards agree on, without those of shared beginnings."""
@@ -112,11 +112,11 @@ class SessionBlocks(Mapping[str, Block]):
             self._cache.free(block)
         self._blocks.clear()
         self._sealed.clear()
-        self._leads.clear()
+        self._prefixes.clear()
 
     def _parts(self, name: str) -> Iterator[Block]:
-        if name in self._leads:
-            yield self._leads[name]
+        if name in self._prefixes:
+            yield self._prefixes[name]
         if name in self._sealed:
             yield self._sealed[name]
         yield self._blocks[name]

@@ -47,14 +47,14 @@ class LoadedModel:
 
     Attributes:
         name: as the user named it.
-        network: the transformers model, in evaluation mode, using the `hogwild` attention.
+        hf_model: the transformers model, in evaluation mode, using the `hogwild` attention.
         layers: shape of each layer's K and V.
         rotary: tables to turn queries and moved keys.
         max_positions: longest view that the model was made for, in tokens.
     """
 
     name: str
-    network: Any
+    hf_model: Any
     layers: tuple[LayerShape, ...]
     rotary: RotaryTables
     max_positions: int
@@ -62,19 +62,19 @@ class LoadedModel:
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        device: torch.device = self.network.device
+        device: torch.device = self.hf_model.device
         return device
 
     @property
     def dtype(self) -> torch.dtype:
         """Of activations, K and V."""
-        dtype: torch.dtype = self.network.dtype
+        dtype: torch.dtype = self.hf_model.dtype
         return dtype
 
     @property
     def info(self) -> ModelInfo:
         """What the model is, without the model."""
-        config = self.network.config.get_text_config()
+        config = self.hf_model.config.get_text_config()
         return ModelInfo(
             name=self.name,
             dtype=str(self.dtype).removeprefix("torch."),
@@ -86,7 +86,7 @@ class LoadedModel:
     @property
     def end_ids(self) -> frozenset[int]:
         """End-of-text tokens that the model's generation settings name."""
-        ids = self.network.generation_config.eos_token_id
+        ids = self.hf_model.generation_config.eos_token_id
         return frozenset(() if ids is None else [ids] if isinstance(ids, int) else ids)
 
     def fingerprint(self) -> str:
@@ -95,9 +95,9 @@ class LoadedModel:
         Of each weight only the beginning is looked at, so that it takes milliseconds.
         """
         digest = hashlib.blake2b(digest_size=8)
-        config = {**self.network.config.to_dict(), "_name_or_path": None}
+        config = {**self.hf_model.config.to_dict(), "_name_or_path": None}
         digest.update(repr(sorted(config.items())).encode())
-        for name, weight in self.network.state_dict().items():
+        for name, weight in self.hf_model.state_dict().items():
             head = weight.flatten()[:16].double().tolist() if weight.layout == torch.strided else []
             digest.update(f"{name} {tuple(weight.shape)} {head}".encode())
         return digest.hexdigest()
@@ -113,20 +113,20 @@ class LoadedModel:
         )
 
 
-def prepare_model(network: Any, *, name: str) -> LoadedModel:
+def prepare_model(hf_model: Any, *, name: str) -> LoadedModel:
     """Wrap a transformers decoder that is already in memory; it is changed in place.
 
     Raises:
         ModelError: it is of a kind that cannot share blocks.
     """
-    check_config(network.config, name)
+    check_config(hf_model.config, name)
     attention.register()
-    rotary = RotaryTables.from_model(network)
-    network.eval()
-    network.set_attn_implementation(attention.ATTENTION_NAME)
-    if network.device.type == "cpu":
-        cpu_linear.reorder_linears(network)
-    config = network.config.get_text_config()
+    rotary = RotaryTables.from_model(hf_model)
+    hf_model.eval()
+    hf_model.set_attn_implementation(attention.ATTENTION_NAME)
+    if hf_model.device.type == "cpu":
+        cpu_linear.reorder_linears(hf_model)
+    config = hf_model.config.get_text_config()
     num_heads = config.num_attention_heads
     shape = LayerShape(
         num_kv_heads=getattr(config, "num_key_value_heads", None) or num_heads,
@@ -134,7 +134,7 @@ def prepare_model(network: Any, *, name: str) -> LoadedModel:
     )
     return LoadedModel(
         name=name,
-        network=network,
+        hf_model=hf_model,
         layers=(shape,) * config.num_hidden_layers,
         rotary=rotary,
         max_positions=config.max_position_embeddings,

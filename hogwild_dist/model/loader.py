@@ -87,7 +87,7 @@ def load_model(
     try:
         config: Any = AutoConfig.from_pretrained(path)
         check_config(config, label)
-        network: Any = AutoModelForCausalLM.from_pretrained(
+        hf_model: Any = AutoModelForCausalLM.from_pretrained(
             path, config=config, dtype=chosen_dtype, attn_implementation=attention.ATTENTION_NAME
         )
     except ModelError:
@@ -95,7 +95,7 @@ def load_model(
     except Exception as error:  # a damaged folder surfaces as anything
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise ModelError(f"Model {label!r} cannot be loaded: {reason}") from error
-    model = prepare_model(network.to(chosen_device), name=label)
+    model = prepare_model(hf_model.to(chosen_device), name=label)
     quick_check(model)
     return model
 

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hogwild_dist.attention.batch import Batch, lay_out
-from hogwild_dist.attention.kernels import Backend, pick_backend
+from hogwild_dist.attention.batch import Batch, build_batch
+from hogwild_dist.attention.kernels import AttentionKernel, default_kernel
 from hogwild_dist.attention.layer import StepContext
 from hogwild_dist.config import Visibility
 from hogwild_dist.exchange.base import Exchange
 from hogwild_dist.kvcache.cache import Block, KVCache
-from hogwild_dist.kvcache.rows import Row, make_room, undo_batch
+from hogwild_dist.kvcache.rows import Row, allocate_slots, release_slots
 from hogwild_dist.model.loaded_model import LoadedModel
 
 
@@ -22,7 +22,7 @@ class ModelRunner:
         model: the model.
         cache: made by the same model.
         exchange: brings the peers' K and V.
-        backend: attention kernel; None picks one for the device.
+        kernel: attention kernel; None picks one for the device.
     """
 
     def __init__(
@@ -30,12 +30,12 @@ class ModelRunner:
         model: LoadedModel,
         cache: KVCache,
         exchange: Exchange,
-        backend: Backend | None = None,
+        kernel: AttentionKernel | None = None,
     ) -> None:
         self.model = model
         self.cache = cache
         self.exchange = exchange
-        self.backend = backend or pick_backend(model.device)
+        self.kernel = kernel or default_kernel(model.device)
 
     def forward(self, rows: Sequence[Row]) -> tuple[Tensor, Batch]:
         """Feed every row's new tokens at once, in this process alone.
@@ -46,11 +46,11 @@ class ModelRunner:
         Raises:
             ContextLimitError: the cache is full. Whatever is raised, the blocks are as before.
         """
-        slots = make_room(self.cache, rows)
+        slots = allocate_slots(self.cache, rows)
         try:
             result = self.compute(rows, slots)
         except BaseException:
-            undo_batch(self.cache, rows)
+            release_slots(self.cache, rows)
             raise
         for row in rows:
             self.cache.commit(row.view[-1], len(row.token_ids))
@@ -67,21 +67,21 @@ class ModelRunner:
 
         Args:
             rows: what this process computes, at least one.
-            slots: for each row, from `batch.make_room`.
+            slots: for each row, from `batch.allocate_slots`.
             arriving: rows with room that the peers compute at the same time; None where the peers
                 take no part.
         """
         layered = self.exchange.visibility is Visibility.SAME_STEP and arriving is not None
-        batch = lay_out(rows, slots, self.exchange.visibility, arriving or ())
+        batch = build_batch(rows, slots, self.exchange.visibility, arriving or ())
         peers = self.exchange if layered else None
         device = self.model.device
         last = torch.tensor([stop - 1 for stop in batch.row_starts[1:]], device=device)
-        output = self.model.network(
+        output = self.model.hf_model(
             input_ids=torch.tensor([batch.token_ids], device=device),
             position_ids=torch.tensor([batch.positions], device=device),
             use_cache=False,
             logits_to_keep=last,
-            hogwild=StepContext(self.cache, batch, self.backend, peers),
+            hogwild=StepContext(self.cache, batch, self.kernel, peers),
         )
         logits: Tensor = output.logits[0]
         return logits, batch

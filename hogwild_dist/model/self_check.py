@@ -1,6 +1,6 @@
 """The self-check: a text that is read as several blocks must give the plain forward's logits.
 
-The plain forward is the same network with transformers' own attention. Random tokens do: they ask
+The plain forward is the same hf_model with transformers' own attention. Random tokens do: they ask
 as much of positions and masks as real text.
 """
 
@@ -132,14 +132,14 @@ def quick_check(model: LoadedModel) -> None:
 def _small_model(model: LoadedModel) -> LoadedModel:
     """A small copy with random weights; float32, since not all experts run in float64."""
     with _own_code(model.name):
-        config = shrink_config(model.network.config)
-        network = random_network(config, dtype=torch.float32, device=model.device)
-        return prepare_model(network, name=model.name)
+        config = shrink_config(model.hf_model.config)
+        hf_model = random_network(config, dtype=torch.float32, device=model.device)
+        return prepare_model(hf_model, name=model.name)
 
 
 def _limits(small: LoadedModel) -> str:
     """What a text of the small model goes beyond."""
-    window = getattr(small.network.config, "sliding_window", None)
+    window = getattr(small.hf_model.config, "sliding_window", None)
     beyond = f"context {SHORT_CONTEXT}"
     return beyond if window is None else f"window {SHORT_WINDOW}, {beyond}"
 
@@ -155,7 +155,7 @@ def _compare_keys(model: LoadedModel) -> Comparison:
     ((start, stop),) = block.spans(0, count)
     keys = cache.keys[0][:, start:stop]
     distance = torch.tensor([count - 1], device=model.device)
-    turned = rotate(keys[:, :1], *cache.rotary.turn(distance, 0, keys.dtype))
+    turned = rotate(keys[:, :1], *cache.rotary.rotation(distance, 0, keys.dtype))
     return Comparison(
         what=f"a key turned by {count - 1} tokens, {_dtype_name(model)}",
         difference=_difference(turned, keys[:, -1:]),
@@ -194,7 +194,7 @@ def _own_code(name: str) -> Iterator[None]:
 
 def _random_ids(model: LoadedModel, count: int) -> list[int]:
     """Token ids, the same in every run."""
-    vocab_size = model.network.get_input_embeddings().num_embeddings
+    vocab_size = model.hf_model.get_input_embeddings().num_embeddings
     generator = torch.Generator().manual_seed(0)
     ids: list[int] = torch.randint(vocab_size, (count,), generator=generator).tolist()
     return ids
@@ -237,9 +237,9 @@ def _scattered_cache(model: LoadedModel, num_tokens: int) -> KVCache:
 
 @torch.inference_mode()
 def _plain_logits(model: LoadedModel, ids: Sequence[int], positions: Sequence[int]) -> Tensor:
-    """Logits ``[len(positions), vocab_size]`` of the network with transformers' own attention."""
-    with _plain_attention(model.network):
-        output = model.network(
+    """Logits ``[len(positions), vocab_size]`` of the model with transformers' own attention."""
+    with _plain_attention(model.hf_model):
+        output = model.hf_model(
             input_ids=torch.tensor([ids], device=model.device),
             use_cache=False,
             logits_to_keep=torch.tensor(positions, device=model.device),
@@ -249,12 +249,12 @@ def _plain_logits(model: LoadedModel, ids: Sequence[int], positions: Sequence[in
 
 
 @contextmanager
-def _plain_attention(network: Any) -> Iterator[None]:
-    network.set_attn_implementation("sdpa")
+def _plain_attention(hf_model: Any) -> Iterator[None]:
+    hf_model.set_attn_implementation("sdpa")
     try:
         yield
     finally:
-        network.set_attn_implementation(ATTENTION_NAME)
+        hf_model.set_attn_implementation(ATTENTION_NAME)
 
 
 def _difference(found: Tensor, right: Tensor) -> float:

@@ -62,19 +62,19 @@ def shrink_config(config: Any) -> Any:
 
 
 def random_network(config: Any, *, dtype: torch.dtype, device: torch.device) -> Any:
-    """A network in which attention matters: each matrix keeps the size of what it multiplies.
+    """A model in which attention matters: each matrix keeps the size of what it multiplies.
 
     (The usual small random weights leave all attention scores near zero, and faults unseen.)
     """
     auto_model: Any = AutoModelForCausalLM
-    network = auto_model.from_config(config, dtype=dtype)
+    hf_model = auto_model.from_config(config, dtype=dtype)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for weight in network.parameters():
+        for weight in hf_model.parameters():
             if weight.dim() > 1:
                 drawn = torch.randn(weight.shape, generator=generator)
                 weight.copy_(drawn / weight.shape[-1] ** 0.5)
-    return network.to(device)
+    return hf_model.to(device)
 
 
 def _chosen_layers(layer_types: Sequence[str] | None) -> list[int]:

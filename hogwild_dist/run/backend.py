@@ -12,7 +12,7 @@ from hogwild_dist.engine.updates import Update, change_update, opening_update, u
 from hogwild_dist.model.loaded_model import ModelInfo
 from hogwild_dist.session.changes import Change
 from hogwild_dist.session.spec import SessionSpec
-from hogwild_dist.team.session_request import Origin
+from hogwild_dist.team.session_request import SessionRequest
 
 
 class Stream(Protocol):
@@ -21,7 +21,7 @@ class Stream(Protocol):
     def __iter__(self) -> Iterator[Update]:
         """Its updates, up to its end."""
 
-    def alter(self, change: Change) -> None:
+    def apply_change(self, change: Change) -> None:
         """Change the session, if it goes on; what comes of it is among the next updates."""
 
     def stop(self) -> list[Update]:
@@ -41,7 +41,7 @@ class Backend(Protocol):
     config: EngineConfig
     info: ModelInfo
 
-    def open(self, origin: Origin, *, recorded: bool) -> Stream:
+    def open(self, origin: SessionRequest, *, recorded: bool) -> Stream:
         """Start a session.
 
         Args:
@@ -62,7 +62,7 @@ class LocalBackend:
         self.config = engine.config
         self.info = engine.model.info
 
-    def open(self, origin: Origin, *, recorded: bool) -> Stream:
+    def open(self, origin: SessionRequest, *, recorded: bool) -> Stream:
         """Start a session."""
         return LocalStream(self._engine, origin.spec, recorded=recorded)
 
@@ -80,11 +80,11 @@ class LocalStream:
         yield opening_update(self._session)
         while not self._session.end_reason:
             while self._waiting:
-                events = self._engine.alter(self._session, self._waiting.popleft())
+                events = self._engine.apply_change(self._session, self._waiting.popleft())
                 yield change_update(self._session, events)
             yield from updates(self._engine.step([self._session]))
 
-    def alter(self, change: Change) -> None:
+    def apply_change(self, change: Change) -> None:
         """Change the session before its next step."""
         self._waiting.append(change)
 

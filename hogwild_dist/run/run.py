@@ -13,13 +13,13 @@ from hogwild_dist.run.backend import Backend, LocalBackend
 from hogwild_dist.run.trace.reader import header
 from hogwild_dist.run.trace.writer import TraceWriter
 from hogwild_dist.run.transcript import Transcript
-from hogwild_dist.session.changes import Departure
+from hogwild_dist.session.changes import RemoveWorker
 from hogwild_dist.session.events import Answer, Event
 from hogwild_dist.team.answer_policy import team_answer
 from hogwild_dist.team.change_texts import ChangeTexts
-from hogwild_dist.team.session_request import Origin
+from hogwild_dist.team.session_request import SessionRequest
 from hogwild_dist.team.team import Team
-from hogwild_dist.team.worker_profile import Member
+from hogwild_dist.team.worker_profile import WorkerProfile
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,10 +84,10 @@ class Run:
         source = LocalBackend(backend) if isinstance(backend, Engine) else backend
         ends = source.info.end_ids
         texts, spec = team.texts_and_spec(problem, source.tokenizer, end_ids=ends)
-        origin = Origin(problem=problem, team=team, spec=spec)
+        origin = SessionRequest(problem=problem, team=team, spec=spec)
         self._changes = ChangeTexts(origin, source.tokenizer)
         self._transcript = Transcript(team.names)
-        self._vote = team.finish is not None and team.finish.vote
+        self._vote = team.answer_policy is not None and team.answer_policy.vote
         self._num_steps = 0
         self._seconds = 0.0
         self._closed = False
@@ -154,9 +154,9 @@ class Run:
         Raises:
             ConfigError: there is no text, or no block that everybody sees.
         """
-        self._stream.alter(self._changes.interjection(text, name))
+        self._stream.apply_change(self._changes.interjection(text, name))
 
-    def join(self, name: str, member: Member | None = None) -> None:
+    def join(self, name: str, member: WorkerProfile | None = None) -> None:
         """Let a worker join the team, with the layout's general rule.
 
         Args:
@@ -166,11 +166,11 @@ class Run:
         Raises:
             ConfigError: the name cannot be used.
         """
-        self._stream.alter(self._changes.arrival(name, member or Member()))
+        self._stream.apply_change(self._changes.add_worker(name, member or WorkerProfile()))
 
     def leave(self, name: str) -> None:
         """Let a worker leave when its paragraph ends, or at once where there are none."""
-        self._stream.alter(Departure(name=name))
+        self._stream.apply_change(RemoveWorker(name=name))
 
     @property
     def result(self) -> Result:

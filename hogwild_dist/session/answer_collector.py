@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 
 from hogwild_dist.session.answers import FormKind, completed_answer
 from hogwild_dist.session.events import Answer
-from hogwild_dist.session.spec import FinishRule
-from hogwild_dist.session.worker import Advance, Worker
+from hogwild_dist.session.spec import AnswerRule
+from hogwild_dist.session.worker import TokenEffect, Worker
 
 NOT_ASKED = "not_asked"
 """Why a finisher does not write."""
 
 
-class Finishing:
+class AnswerCollector:
     """The state of a session's way to its answer; the same on every shard.
 
     Args:
@@ -23,14 +23,14 @@ class Finishing:
         finishers: the workers that state one, in the order of the rule.
     """
 
-    def __init__(self, rule: FinishRule | None, finishers: Sequence[Worker]) -> None:
+    def __init__(self, rule: AnswerRule | None, finishers: Sequence[Worker]) -> None:
         self._rule = rule
         self.finishers = finishers
         for worker in finishers:
             worker.finisher, worker.finish_reason = True, NOT_ASKED
         self.asking = False
         """Whether the finishers write and the team waits."""
-        self.turn = 0
+        self.side = 0
         """How often the finishers and the team have taken turns to write."""
         self.announced = False
         """Whether the team has its answer."""
@@ -63,16 +63,16 @@ class Finishing:
         """Whether an answer stops its worker and nobody else."""
         return worker.finisher or (self._rule is not None and self._rule.each)
 
-    def take_in(self, worker: Worker, advance: Advance, step: int) -> list[Answer]:
+    def apply_to_team(self, worker: Worker, effect: TokenEffect, step: int) -> list[Answer]:
         """What a worker's newest token says about the answer."""
         if worker.finisher:
-            asked = advance.stop is not None
-            return [self._event(worker, advance.answer, step)] if asked else []
-        if advance.answer is None:
+            asked = effect.stop is not None
+            return [self._event(worker, effect.answer, step)] if asked else []
+        if effect.answer is None:
             return []
         self._answered.add(worker.index)
         self.announced = self.announced or not self.stops_alone(worker)
-        return [self._event(worker, advance.answer, step)]
+        return [self._event(worker, effect.answer, step)]
 
     def due_budget(self) -> int | None:
         """A budget that the team has reached, once."""
@@ -94,13 +94,13 @@ class Finishing:
         pairs = zip(self._rule.finishers, self.finishers, strict=True)
         asked = [worker for one, worker in pairs if one.of not in self._answered]
         self.asking, self._budget = bool(asked), budget
-        self.turn += self.asking
+        self.side += self.asking
         return asked
 
     def stop_asking(self) -> str | None:
         """The finishers are done; returns why the session ends, if it does."""
         self.asking = False
-        self.turn += 1
+        self.side += 1
         return self.closing
 
     def longest_views(self, lengths: Mapping[str, int]) -> list[int]:

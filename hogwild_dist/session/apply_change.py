@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from hogwild_dist.errors import HogwildError
 from hogwild_dist.kvcache.cache import Block
-from hogwild_dist.session.changes import Arrival, Change, Departure, Interjection, Moment
+from hogwild_dist.session.changes import AddWorker, Change, ChangePhase, Interjection, RemoveWorker
 from hogwild_dist.session.events import Event, Interjected, Joined, Refused
 from hogwild_dist.session.session import Session
 from hogwild_dist.session.spec import MAX_WORKERS, WorkerSpec, block_name
@@ -14,15 +14,15 @@ Encode = Callable[[tuple[Block, ...], tuple[int, ...]], None]
 """Appends tokens to the last block of a view; raises `ContextLimitError` where there is no room."""
 
 
-def alter(
-    session: Session, change: Change, moment: Moment, rank: int, encode: Encode
+def apply_change(
+    session: Session, change: Change, phase: ChangePhase, rank: int, encode: Encode
 ) -> list[Event]:
     """Change a session; what cannot be done is refused in an event and changes nothing.
 
     Args:
         session: that goes on.
         change: what to do.
-        moment: when that is.
+        phase: when in the step the change is made.
         rank: of the shard that is to compute a worker who joins.
         encode: computes on the session's home shard.
     """
@@ -30,13 +30,13 @@ def alter(
         match change:
             case Interjection():
                 events = _interject(session, change, encode)
-            case Arrival():
+            case AddWorker():
                 events = _join(session, change.worker, rank)
-            case Departure():
+            case RemoveWorker():
                 events = _leave(session, change.name)
     except HogwildError as error:
         return [Refused(step=session.step, reason=str(error))]
-    session.changes[moment].append(change)
+    session.changes[phase].append(change)
     return events
 
 

@@ -27,7 +27,7 @@ class Interjection:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Arrival:
+class AddWorker:
     """A worker joins.
 
     Attributes:
@@ -40,7 +40,7 @@ class Arrival:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Departure:
+class RemoveWorker:
     """A worker leaves when its paragraph ends, or at once where its text has no paragraphs.
 
     Attributes:
@@ -51,9 +51,9 @@ class Departure:
     kind: Literal["leave"] = "leave"
 
 
-Change = Interjection | Arrival | Departure
+Change = Interjection | AddWorker | RemoveWorker
 
-Moment = Literal["before", "during"]
+ChangePhase = Literal["before", "during"]
 """When a change is made: before a step's forward, or after it and before its outcome is known."""
 
 _ADAPTER: TypeAdapter[Change] = TypeAdapter(Annotated[Change, Field(discriminator="kind")])

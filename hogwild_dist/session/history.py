@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from hogwild_dist.kvcache.session_blocks import SessionBlocks
 from hogwild_dist.session.events import Event, ParagraphEnd
-from hogwild_dist.session.worker import Advance, PendingMove, Worker
+from hogwild_dist.session.worker import PendingMove, TokenEffect, Worker
 
 
 class History:
@@ -28,16 +28,16 @@ class History:
         self.ids.setdefault(target, []).extend(token_ids)
         self.text += text
 
-    def take_in(self, worker: Worker, advance: Advance, step: int) -> list[Event]:
+    def apply_to_team(self, worker: Worker, effect: TokenEffect, step: int) -> list[Event]:
         """What a worker's newest token brings: text, and perhaps a finished paragraph."""
-        events: list[Event] = [advance.text]
-        if advance.move is not None:
-            events.append(self._move(worker, advance.move, step))
-        if advance.prefix is not None:
-            events.append(advance.prefix)
+        events: list[Event] = [effect.text]
+        if effect.move is not None:
+            events.append(self._move(worker, effect.move, step))
+        if effect.prefix is not None:
+            events.append(effect.prefix)
         if not worker.finisher:
-            self.since_check += advance.num_next
-            worker.since_check += advance.num_next
+            self.since_check += effect.num_next
+            worker.since_check += effect.num_next
         return events
 
     def _move(self, worker: Worker, move: PendingMove, step: int) -> ParagraphEnd:

@@ -1,9 +1,9 @@
 """A session: the rules by which a team's text grows. Its state is the same on every shard.
 
-A session says what to feed (`feeds`) and is told what was chosen. It never runs the model. What a
-choice does to its own worker (`advance`, see `writing`) is apart from what it does to the team
-(`apply`, see `history` and `ending`): under `overlapped` visibility a worker goes on while the team
-has not heard of its newest token.
+A session says which tokens to feed (`feeds`) and is given the tokens that were chosen; it never
+runs the model. A token's effect on its own worker (`apply_to_worker`, see `writer`) is separate
+from its effect on the team (`apply`, see `history` and `termination`): under `overlapped`
+visibility a worker continues before the team has seen its newest token.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,14 +17,14 @@ from hogwild_dist.kvcache.cache import KVCache
 from hogwild_dist.kvcache.rows import Row
 from hogwild_dist.kvcache.session_blocks import SessionBlocks
 from hogwild_dist.model.sampling import Sampler
-from hogwild_dist.session.answer_collector import Finishing
-from hogwild_dist.session.changes import Change, Moment
+from hogwild_dist.session.answer_collector import AnswerCollector
+from hogwild_dist.session.changes import Change, ChangePhase
 from hogwild_dist.session.events import Event, Text
 from hogwild_dist.session.history import History
 from hogwild_dist.session.spec import SessionSpec, WorkerSpec
-from hogwild_dist.session.termination import Ending
-from hogwild_dist.session.worker import Advance, Worker, team_of
-from hogwild_dist.session.writer import Writing
+from hogwild_dist.session.termination import Termination
+from hogwild_dist.session.worker import TokenEffect, Worker, team_of
+from hogwild_dist.session.writer import Writer
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Session:
         self.forced = forced or {}
         self.step = 0
         """Steps that the whole team knows of."""
-        self.changes: dict[Moment, list[Change]] = {"before": [], "during": []}
+        self.changes: dict[ChangePhase, list[Change]] = {"before": [], "during": []}
         """Made since the last step that a trace has recorded."""
         self._cache = cache
         writers = (*spec.workers, *spec.finishers)
@@ -90,21 +90,21 @@ class Session:
         self.workers: list[Worker] = []
         for index, worker in enumerate(writers):
             self._add_worker(worker, ranks[index] if ranks else 0)
-        self.finishing = Finishing(spec.finish, self.workers[len(spec.workers) :])
-        self._writing = Writing(spec, self.blocks, self.finishing, tokenizer)
-        self._ending = Ending(spec, self.workers, self.finishing, self._writing)
+        self.answer_collector = AnswerCollector(spec.answer_rule, self.workers[len(spec.workers) :])
+        self._writer = Writer(spec, self.blocks, self.answer_collector, tokenizer)
+        self._termination = Termination(spec, self.workers, self.answer_collector, self._writer)
 
     @property
     def end_reason(self) -> str | None:
         """Why it has ended, None while it goes on."""
-        return self._ending.reason
+        return self._termination.reason
 
     @property
     def active_workers(self) -> list[Worker]:
         """Workers that take part in the next step."""
         if self.end_reason:
             return []
-        side = self.finishing.finishers if self.finishing.asking else self.team
+        side = self.answer_collector.finishers if self.answer_collector.asking else self.team
         return [worker for worker in side if worker.active]
 
     @property
@@ -138,13 +138,13 @@ class Session:
         """The first texts, as events before step 0."""
         events: list[Event] = []
         for worker in self.team:
-            events.append(self._writing.begin(worker, self.step))
+            events.append(self._writer.begin(worker, self.step))
         for worker in self.team:
             if worker.spec.stop_at_step == 0:
-                events += self._writing.stop(worker, "step_limit", self.step)
-        return events + self._ending.look(self.step)
+                events += self._writer.stop(worker, "step_limit", self.step)
+        return events + self._termination.look(self.step)
 
-    def advance(self, feed: Feed, token: int | None) -> Advance | None:
+    def apply_to_worker(self, feed: Feed, token: int | None) -> TokenEffect | None:
         """What a choice does to its own worker; the team takes it in with `apply`.
 
         Args:
@@ -153,40 +153,41 @@ class Session:
         """
         worker = feed.worker
         del worker.pending[: len(feed.row.token_ids)]
-        advance = None
+        effect = None
         if token is not None:
-            advance = self._writing.choose(worker, token, self.step, self.history.since_check)
+            effect = self._writer.choose(worker, token, self.step, self.history.since_check)
         if self._is_last_step(worker):
             worker.finish_reason = worker.finish_reason or "step_limit"
-        return advance
+        return effect
 
     def apply(
         self,
         feeds: Sequence[Feed],
         chosen: Mapping[int, int],
-        early: Mapping[int, Advance | None] | None = None,
+        local_effects: Mapping[int, TokenEffect | None] | None = None,
     ) -> list[Event]:
         """Take in the outcome of a step that all shards agree on, worker by worker in order.
 
         Args:
             feeds: what was fed.
             chosen: worker index -> token, for the complete feeds.
-            early: worker index -> what `advance` gave, where it has been called already.
+            local_effects: worker index -> what `apply_to_worker` returned, where it was
+                called already.
         """
-        early = early or {}
-        self.finishing.count_step()
+        local_effects = local_effects or {}
+        self.answer_collector.count_step()
         for feed in feeds:
             self._cache.commit(feed.row.view[-1], len(feed.row.token_ids))
         events: list[Event] = []
         for feed in feeds:
             worker = feed.worker
-            if worker.index in early:
-                advance = early[worker.index]
+            if worker.index in local_effects:
+                effect = local_effects[worker.index]
             else:
-                advance = self.advance(feed, chosen.get(worker.index))
-            events += self._take_in(worker, advance)
+                effect = self.apply_to_worker(feed, chosen.get(worker.index))
+            events += self._apply_to_team(worker, effect)
         self.step += 1
-        return events + self._ending.look(self.step)
+        return events + self._termination.look(self.step)
 
     def block_lengths(self, feeds: Sequence[Feed]) -> dict[str, int]:
         """Tokens of each block after the agreed forward of `feeds`, before what follows."""
@@ -197,52 +198,52 @@ class Session:
 
     def most_ahead(self, worker: Worker) -> int:
         """Most tokens that a worker feeds in the coming step and the next."""
-        return self._writing.most_ahead(worker)
+        return self._writer.most_ahead(worker)
 
     def start_lengths(self, worker: Worker) -> tuple[int, int]:
         """Tokens that begin a paragraph, and those that the redundancy question adds to them."""
-        return self._writing.start_lengths(worker)
+        return self._writer.start_lengths(worker)
 
     def fingerprint(self) -> int:
         """A number that all shards share as long as they agree about this session."""
         lengths = tuple(self.blocks.lengths().items())
-        asking = self.finishing.asking
+        asking = self.answer_collector.asking
         since_check = self.history.since_check
         return crc32(repr((self.id, self.step, since_check, asking, lengths)).encode())
 
     def cancel(self, reason: str = "cancelled") -> None:
         """Let the session end with the next step that is applied."""
-        self._ending.cancel(reason)
+        self._termination.cancel(reason)
 
     def end(self, reason: str) -> list[Event]:
         """Stop everybody; all text is kept."""
-        return self._ending.end(reason, self.step)
+        return self._termination.end(reason, self.step)
 
     def run_out(self, reason: str) -> list[Event]:
         """Stop the team for good; the finishers, if there are any, state the answer first."""
-        return self._ending.run_out(reason, self.step)
+        return self._termination.run_out(reason, self.step)
 
     def join(self, spec: WorkerSpec, rank: int) -> Text:
         """Take a worker in, with a block of its own; returns its first text."""
         self.blocks.add(spec.view[-1])
-        return self._writing.begin(self._add_worker(spec, rank), self.step)
+        return self._writer.begin(self._add_worker(spec, rank), self.step)
 
     def free(self) -> None:
         """Give all blocks back."""
         self.blocks.free()
 
-    def _take_in(self, worker: Worker, advance: Advance | None) -> list[Event]:
+    def _apply_to_team(self, worker: Worker, effect: TokenEffect | None) -> list[Event]:
         """What a worker's choice does to the team."""
         events: list[Event] = []
-        if advance is not None:
-            events += self.history.take_in(worker, advance, self.step)
-        reason = advance.stop if advance is not None else None
+        if effect is not None:
+            events += self.history.apply_to_team(worker, effect, self.step)
+        reason = effect.stop if effect is not None else None
         if reason is None and self._is_last_step(worker):
             reason = "step_limit"
         if reason is not None:
-            events += self._writing.stop(worker, reason, self.step)
-        if advance is not None:
-            events += self.finishing.take_in(worker, advance, self.step)
+            events += self._writer.stop(worker, reason, self.step)
+        if effect is not None:
+            events += self.answer_collector.apply_to_team(worker, effect, self.step)
         return events
 
     def _is_last_step(self, worker: Worker) -> bool:

@@ -89,7 +89,7 @@ class FinisherSpec:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FinishRule:
+class AnswerRule:
     """How a session comes to an answer.
 
     Attributes:
@@ -127,7 +127,7 @@ class SessionSpec:
     shared: Mapping[str, tuple[int, ...]]
     """Blocks that are encoded alone before the first step; an empty one may be filled later."""
 
-    beginnings: Mapping[str, int] = field(default_factory=dict)
+    shared_prefixes: Mapping[str, int] = field(default_factory=dict)
     """Shared block -> how many of its first tokens other sessions are likely to begin with too."""
 
     seed: int = 0
@@ -150,7 +150,7 @@ class SessionSpec:
     until: tuple[int, ...] = ()
     """Indices of the workers whose stop ends the team; empty: all."""
 
-    finish: FinishRule | None = None
+    answer_rule: AnswerRule | None = None
     """How it comes to an answer; None: nobody asks for one."""
 
     @property
@@ -163,11 +163,15 @@ class SessionSpec:
     @property
     def finishers(self) -> tuple[WorkerSpec, ...]:
         """Workers that write only when they are asked; their indices follow the team's."""
-        return () if self.finish is None else tuple(one.spec for one in self.finish.finishers)
+        return (
+            ()
+            if self.answer_rule is None
+            else tuple(one.spec for one in self.answer_rule.finishers)
+        )
 
     def __post_init__(self) -> None:
         self._check_names()
-        for name, count in self.beginnings.items():
+        for name, count in self.shared_prefixes.items():
             if not 0 <= count <= len(self.shared.get(name, ())):
                 raise ConfigError(
                     f"The first {count} tokens of {name!r} are to be shared, which has "
@@ -175,7 +179,7 @@ class SessionSpec:
                 )
         for worker in (*self.workers, *self.finishers):
             self._check_worker(worker)
-        for index in (*self.until, *(self.finish.by if self.finish else ())):
+        for index in (*self.until, *(self.answer_rule.by if self.answer_rule else ())):
             if index not in range(len(self.workers)):
                 raise ConfigError(f"Worker {index} is to end the team and is not in it.")
 

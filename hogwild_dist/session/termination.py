@@ -2,30 +2,30 @@
 
 from collections.abc import Sequence
 
-from hogwild_dist.session.answer_collector import Finishing
+from hogwild_dist.session.answer_collector import AnswerCollector
 from hogwild_dist.session.events import Event, SessionEnd
 from hogwild_dist.session.spec import SessionSpec
 from hogwild_dist.session.worker import Worker, team_of
-from hogwild_dist.session.writer import Writing
+from hogwild_dist.session.writer import Writer
 
 
-class Ending:
+class Termination:
     """The state of a session's way to its end; the same on every shard.
 
     Args:
         spec: that the session started from.
         workers: of the session; a list that grows when one joins.
-        finishing: tells who states an answer, and when.
-        writing: lets workers begin and stop.
+        answers: tells who states an answer, and when.
+        writer: lets workers begin and stop.
     """
 
     def __init__(
-        self, spec: SessionSpec, workers: Sequence[Worker], finishing: Finishing, writing: Writing
+        self, spec: SessionSpec, workers: Sequence[Worker], answers: AnswerCollector, writer: Writer
     ) -> None:
         self._spec = spec
         self._workers = workers
-        self._finishing = finishing
-        self._writing = writing
+        self._answers = answers
+        self._writer = writer
         self._cancelled: str | None = None
         self.reason: str | None = None
         """Why the session has ended, None while it goes on."""
@@ -42,10 +42,10 @@ class Ending:
 
     def run_out(self, reason: str, step: int) -> list[Event]:
         """Stop the team for good; the finishers, if there are any, state the answer first."""
-        if self._finishing.asking:
+        if self._answers.asking:
             return self.end(reason, step)
         events = self._stop_all(reason, step)
-        self._finishing.closing = reason
+        self._answers.closing = reason
         return events + (self._ask(None, step) or self.end(reason, step))
 
     def look(self, step: int) -> list[Event]:
@@ -58,9 +58,9 @@ class Ending:
             return []
         if self._cancelled is not None:
             return self.end(self._cancelled, step)
-        if self._finishing.asking:
+        if self._answers.asking:
             return self._answered(step)
-        if self._finishing.announced:
+        if self._answers.announced:
             return self.end("answered", step)
         return self._running_out(step)
 
@@ -73,21 +73,21 @@ class Ending:
         awaited = [self._workers[index] for index in self._spec.until] or team
         if not any(worker.active for worker in awaited):
             return self.run_out("all_stopped", step)
-        budget = self._finishing.due_budget()
+        budget = self._answers.due_budget()
         return [] if budget is None else self._ask(budget, step)
 
     def _ask(self, budget: int | None, step: int) -> list[Event]:
         """Let the finishers write; the team waits. Empty where nobody needs to be asked."""
-        asked = self._finishing.ask(budget)
-        return [self._writing.begin_again(worker, step) for worker in asked]
+        asked = self._answers.ask(budget)
+        return [self._writer.begin_again(worker, step) for worker in asked]
 
     def _answered(self, step: int) -> list[Event]:
         """Once the finishers are done, the team goes on or the session ends."""
-        if any(worker.active for worker in self._finishing.finishers):
+        if any(worker.active for worker in self._answers.finishers):
             return []
-        closing = self._finishing.stop_asking()
+        closing = self._answers.stop_asking()
         return [] if closing is None else self.end(closing, step)
 
     def _stop_all(self, reason: str, step: int) -> list[Event]:
         going_on = [worker for worker in self._workers if worker.active]
-        return [event for worker in going_on for event in self._writing.stop(worker, reason, step)]
+        return [event for worker in going_on for event in self._writer.stop(worker, reason, step)]

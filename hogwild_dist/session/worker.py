@@ -34,7 +34,7 @@ class PendingMove:
 
 
 @dataclass(frozen=True, slots=True)
-class Advance:
+class TokenEffect:
     """What one chosen token did to its worker, for the team to take in.
 
     Attributes:

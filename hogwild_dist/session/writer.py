@@ -6,20 +6,20 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from hogwild_dist.kvcache.session_blocks import SessionBlocks
-from hogwild_dist.session.answer_collector import Finishing
+from hogwild_dist.session.answer_collector import AnswerCollector
 from hogwild_dist.session.events import Event, Text, WorkerStop
 from hogwild_dist.session.paragraphs import ends_paragraph
 from hogwild_dist.session.spec import SessionSpec
-from hogwild_dist.session.worker import Advance, PendingMove, Worker
+from hogwild_dist.session.worker import PendingMove, TokenEffect, Worker
 
 
-class Writing:
+class Writer:
     """Writes for the workers of one session; what changes is theirs and not kept here.
 
     Args:
         spec: that the session started from.
         blocks: of the session; a paragraph that ends is sealed there.
-        finishing: tells what completes an answer.
+        answers: tells what completes an answer.
         tokenizer: a fast tokenizer.
     """
 
@@ -27,12 +27,12 @@ class Writing:
         self,
         spec: SessionSpec,
         blocks: SessionBlocks,
-        finishing: Finishing,
+        answers: AnswerCollector,
         tokenizer: PreTrainedTokenizerBase,
     ) -> None:
         self._spec = spec
         self._blocks = blocks
-        self._finishing = finishing
+        self._answers = answers
         self._tokenizer: Any = tokenizer
         self._decoder = self._tokenizer.backend_tokenizer
 
@@ -49,7 +49,7 @@ class Writing:
         worker.begin_again(self._blocks.renew(worker.block.name))
         return self.begin(worker, step)
 
-    def choose(self, worker: Worker, token: int, step: int, since_check: int) -> Advance:
+    def choose(self, worker: Worker, token: int, step: int, since_check: int) -> TokenEffect:
         """One chosen token: text, paragraph, stop, and what comes next.
 
         Args:
@@ -65,7 +65,7 @@ class Writing:
         text = worker.decode(self._decoder, (token,))
         worker.take((token,), text)
         cut = worker.cut_at(self._spec.stop_strings, text)
-        answer = self._finishing.answer_of(worker, len(text))
+        answer = self._answers.answer_of(worker, len(text))
         ended = self._ends_paragraph(worker, before, text)
         reason = self._stop_reason(
             worker, step, found_stop_string=cut > 0, answered=answer is not None, ended=ended
@@ -80,8 +80,8 @@ class Writing:
         if reason is not None:
             worker.pending.clear()
             worker.finish_reason = reason
-            answer = answer or self._finishing.stated(worker)
-        return Advance(shown, move, prefix, reason, len(worker.pending), answer)
+            answer = answer or self._answers.stated(worker)
+        return TokenEffect(shown, move, prefix, reason, len(worker.pending), answer)
 
     def stop(self, worker: Worker, reason: str, step: int) -> list[Event]:
         """The worker's stop, after what of its text was not shown yet."""
@@ -106,12 +106,12 @@ class Writing:
     def _question(self) -> str:
         return self._spec.redundancy.question if self._spec.redundancy is not None else ""
 
-    def _end_of_text(self, worker: Worker, token: int, step: int) -> Advance:
+    def _end_of_text(self, worker: Worker, token: int, step: int) -> TokenEffect:
         """The end-of-text token, which is not part of the text."""
         worker.finish_reason = "end_of_text"
         text = _text(worker, (token,), worker.show("", 0, ()), step, chosen=True)
-        answer = self._finishing.stated(worker)
-        return Advance(text, None, None, worker.finish_reason, 0, answer)
+        answer = self._answers.stated(worker)
+        return TokenEffect(text, None, None, worker.finish_reason, 0, answer)
 
     def _ends_paragraph(self, worker: Worker, before: str, text: str) -> bool:
         if worker.spec.paragraphs_to is None:
@@ -124,7 +124,7 @@ class Writing:
         """Why a worker stops with its newest token; of several reasons the first."""
         if found_stop_string:
             return "stop_string"
-        if answered and self._finishing.stops_alone(worker):
+        if answered and self._answers.stops_alone(worker):
             return "answered"
         if worker.out_of_tokens:
             return "max_tokens"

@@ -16,7 +16,7 @@ FINISHER = "Finisher"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Finish:
+class AnswerPolicy:
     """How a team comes to its answer.
 
     Attributes:

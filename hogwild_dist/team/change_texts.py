@@ -5,14 +5,14 @@ from dataclasses import replace
 from transformers import PreTrainedTokenizerBase
 
 from hogwild_dist.errors import ConfigError
-from hogwild_dist.session.changes import Arrival, Interjection
+from hogwild_dist.session.changes import AddWorker, Interjection
 from hogwild_dist.session.spec import WorkerSpec
 from hogwild_dist.team.prompts import load_prompts
-from hogwild_dist.team.session_request import Origin
+from hogwild_dist.team.session_request import SessionRequest
 from hogwild_dist.team.team import Team
 from hogwild_dist.team.texts import TeamTexts
 from hogwild_dist.team.tokenizer_utils import check_text, encode
-from hogwild_dist.team.worker_profile import Member
+from hogwild_dist.team.worker_profile import WorkerProfile
 
 
 class ChangeTexts:
@@ -23,7 +23,7 @@ class ChangeTexts:
         tokenizer: of the model.
     """
 
-    def __init__(self, origin: Origin, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(self, origin: SessionRequest, tokenizer: PreTrainedTokenizerBase) -> None:
         self._team = origin.team
         self._problem = origin.problem
         self._spec = origin.spec
@@ -53,14 +53,14 @@ class ChangeTexts:
         ids = tuple(encode(self._tokenizer, said))
         return Interjection(name=name.strip(), text=said, token_ids=ids, target=target)
 
-    def arrival(self, name: str, member: Member) -> Arrival:
+    def add_worker(self, name: str, member: WorkerProfile) -> AddWorker:
         """A worker who joins with the layout's general rule.
 
         Raises:
             ConfigError: the name cannot be used.
         """
         team = replace(
-            self._team, names=(name,), members={name: member}, finish=None, until=(),
+            self._team, names=(name,), members={name: member}, answer_policy=None, until=(),
             layout=replace(self._team.layout, workers={}),
         )  # fmt: skip
         team.check()
@@ -72,7 +72,7 @@ class ChangeTexts:
             first = self._texts(team).brief(name) + "\n\n" + first
         workers = self._spec.workers
         alike = next((w for w in workers if w.paragraphs_to == rule.paragraphs_to), workers[0])
-        return Arrival(
+        return AddWorker(
             worker=WorkerSpec(
                 name=name,
                 view=tuple(item for item in rule.view if item != "brief"),
@@ -86,7 +86,9 @@ class ChangeTexts:
 
     def _texts(self, team: Team) -> TeamTexts:
         prompts = self._team.prompts or load_prompts(team.layout.name)
-        form = None if self._team.finish is None else self._team.finish.form.kind.value
+        form = (
+            None if self._team.answer_policy is None else self._team.answer_policy.form.kind.value
+        )
         return TeamTexts(
             team.names, team.members, team.layout, self._problem, prompts, self._tokenizer, form
         )

@@ -7,7 +7,7 @@ from hogwild_dist.team.team import Team
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Origin:
+class SessionRequest:
     """Plain data that can travel: whoever has it can write texts for the running session.
 
     Attributes:

@@ -9,13 +9,13 @@ from hogwild_dist.config import SamplingConfig
 from hogwild_dist.errors import ConfigError
 from hogwild_dist.session.spec import (
     MAX_WORKERS,
+    AnswerRule,
     FinisherSpec,
-    FinishRule,
     SessionSpec,
     WorkerSpec,
     block_name,
 )
-from hogwild_dist.team.answer_policy import FINISHER, Finish, finisher_view
+from hogwild_dist.team.answer_policy import FINISHER, AnswerPolicy, finisher_view
 from hogwild_dist.team.layout import LAYOUTS, Layout
 from hogwild_dist.team.prompts import Prompts, load_prompts
 from hogwild_dist.team.texts import TeamTexts
@@ -26,7 +26,7 @@ from hogwild_dist.team.tokenizer_utils import (
     single_tokens,
     special_ids,
 )
-from hogwild_dist.team.worker_profile import Member
+from hogwild_dist.team.worker_profile import WorkerProfile
 
 NAMES = (
     "Alice", "Bob", "Carol", "Dave", "Erin", "Frank", "Grace", "Heidi",
@@ -86,18 +86,18 @@ class Team:
         sampling: of everybody who has none of their own.
         limits: of everybody.
         seed: of the random choices.
-        finish: how it comes to an answer; None asks for none.
+        answer_policy: how it comes to an answer; None asks for none.
         until: the session goes on until these have stopped; empty: until all have.
     """
 
     names: tuple[str, ...]
-    members: Mapping[str, Member] = field(default_factory=dict)
+    members: Mapping[str, WorkerProfile] = field(default_factory=dict)
     layout: Layout = LAYOUTS["combined"]
     prompts: Prompts | None = None
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     limits: Limits = field(default_factory=Limits)
     seed: int = 0
-    finish: Finish | None = None
+    answer_policy: AnswerPolicy | None = None
     until: tuple[str, ...] = ()
 
     def spec(
@@ -133,7 +133,7 @@ class Team:
         self.check()
         check_text("The problem", problem)
         prompts = self.prompts or load_prompts(self.layout.name)
-        form = None if self.finish is None else self.finish.form.kind.value
+        form = None if self.answer_policy is None else self.answer_policy.form.kind.value
         texts = TeamTexts(self.names, self.members, self.layout, problem, prompts, tokenizer, form)
         blocks = texts.shared()
         views = self.layout.views(self.names, texts.briefed)
@@ -162,7 +162,7 @@ class Team:
         return blocks, SessionSpec(
             workers=tuple(workers),
             shared=shared,
-            beginnings=texts.beginnings(shared),
+            shared_prefixes=texts.shared_prefixes(shared),
             seed=self.seed,
             paragraph_prefix=texts.prefix(),
             redundancy=texts.redundancy(),
@@ -171,46 +171,48 @@ class Team:
             end_ids=frozenset(own_end_ids(tokenizer)) | end_ids,
             max_total_tokens=self.limits.max_total_tokens,
             until=tuple(self.names.index(name) for name in self.until),
-            finish=None if self.finish is None else self._finish_rule(self.finish, workers, text),
+            answer_rule=None
+            if self.answer_policy is None
+            else self._answer_rule(self.answer_policy, workers, text),
         )
 
-    def member(self, name: str) -> Member:
+    def member(self, name: str) -> WorkerProfile:
         """What is special about a worker."""
-        return self.members.get(name, Member())
+        return self.members.get(name, WorkerProfile())
 
-    def _finish_rule(
-        self, finish: Finish, workers: Sequence[WorkerSpec], text: tuple[int, ...]
-    ) -> FinishRule:
+    def _answer_rule(
+        self, answer_policy: AnswerPolicy, workers: Sequence[WorkerSpec], text: tuple[int, ...]
+    ) -> AnswerRule:
         """What the session is told about the answer."""
 
         def finisher(name: str, view: tuple[str, ...], of: int | None) -> FinisherSpec:
             own = f"finisher{of or 0}"
-            limit = finish.finisher_tokens
+            limit = answer_policy.finisher_tokens
             spec = WorkerSpec(
                 name=name,
                 view=(*view, own),
                 first_input=text,
-                sampling=finish.finisher_sampling or SamplingConfig(),
+                sampling=answer_policy.finisher_sampling or SamplingConfig(),
                 max_tokens=limit,
-                newcomers_at=None if finish.vote else len(view),
+                newcomers_at=None if answer_policy.vote else len(view),
             )
             return FinisherSpec(spec=spec, of=of)
 
-        if not finish.finisher_tokens:
+        if not answer_policy.finisher_tokens:
             finishers = []
-        elif finish.vote:
+        elif answer_policy.vote:
             finishers = [
                 finisher(f"{FINISHER} of {worker.name}", worker.view, index)
                 for index, worker in enumerate(workers)
             ]
         else:
             finishers = [finisher(FINISHER, finisher_view(self.layout, self.names), None)]
-        return FinishRule(
-            form=finish.form,
-            by=tuple(self.names.index(name) for name in finish.by),
-            each=finish.vote,
+        return AnswerRule(
+            form=answer_policy.form,
+            by=tuple(self.names.index(name) for name in answer_policy.by),
+            each=answer_policy.vote,
             finishers=tuple(finishers),
-            budgets=finish.budgets,
+            budgets=answer_policy.budgets,
         )
 
     def _sampling(self, worker: str, forbidden: set[int]) -> SamplingConfig:
@@ -252,8 +254,8 @@ class Team:
                     f"The team is to go on until {name!r} has stopped, who is not in it; it has "
                     f"{', '.join(self.names)}."
                 )
-        if self.finish is not None:
-            self.finish.check(self.names, self.limits.max_tokens)
+        if self.answer_policy is not None:
+            self.answer_policy.check(self.names, self.limits.max_tokens)
         for name in self.names:
             check_text("A worker's name", name)
             if not name.strip() or any(sign in name for sign in "\n{}"):

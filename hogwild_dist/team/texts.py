@@ -12,7 +12,7 @@ from hogwild_dist.team.layout import Layout, brief_name
 from hogwild_dist.team.prompts import Prompts
 from hogwild_dist.team.prompts.chat import Thinking, chat_text, thinking_tags
 from hogwild_dist.team.tokenizer_utils import encode, num_alike
-from hogwild_dist.team.worker_profile import Member
+from hogwild_dist.team.worker_profile import WorkerProfile
 
 OTHER_PROBLEM = "?"
 """Stands for any other problem, to see what of the texts stays the same."""
@@ -35,7 +35,7 @@ class TeamTexts:
     """
 
     names: Sequence[str]
-    members: Mapping[str, Member]
+    members: Mapping[str, WorkerProfile]
     layout: Layout
     problem: str
     prompts: Prompts
@@ -81,7 +81,7 @@ class TeamTexts:
                 texts[block] = self.chat + texts[block]
         return texts
 
-    def beginnings(self, shared: Mapping[str, Sequence[int]]) -> dict[str, int]:
+    def shared_prefixes(self, shared: Mapping[str, Sequence[int]]) -> dict[str, int]:
         """How much of each shared block does not depend on the problem.
 
         Args:
@@ -145,5 +145,5 @@ class TeamTexts:
             **values,
         )
 
-    def _member(self, worker: str) -> Member:
-        return self.members.get(worker, Member())
+    def _member(self, worker: str) -> WorkerProfile:
+        return self.members.get(worker, WorkerProfile())

@@ -8,7 +8,7 @@ from hogwild_dist.team.tokenizer_utils import check_text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Member:
+class WorkerProfile:
     """What is special about one worker.
 
     Attributes:

@@ -7,8 +7,8 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from hogwild_dist.actors.detached import Apart
-from hogwild_dist.actors.driver.command_sender import Commander
+from hogwild_dist.actors.detached import DetachedContext
+from hogwild_dist.actors.driver.command_sender import CommandSender
 from hogwild_dist.engine.commands import Cancel, Command
 from tests.actors.leftovers import comes_true
 
@@ -37,8 +37,8 @@ class Asks:
 
     def __init__(self, listener: object) -> None:
         self._listener = listener
-        self._commander = Commander(self, lambda error: None)
-        self._apart = Apart()
+        self._command_sender = CommandSender(self, lambda error: None)
+        self._detached = DetachedContext()
         self._tasks: list[asyncio.Task[None]] = []
         self._begun = 0
 
@@ -46,12 +46,12 @@ class Asks:
         getattr(self._listener, method).remote(*arguments)
 
     async def command(self) -> None:
-        self._commander.send(Cancel(session=1))
+        self._command_sender.send(Cancel(session=1))
         self._begun += 1
         await asyncio.Event().wait()
 
     async def task(self) -> None:
-        self._tasks.append(self._apart.task(self._call(len(self._tasks) + 1)))
+        self._tasks.append(self._detached.task(self._call(len(self._tasks) + 1)))
         await asyncio.Event().wait()
 
     async def _call(self, number: int) -> None:

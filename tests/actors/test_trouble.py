@@ -15,7 +15,7 @@ from hogwild_dist.actors.errors import ClusterError
 from hogwild_dist.actors.settings import GroupSettings
 from hogwild_dist.errors import ConfigError, ModelError
 from hogwild_dist.run.trace.reader import read_trace
-from hogwild_dist.team.session_request import Origin
+from hogwild_dist.team.session_request import SessionRequest
 from tests.actors import leftovers
 from tests.actors.client.test_shard_group import team
 
@@ -116,7 +116,7 @@ def test_a_client_that_vanishes_loses_its_session(settings: Settings) -> None:
     group = ShardGroup.start(settings(lease_seconds=1.0), name="leased")
     endless = team(2, LAYOUTS["combined"], max_tokens=100_000)
     spec = endless.spec("Count!", group.tokenizer)
-    stream = group.open(Origin(problem="Count!", team=endless, spec=spec), recorded=False)
+    stream = group.open(SessionRequest(problem="Count!", team=endless, spec=spec), recorded=False)
     session = stream.session
     other = Run(group, "Count!", team(2, LAYOUTS["contiguous"], max_tokens=600))
     assert list(other)[-1].kind == "session_end"

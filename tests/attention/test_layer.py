@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hogwild_dist.attention.batch import build_batch
-from hogwild_dist.attention.kernels import Backend, attend_cpu, attend_matmul
+from hogwild_dist.attention.batch import allocate_and_build
+from hogwild_dist.attention.kernels import AttentionKernel, attend_cpu, attend_matmul
 from hogwild_dist.attention.layer import StepContext, attend_view, hogwild_attention
 from hogwild_dist.config import Visibility
 from hogwild_dist.errors import ModelError
@@ -16,7 +16,7 @@ from tests.kvcache.test_cache import DIM, HEADS, new_cache, turned, write
 
 GROUPS = 3
 SCALE = 0.4
-BACKENDS = [attend_cpu, attend_matmul]
+KERNELS = [attend_cpu, attend_matmul]
 
 
 @settings(max_examples=40)
@@ -25,10 +25,14 @@ BACKENDS = [attend_cpu, attend_matmul]
     new=st.lists(st.integers(1, 4), min_size=2, max_size=2),
     window=st.sampled_from([None, 3, 25]),
     visibility=st.sampled_from(Visibility),
-    backend=st.sampled_from(BACKENDS),
+    kernel=st.sampled_from(KERNELS),
 )
 def test_a_view_reads_as_one_text(
-    old: list[int], new: list[int], window: int | None, visibility: Visibility, backend: Backend
+    old: list[int],
+    new: list[int],
+    window: int | None,
+    visibility: Visibility,
+    kernel: AttentionKernel,
 ) -> None:
     cache = new_cache(2_048)
     common, alice, bob = (cache.new_block(name) for name in "cab")
@@ -37,7 +41,7 @@ def test_a_view_reads_as_one_text(
             write(cache, block, count, seed)
     rows = [Row((common, bob, alice), (5,) * new[0]), Row((common, alice, bob), (5,) * new[1])]
     before = {block: block.length for block in (common, alice, bob)}
-    batch = build_batch(cache, rows, visibility)
+    batch = allocate_and_build(cache, rows, visibility)
     generator = torch.Generator().manual_seed(9)
     shape = (HEADS, batch.num_tokens, DIM)
     keys = torch.randn(shape, generator=generator, dtype=torch.float64)
@@ -45,7 +49,7 @@ def test_a_view_reads_as_one_text(
     cache.write(1, torch.tensor(batch.slots), keys, values)
     q = torch.randn(HEADS * GROUPS, batch.num_tokens, DIM, generator=generator, dtype=torch.float64)
     local = torch.stack([turned(q[:, i], p) for i, p in enumerate(batch.positions)], 1)
-    context = StepContext(cache, batch, backend)
+    context = StepContext(cache, batch, kernel)
     out = attend_view(context, 1, local, window, SCALE)
     token = 0
     for row in rows:
@@ -72,7 +76,7 @@ def test_a_view_reads_as_one_text(
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
-def test_backends_agree(dtype: torch.dtype) -> None:
+def test_kernels_agree(dtype: torch.dtype) -> None:
     generator = torch.Generator().manual_seed(0)
     q, k, v = (torch.randn(3, 2, n, 16, generator=generator).to(dtype) for n in (6, 300, 300))
     hidden = torch.rand(3, 1, 6, 300, generator=generator) < 0.5
@@ -81,7 +85,7 @@ def test_backends_agree(dtype: torch.dtype) -> None:
     mask = mask.masked_fill(hidden, torch.finfo(dtype).min / 2)
     limits = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}
     for added in (None, mask, mask[:, :, :1]):
-        (out, lse), (other_out, other_lse) = (f(q, k, v, added, 0.25) for f in BACKENDS)
+        (out, lse), (other_out, other_lse) = (f(q, k, v, added, 0.25) for f in KERNELS)
         rows = [0, 1, 2, 3, 5] if added is mask else slice(None)
         close = {"rtol": 1e-5, "atol": limits[dtype]}
         assert torch.allclose(out[:, :, rows].double(), other_out[:, :, rows].double(), **close)
@@ -101,18 +105,20 @@ def test_long_blocks_in_parts_agree_with_the_whole(num_keys: int) -> None:
     slab = torch.randn(2, 2, 6_000, 16, generator=generator, dtype=torch.float64)
     k, v = slab[:1, :, 500 : 500 + num_keys], slab[1:, :, 500 : 500 + num_keys]
     q = torch.randn(1, 2, 6, 16, generator=generator, dtype=torch.float64)
-    (out, lse), (other_out, other_lse) = (f(q, k, v, None, 0.25) for f in BACKENDS)
+    (out, lse), (other_out, other_lse) = (f(q, k, v, None, 0.25) for f in KERNELS)
     assert torch.allclose(out, other_out, atol=1e-12)
     assert torch.allclose(lse, other_lse, atol=1e-12)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
-def test_a_row_that_sees_nothing_weighs_nothing(backend: Backend, dtype: torch.dtype) -> None:
+def test_a_row_that_sees_nothing_weighs_nothing(
+    kernel: AttentionKernel, dtype: torch.dtype
+) -> None:
     q, k = torch.ones(1, 1, 2, 8, dtype=dtype), torch.ones(1, 1, 4, 8, dtype=dtype)
     mask = torch.zeros(1, 1, 2, 4, dtype=dtype)
     mask[0, 0, 0] = torch.finfo(dtype).min / 2
-    out, lse = backend(q, k, k, mask, 1.0)
+    out, lse = kernel(q, k, k, mask, 1.0)
     assert out.isfinite().all()
     assert float((lse[0, 0, 0] - lse[0, 0, 1]).float().exp()) == 0.0
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hogwild_dist.attention.batch import Batch, build_batch
+from hogwild_dist.attention.batch import Batch, allocate_and_build
 from hogwild_dist.attention.plan import plan_attention
 from hogwild_dist.config import Visibility
 from hogwild_dist.errors import ContextLimitError
@@ -33,7 +33,7 @@ def step(
         for own, count in zip(workers, new, strict=True)
         if count
     ]
-    return cache, rows, build_batch(cache, rows, visibility)
+    return cache, rows, allocate_and_build(cache, rows, visibility)
 
 
 teams = st.integers(1, 5).flatmap(
@@ -112,6 +112,6 @@ def test_a_step_that_does_not_fit_changes_nothing() -> None:
         cache.extend(block, [1] * 100)
     rows = [Row((blocks[0],), (1,) * 20), Row((blocks[1],), (1,) * 60)]
     with pytest.raises(ContextLimitError, match="KV cache is full"):
-        build_batch(cache, rows, Visibility.SAME_STEP)
+        allocate_and_build(cache, rows, Visibility.SAME_STEP)
     assert [block.length for block in blocks] == [100, 100]
     cache.check_integrity()

@@ -17,7 +17,7 @@ from hogwild_dist.deploy.service.http.app import build_http
 from hogwild_dist.deploy.service.http.dependencies import Service
 from hogwild_dist.deploy.service.keys import Keyring
 from hogwild_dist.deploy.service.metrics import ServiceMetrics
-from hogwild_dist.deploy.service.sessions.session_service import Desk
+from hogwild_dist.deploy.service.sessions.session_service import SessionService
 from tests.actors.observing import documented
 from tests.paths import DATA
 
@@ -35,7 +35,7 @@ def openapi() -> str:
     config = service_config({"model": "tiny"})
     service = Service(
         config=config,
-        desk=cast(Desk, None),
+        sessions=cast(SessionService, None),
         keyring=Keyring(config.keys),
         metrics=ServiceMetrics(config.name, config.model),
     )

@@ -6,14 +6,14 @@ from itertools import count, product
 import pytest
 
 from hogwild_dist.config import Visibility
-from hogwild_dist.engine.commands import Alter, Cancel, Command, Inbox, Open
+from hogwild_dist.engine.commands import ApplyChange, Cancel, Command, Inbox, Open
 from hogwild_dist.engine.engine import Engine
 from hogwild_dist.engine.scheduler.step import StepOutcome
-from hogwild_dist.engine.scheduler.waiting_queue import Reception
+from hogwild_dist.engine.scheduler.waiting_queue import WaitingQueue
 from hogwild_dist.engine.shard_loop import ShardLoop
 from hogwild_dist.engine.updates import Update
 from hogwild_dist.model.loader import LoadedModel, prepare_model
-from hogwild_dist.session.changes import Arrival, Interjection
+from hogwild_dist.session.changes import AddWorker, Interjection
 from hogwild_dist.session.events import Event, Interjected, Refused, SessionEnd
 from hogwild_dist.session.spec import SessionSpec
 from hogwild_dist.team.layout import LAYOUTS
@@ -118,7 +118,7 @@ def test_a_common_beginning_is_encoded_once(model: LoadedModel) -> None:
     constant = len("Others: ") + len("Me: ")
     rests = sum(len(spec(problem).shared["common"]) - len(RULES) for problem in problems)
     assert watched.engine.num_encoded == len(RULES) + constant + rests
-    assert watched.engine.rooms.beginnings.num_idle_pages > 0
+    assert watched.engine.reservations.prefix_cache.num_idle_pages > 0
 
 
 def test_idle_beginnings_make_way(model: LoadedModel) -> None:
@@ -179,7 +179,7 @@ def test_a_waiting_session_can_be_cancelled_and_spoken_to(model: LoadedModel) ->
     watched = Watched(tiny_engine(model, cache_tokens=64 * 25))
     said = Interjection(name="You", text="Hi\n\n", target="common", token_ids=(74, 107))
     watched.open(spec("First", tokens=5), spec("Second", tokens=5), spec("Third", tokens=5))
-    watched.send(Alter(session=3, change=said))
+    watched.send(ApplyChange(session=3, change=said))
     watched.send(Cancel(session=2))
     watched.run()
     assert sorted(watched.ends()) == ["all_stopped", "all_stopped", "cancelled"]
@@ -226,7 +226,7 @@ def test_a_command_that_comes_while_a_step_is_computed_is_in_time(model: LoadedM
         if watched.loop.sessions and next(forwards) == 3:
             watched.send(Cancel(session=1))
 
-    handle = model.network.register_forward_hook(during)
+    handle = model.hf_model.register_forward_hook(during)
     try:
         watched.run()
     finally:
@@ -241,7 +241,7 @@ class Hurries(Watched):
         super().look(outcome)
         if any(one.session.id == 1 and one.index == 3 for one in outcome.sessions):
             for _ in range(8):
-                self.send(Alter(session=1, change=HURRY))
+                self.send(ApplyChange(session=1, change=HURRY))
 
 
 HURRY = Interjection(name="You", text="h" * 40, target="common", token_ids=(74,) * 40)
@@ -270,10 +270,10 @@ def test_messages_to_a_session_that_ends_are_dropped(model: LoadedModel) -> None
 
 def test_a_session_whose_prompt_is_being_encoded_can_be_taken_out(model: LoadedModel) -> None:
     engine = tiny_engine(model)
-    reception = Reception(engine)
+    reception = WaitingQueue(engine)
     session = engine.prepare(spec("First"))
     reception.put(session, "")
-    assert not list(reception.let_in(8))
+    assert not list(reception.admit_ready(8))
     assert engine.num_encoded == 8
     assert reception.find(session.id) is session
     reception.remove(session)
@@ -284,17 +284,17 @@ def test_a_session_whose_prompt_is_being_encoded_can_be_taken_out(model: LoadedM
 
 def test_prompts_of_sessions_that_enter_together_are_one_forward(model: LoadedModel) -> None:
     engine = tiny_engine(model, cache_tokens=64 * 200)
-    reception = Reception(engine)
+    reception = WaitingQueue(engine)
     forwards: list[int] = []
-    handle = model.network.register_forward_hook(lambda *_: forwards.append(1))
+    handle = model.hf_model.register_forward_hook(lambda *_: forwards.append(1))
     try:
         first, *others = [engine.prepare(spec(f"Problem {n}")) for n in range(5)]
         reception.put(first, "")
-        assert [session for session, _ in reception.let_in(2_000)] == [first]
+        assert [session for session, _ in reception.admit_ready(2_000)] == [first]
         assert len(forwards) == 2  # its beginning is also the others', and comes first
         for session in others:
             reception.put(session, "")
-        assert [session for session, _ in reception.let_in(2_000)] == others
+        assert [session for session, _ in reception.admit_ready(2_000)] == others
         assert len(forwards) == 3
     finally:
         handle.remove()
@@ -302,17 +302,17 @@ def test_prompts_of_sessions_that_enter_together_are_one_forward(model: LoadedMo
 
 def test_short_prompts_do_not_wait_for_a_long_one(model: LoadedModel) -> None:
     engine = tiny_engine(model, cache_tokens=64 * 200)
-    reception = Reception(engine)
+    reception = WaitingQueue(engine)
     first, long, *short = [
         engine.prepare(spec(text)) for text in ("First", "1 + " * 200, "Why?", "When?")
     ]
     reception.put(first, "")
-    assert [session for session, _ in reception.let_in(2_000)] == [first]
+    assert [session for session, _ in reception.admit_ready(2_000)] == [first]
     for session in (long, *short):
         reception.put(session, "")
     before, begun = engine.num_encoded, []
     while long not in begun:
-        begun += [session for session, _ in reception.let_in(64)]
+        begun += [session for session, _ in reception.admit_ready(64)]
     assert begun == [*short, long]
     rounds = (engine.num_encoded - before) / 64
     assert rounds <= -(-len(long.spec.shared["common"]) // 64) + 2  # nothing was left idle
@@ -320,16 +320,16 @@ def test_short_prompts_do_not_wait_for_a_long_one(model: LoadedModel) -> None:
 
 def test_one_of_several_that_enter_can_be_taken_out(model: LoadedModel) -> None:
     engine = tiny_engine(model, cache_tokens=64 * 200)
-    reception = Reception(engine)
+    reception = WaitingQueue(engine)
     sessions = [engine.prepare(spec(f"Problem {n}" + "?" * 100)) for n in range(4)]
     reception.put(sessions[0], "")
-    begun = [session for session, _ in reception.let_in(2_000)]
+    begun = [session for session, _ in reception.admit_ready(2_000)]
     for session in sessions[1:]:
         reception.put(session, "")
-    begun += [session for session, _ in reception.let_in(150)]
+    begun += [session for session, _ in reception.admit_ready(150)]
     reception.remove(sessions[2])  # its prompt is encoded in part
     engine.retire(sessions[2])
-    begun += [session for session, _ in reception.let_in(2_000)]
+    begun += [session for session, _ in reception.admit_ready(2_000)]
     assert begun == [sessions[0], sessions[1], sessions[3]]
     for session in begun:
         engine.retire(session)
@@ -361,8 +361,8 @@ def test_who_joins_or_speaks_takes_room_that_others_were_not_promised(
         spec("x", workers=3).workers[2], view=("common", "header", "others", "separator", "own")
     )
     words = Interjection(name="You", text="?", target="common", token_ids=(34,) * 120)
-    watched.later = [Alter(session=2, change=Arrival(worker=worker))]
-    watched.later += [Alter(session=1, change=words)] * 9
+    watched.later = [ApplyChange(session=2, change=AddWorker(worker=worker))]
+    watched.later += [ApplyChange(session=1, change=words)] * 9
     watched.run()
     assert not watched.later
     said = [e for e in watched.events(1) if isinstance(e, Interjected)]
@@ -378,7 +378,7 @@ class Counted(Watched):
 
     def look(self, outcome: StepOutcome) -> None:
         super().look(outcome)
-        beginnings = self.engine.rooms.beginnings
+        beginnings = self.engine.reservations.prefix_cache
         held = sum(session.blocks.num_pages() for session in self.loop.sessions.values())
         read = beginnings.num_pages - beginnings.num_idle_pages
         entering = self.engine.cache.pages.num_pages - self.engine.num_free_pages - held - read

@@ -14,7 +14,7 @@ from hogwild_dist.exchange.torch_dist import ExchangeCounts, TorchDistExchange
 from hogwild_dist.model.loader import LoadedModel
 from hogwild_dist.session.answers import AnswerForm
 from hogwild_dist.session.spec import SessionSpec
-from hogwild_dist.team.answer_policy import Finish
+from hogwild_dist.team.answer_policy import AnswerPolicy
 from hogwild_dist.team.layout import LAYOUTS
 from hogwild_dist.team.team import Limits, Team
 from tests.rank_pool import HOST
@@ -50,7 +50,9 @@ class Case:
             sampling=sampling,
             limits=Limits(max_tokens=25),
             seed=self.workers,
-            finish=Finish(form=form, vote=self.greedy, finisher_tokens=9, budgets=(6, 14)),
+            answer_policy=AnswerPolicy(
+                form=form, vote=self.greedy, finisher_tokens=9, budgets=(6, 14)
+            ),
         )
         return team.spec("Count!", byte_tokenizer())
 

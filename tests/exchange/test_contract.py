@@ -8,7 +8,7 @@ import torch
 
 from hogwild_dist.config import Visibility
 from hogwild_dist.errors import ExchangeError
-from hogwild_dist.exchange.base import Agreement, Exchange, News, RowReport, StepPlan
+from hogwild_dist.exchange.base import AgreedStep, Exchange, RowReport, StepPlan, StepReport
 from hogwild_dist.exchange.local import LocalExchange
 from hogwild_dist.exchange.process_group import Membership, check_alike, form_group
 from hogwild_dist.exchange.torch_dist import TorchDistExchange
@@ -29,7 +29,7 @@ CASES = {
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    agreements: list[Agreement]
+    agreements: list[AgreedStep]
     content: list[torch.Tensor]
 
 
@@ -69,7 +69,7 @@ def steps_of(exchange: Exchange, cache: KVCache, rows: list[list[int]], num_step
         reports = [RowReport(7, 10 * r + i, step) for r in mine for i in range(len(rows[r]))]
         if late and exchange.visibility is Visibility.OVERLAPPED:
             agreements.append(exchange.collect())
-        exchange.post(News(step, 5 + exchange.rank, 42, tuple(reports)))
+        exchange.post(StepReport(step, 5 + exchange.rank, 42, tuple(reports)))
         late.append(step)
         if exchange.visibility is not Visibility.OVERLAPPED:
             agreements.append(exchange.collect())
@@ -182,7 +182,7 @@ def mortal() -> RankPool:
     pool.close()
 
 
-def lie(place: Membership, field: str) -> list[Agreement]:
+def lie(place: Membership, field: str) -> list[AgreedStep]:
     """Rank 1 says something else than the others expect."""
     epoch = place.epoch + (field == "epoch" and place.rank == 1)
     cache = new_cache(4_096)
@@ -191,7 +191,9 @@ def lie(place: Membership, field: str) -> list[Agreement]:
     slots = [cache.extend(block[r], [0]) for r in range(place.world_size)]
     exchange.begin(StepPlan(tuple(map(tuple, slots)), (0, 0, 0), (0, 0, 0)))
     liar = place.rank == 1
-    exchange.post(News(3 + (liar and field == "step"), 0, 5 + (liar and field == "state"), ()))
+    exchange.post(
+        StepReport(3 + (liar and field == "step"), 0, 5 + (liar and field == "state"), ())
+    )
     return [exchange.collect()]
 
 
@@ -220,7 +222,7 @@ def stay_away(place: Membership, how: str) -> str:
     exchange.begin(StepPlan(((), (), ()), (0, 0, 0), (0, 0, 0)))
     if place.rank == 1:
         return "away"
-    exchange.post(News(0, 0, 0, ()))
+    exchange.post(StepReport(0, 0, 0, ()))
     try:
         exchange.collect()
     except ExchangeError as error:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hogwild_dist.errors import ExchangeError
-from hogwild_dist.exchange.base import LogitsSummary, News, RowReport
+from hogwild_dist.exchange.base import LogitsSummary, RowReport, StepReport
 from hogwild_dist.exchange.wire import VERSION, header_bytes, pack_header, unpack_header
 from hogwild_dist.model.sampling import NUM_TOP
 
@@ -28,23 +28,23 @@ rows = st.builds(
     summary=st.none() | summaries,
 )
 news = st.builds(
-    News,
+    StepReport,
     step=st.integers(0, 2**62),
     command=st.integers(0, 2**62),
     state=st.integers(0, 2**32 - 1),
     reports=st.lists(rows, max_size=20).map(tuple),
 )
-SIMPLE = News(step=3, command=9, state=77, reports=(RowReport(1, 0, 5),))
+SIMPLE = StepReport(step=3, command=9, state=77, reports=(RowReport(1, 0, 5),))
 
 
-def read(data: bytes, **other: int) -> News:
+def read(data: bytes, **other: int) -> StepReport:
     due = {"epoch": 2, "step": 3, "rank": 1, "state": 77, "num_tokens": 4}
     return unpack_header(data, **{**due, **other})
 
 
 @given(news, st.integers(0, 2**62), st.integers(0, 63), st.integers(0, 2**31))
 def test_what_is_sent_arrives_and_fits_its_slot(
-    sent: News, epoch: int, rank: int, num_tokens: int
+    sent: StepReport, epoch: int, rank: int, num_tokens: int
 ) -> None:
     data = pack_header(sent, epoch, rank, num_tokens)
     recorded = sum(report.summary is not None for report in sent.reports)

@@ -203,7 +203,7 @@ def test_turns_compose(first: int, second: int) -> None:
     heads = torch.randn(1, 3, DIM, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
     def turn(x: torch.Tensor, distance: int) -> torch.Tensor:
-        return rotate(x, *ROTARY.turn(torch.full((3,), distance), 0, torch.float64))
+        return rotate(x, *ROTARY.rotation(torch.full((3,), distance), 0, torch.float64))
 
     assert torch.allclose(turn(turn(heads, first), second), turn(heads, first + second), atol=1e-9)
     assert torch.allclose(turn(heads, first), turned(heads, first), atol=1e-12)

@@ -27,9 +27,9 @@ def plain(twin: Any, ids: list[int]) -> Tensor:
     return logits
 
 
-def new_runner(model: LoadedModel, backend=None) -> ModelRunner:
+def new_runner(model: LoadedModel, kernel=None) -> ModelRunner:
     exchange = LocalExchange(Visibility.SAME_STEP)
-    return ModelRunner(model, model.new_cache(1_024), exchange, backend)
+    return ModelRunner(model, model.new_cache(1_024), exchange, kernel)
 
 
 def close(found: Tensor, right: Tensor) -> bool:
@@ -38,11 +38,11 @@ def close(found: Tensor, right: Tensor) -> bool:
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-@pytest.mark.parametrize("backend", [attend_cpu, attend_matmul])
+@pytest.mark.parametrize("kernel", [attend_cpu, attend_matmul])
 @pytest.mark.parametrize("name", FAMILIES)
-def test_a_text_in_blocks_reads_as_in_one_piece(name: str, dtype: torch.dtype, backend) -> None:
+def test_a_text_in_blocks_reads_as_in_one_piece(name: str, dtype: torch.dtype, kernel) -> None:
     model, twin = family_model(name, dtype)
-    runner = new_runner(model, backend)
+    runner = new_runner(model, kernel)
     blocks = [runner.cache.new_block(str(i)) for i in range(3)]
     expected = plain(twin, IDS)
     position = 0

@@ -23,7 +23,7 @@ from hogwild_dist.run.trace.replay import check_fits, engine_config, replay_fed,
 from hogwild_dist.run.trace.writer import TraceWriter
 from hogwild_dist.session.answers import AnswerForm
 from hogwild_dist.session.events import Answer
-from hogwild_dist.team.answer_policy import Finish
+from hogwild_dist.team.answer_policy import AnswerPolicy
 from hogwild_dist.team.layout import LAYOUTS, Layout
 from hogwild_dist.team.team import Limits, Team
 from tests.paths import ROOT
@@ -87,10 +87,10 @@ def test_a_run_that_asks_for_answers_replays(
     path = tmp_path / "run.json"
     form = AnswerForm.parse("zzz")
     lively = SamplingConfig(temperature=0.9, logit_bias={70: 1.0})
-    finish = Finish(
+    policy = AnswerPolicy(
         form=form, vote=vote, finisher_tokens=7, finisher_sampling=lively, budgets=(9, 30)
     )
-    run = Run(engine, "Count!", new_team(LAYOUTS["combined"], finish=finish), path)
+    run = Run(engine, "Count!", new_team(LAYOUTS["combined"], answer_policy=policy), path)
     answers = [event for event in run if isinstance(event, Answer)]
     assert [event.budget for event in answers] == sorted(
         [9, 30, None] * (3 if vote else 1), key=lambda budget: budget or 99

@@ -12,8 +12,8 @@ from hogwild_dist.session.answers import AnswerForm
 from hogwild_dist.session.changes import Interjection
 from hogwild_dist.session.events import Answer, Event, ParagraphEnd, SessionEnd, Text
 from hogwild_dist.session.spec import (
+    AnswerRule,
     FinisherSpec,
-    FinishRule,
     RedundancyCheck,
     SessionSpec,
     WorkerSpec,
@@ -42,8 +42,8 @@ def finisher(*view: str, of: int | None = None, max_tokens: int = 6) -> Finisher
     return FinisherSpec(spec=spec, of=of)
 
 
-def rule(**fields: object) -> FinishRule:
-    return FinishRule(**{"form": BOXED, **fields})
+def rule(**fields: object) -> AnswerRule:
+    return AnswerRule(**{"form": BOXED, **fields})
 
 
 FINISHER = finisher("common", "header", "w0", "w1")
@@ -55,7 +55,7 @@ def answers(events: list[Event]) -> list[tuple[object, ...]]:
 
 def test_an_announced_answer_ends_the_team(model: LoadedModel) -> None:
     engine = tiny_engine(model)
-    session = engine.start(team("Ann", "Ben", finish=rule(finishers=(FINISHER,))))
+    session = engine.start(team("Ann", "Ben", answer_rule=rule(finishers=(FINISHER,))))
     events = play(session, engine, {0: "it is \\boxed{42}" + "x" * 9, 1: "y" * 30})
     assert answers(events) == [("Ann", None, "42", 16, None)]
     assert stops(events) == {"Ann": "answered", "Ben": "answered"}
@@ -64,14 +64,14 @@ def test_an_announced_answer_ends_the_team(model: LoadedModel) -> None:
 
 def test_who_is_not_asked_announces_nothing(model: LoadedModel) -> None:
     engine = tiny_engine(model)
-    session = engine.start(team("Ann", "Ben", finish=rule(by=(1,))))
+    session = engine.start(team("Ann", "Ben", answer_rule=rule(by=(1,))))
     events = play(session, engine, {0: "\\boxed{1}" + "x" * 30, 1: "yyyyyyyyy \\boxed{2}"})
     assert answers(events) == [("Ben", None, "2", 19, None)]
 
 
 def test_without_an_answer_the_finisher_is_asked_in_the_end(model: LoadedModel) -> None:
     engine = tiny_engine(model)
-    session = engine.start(team("Ann", "Ben", finish=rule(finishers=(FINISHER,))))
+    session = engine.start(team("Ann", "Ben", answer_rule=rule(finishers=(FINISHER,))))
     events = play(session, engine, {0: "x" * 20, 1: "y" * 20, 2: "40}"})
     assert answers(events) == [("Finisher", None, "40", 20, None)]
     assert stops(events) == {"Ann": "max_tokens", "Ben": "max_tokens", "Finisher": "answered"}
@@ -81,7 +81,7 @@ def test_without_an_answer_the_finisher_is_asked_in_the_end(model: LoadedModel) 
 
 def test_a_finisher_that_says_nothing_in_the_form(model: LoadedModel) -> None:
     engine = tiny_engine(model)
-    session = engine.start(team("Ann", "Ben", finish=rule(finishers=(FINISHER,))))
+    session = engine.start(team("Ann", "Ben", answer_rule=rule(finishers=(FINISHER,))))
     events = play(session, engine, {0: "x" * 20, 1: "y" * 20, 2: "z" * 6})
     assert answers(events) == [("Finisher", None, None, 20, None)]
 
@@ -89,7 +89,7 @@ def test_a_finisher_that_says_nothing_in_the_form(model: LoadedModel) -> None:
 def test_a_vote_stops_each_worker_alone_and_asks_the_rest(model: LoadedModel) -> None:
     engine = tiny_engine(model)
     each = (finisher("common", "w0", of=0), finisher("common", "w1", of=1))
-    session = engine.start(team("Ann", "Ben", finish=rule(each=True, finishers=each)))
+    session = engine.start(team("Ann", "Ben", answer_rule=rule(each=True, finishers=each)))
     events = play(session, engine, {0: "\\boxed{1}", 1: "y" * 20, 2: "", 3: "2}"})
     assert answers(events) == [("Ann", 0, "1", 9, None), ("Finisher 1", 1, "2", 20, None)]
 
@@ -114,7 +114,7 @@ def test_a_free_text_is_what_the_finisher_writes_until_it_stops(
     engine = tiny_engine(model)
     free = rule(form=AnswerForm.parse("text"), finishers=(FINISHER,))
     stop = {"end_ids": frozenset(ids("$")), "stop_strings": ("STOP",)}
-    session = engine.start(team("Ann", "Ben", finish=free, **stop))
+    session = engine.start(team("Ann", "Ben", answer_rule=free, **stop))
     texts = {0: "it is \\boxed{42}" + "x" * 9, 1: "y" * 30, 2: written}
     events = play(session, engine, texts)
     assert answers(events) == [("Finisher", None, answer, 20, None)]
@@ -145,11 +145,11 @@ def test_budgets_give_what_shorter_runs_give_and_change_nothing(
     """An independent check: runs that really end at the budgets."""
     engine = tiny_engine(model, visibility=visibility)
     asked = rule(finishers=(FINISHER,), budgets=(5, 12))
-    events = run(engine, engine.start(talk(finish=asked)))
+    events = run(engine, engine.start(talk(answer_rule=asked)))
     assert said_by_the_team(events) == said_by_the_team(run(engine, engine.start(talk())))
     for asking, budget in zip(stated(events), (5, 12, 20), strict=True):
         alone = rule(finishers=(FINISHER,))
-        short = run(engine, engine.start(talk(max_tokens=budget, finish=alone)))
+        short = run(engine, engine.start(talk(max_tokens=budget, answer_rule=alone)))
         assert stated(short) == [asking]
     assert [(after, budget) for *_, after, budget in answers(events)] == [
         (5, 5), (12, 12), (20, None)
@@ -163,17 +163,17 @@ def test_an_answer_at_a_budget_brings_no_redundancy_question(
     """At Ann's first end the team has fed 7 tokens since its start, and the finisher 5."""
     engine = tiny_engine(model)
     check = RedundancyCheck(every=8, question="New? ")
-    finish = rule(finishers=(FINISHER,), budgets=budgets)
-    session = engine.start(team("Ann", "Ben", redundancy=check, finish=finish))
+    policy = rule(finishers=(FINISHER,), budgets=budgets)
+    session = engine.start(team("Ann", "Ben", redundancy=check, answer_rule=policy))
     texts = {0: "A.\n\n" * 5, 1: "B...\n\n" + "x" * 20, 2: "z" * 12}
     ends = [event for event in play(session, engine, texts) if isinstance(event, ParagraphEnd)]
     assert [(end.name, end.asked) for end in ends[:2]] == [("Ann", False), ("Ben", True)]
 
 
-def chatty(max_tokens: int, finish: FinishRule, counted: str) -> SessionSpec:
+def chatty(max_tokens: int, policy: AnswerRule, counted: str) -> SessionSpec:
     """A team that ends many paragraphs and is asked the redundancy question now and then."""
     check = RedundancyCheck(every=25, question="New? ", counted=counted)
-    spec = talk(max_tokens, finish=finish, redundancy=check)
+    spec = talk(max_tokens, answer_rule=policy, redundancy=check)
     workers = [replace(worker, sampling=BREAKS) for worker in spec.workers]
     return replace(spec, workers=tuple(workers))
 
@@ -188,8 +188,8 @@ def run_and_speak(engine: Engine, spec: SessionSpec, after: int, of_answer: int)
         chosen = [e for e in events if isinstance(e, Text) and e.chosen]
         if not spoken and sum(len(e.token_ids) for e in chosen if e.name == "Ann") == after:
             by_finisher = sum(len(e.token_ids) for e in chosen if e.name == "Finisher")
-            spoken = not session.finishing.asking or by_finisher == of_answer
-            events += engine.alter(session, change) if spoken else []
+            spoken = not session.answer_collector.asking or by_finisher == of_answer
+            events += engine.apply_change(session, change) if spoken else []
         events += engine.step([session]).events
     session.free()
     assert spoken
@@ -225,7 +225,7 @@ def test_speaking_to_a_team_with_budgets_is_as_without_them(
 def test_overlapped_budgets_ask_and_go_on(model: LoadedModel) -> None:
     engine = tiny_engine(model, visibility=Visibility.OVERLAPPED)
     asked = rule(finishers=(FINISHER,), budgets=(5,))
-    session = engine.start(talk(finish=asked))
+    session = engine.start(talk(answer_rule=asked))
     events = run(engine, session)
     assert [(after, budget) for *_, after, budget in answers(events)] == [(5, 5), (20, None)]
     assert sum(len(i) for name, i in said_by_the_team(events) if name == "Ann") >= 20
@@ -241,7 +241,7 @@ def test_a_team_out_of_room_leaves_room_for_the_answer(
 ) -> None:
     sizes = {"context": {"cache_tokens": 4_096}, "cache": {"cache_tokens": 640}}[limit]
     engine = tiny_engine(model, visibility=visibility, **sizes)
-    spec = talk(max_tokens=2_000, finish=rule(finishers=(FINISHER,)))
+    spec = talk(max_tokens=2_000, answer_rule=rule(finishers=(FINISHER,)))
     session = engine.start(spec)
     events = run(engine, session)
     assert session.end_reason == f"{limit}_limit"
@@ -266,9 +266,9 @@ def test_bad_rules_are_refused(fields: dict, sentence: str) -> None:
 
 def test_rules_that_do_not_fit_the_team_are_refused() -> None:
     with pytest.raises(ConfigError, match="Worker 2 is to end the team"):
-        team("Ann", "Ben", finish=rule(by=(2,)))
+        team("Ann", "Ben", answer_rule=rule(by=(2,)))
     with pytest.raises(ConfigError, match="called 'Finisher', as who states"):
-        team("Ann", "Finisher", finish=rule(finishers=(FINISHER,)))
+        team("Ann", "Finisher", answer_rule=rule(finishers=(FINISHER,)))
 
 
 def test_a_team_can_end_with_one_worker(model: LoadedModel) -> None:

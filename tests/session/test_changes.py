@@ -13,9 +13,9 @@ from hogwild_dist.run.trace.reader import read_trace
 from hogwild_dist.run.trace.replay import engine_config, replay_fed, replay_free
 from hogwild_dist.session.answers import AnswerForm
 from hogwild_dist.session.changes import (
-    Arrival,
-    Departure,
+    AddWorker,
     Interjection,
+    RemoveWorker,
     change_from_json,
     change_to_json,
 )
@@ -29,10 +29,10 @@ from hogwild_dist.session.events import (
     Text,
     WorkerStop,
 )
-from hogwild_dist.team.answer_policy import Finish
+from hogwild_dist.team.answer_policy import AnswerPolicy
 from hogwild_dist.team.layout import LAYOUTS, Layout, Rule
 from hogwild_dist.team.team import Limits, Team
-from hogwild_dist.team.worker_profile import Member
+from hogwild_dist.team.worker_profile import WorkerProfile
 from tests.session.test_session import ids
 from tests.session.test_session import team as combined
 from tests.tiny_engine import tiny_byte_model, tiny_engine
@@ -64,7 +64,7 @@ def watch(run: Run, at: dict[int, list]) -> list[Event]:
 
 CHANGES = {
     5: [("interject", "Think of primes.")],
-    12: [("join", "Dan", Member(role="helps", brief="Be short."))],
+    12: [("join", "Dan", WorkerProfile(role="helps", brief="Be short."))],
     20: [("leave", "Ben"), ("interject", "Go on.", "Eve")],
 }
 
@@ -99,7 +99,7 @@ def replayed(model: LoadedModel, path: Path) -> set[int]:
     return {row.worker for row in fed}
 
 
-ASKED = Finish(form=AnswerForm.parse("boxed"), finisher_tokens=8, budgets=(5, 12, 30))
+ASKED = AnswerPolicy(form=AnswerForm.parse("boxed"), finisher_tokens=8, budgets=(5, 12, 30))
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_changes_to_a_team_with_budgets_replay(
     """Also where the text outgrows the model, so that the answer is asked for early."""
     path = tmp_path / "run.json"
     engine = tiny_engine(model, visibility=visibility)
-    events = watch(Run(engine, "Count!", new_team(finish=ASKED), path), dict(at))
+    events = watch(Run(engine, "Count!", new_team(answer_policy=ASKED), path), dict(at))
     assert [e.budget for e in events if isinstance(e, Answer)] == [5, 12, 30, None]
     assert not [event for event in events if isinstance(event, Refused)]
     assert {0, 1, 2, 3} <= replayed(model, path)
@@ -153,7 +153,7 @@ def test_an_interjection_is_what_the_model_reads(model: LoadedModel) -> None:
     spec = combined("Ann", "Ben")
     late, early = tiny_engine(model), tiny_engine(model)
     session = late.start(spec)
-    events = late.alter(session, change)
+    events = late.apply_change(session, change)
     assert [type(event) for event in events] == [Interjected]
     prompt = {**spec.shared, "common": (*spec.shared["common"], *said)}
     other = early.start(replace(spec, shared=prompt))
@@ -177,7 +177,7 @@ def test_a_newcomer_reads_and_is_read(model: LoadedModel) -> None:
     late, early = tiny_engine(model), tiny_engine(model)
     session, other = late.start(two), early.start(spec)
     newcomer = replace(last, view=("common", "header", "others", "separator", "own"))
-    events = late.alter(session, Arrival(worker=newcomer))
+    events = late.apply_change(session, AddWorker(worker=newcomer))
     assert [type(event) for event in events] == [Joined, Text]
     assert session.workers[2].spec.view == last.view
     for _ in range(10):
@@ -188,7 +188,7 @@ def test_a_newcomer_reads_and_is_read(model: LoadedModel) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (Departure(name="Zoe"), "'Zoe' is not at work"),
+        (RemoveWorker(name="Zoe"), "'Zoe' is not at work"),
         (Interjection(name="You", text="x", token_ids=(1,), target="w0"), "no shared block 'w0'"),
         (
             Interjection(name="You", text="x", token_ids=(1,) * 600, target="common"),
@@ -202,7 +202,7 @@ def test_what_cannot_be_done_is_refused_and_changes_nothing(
     engine = tiny_engine(model)
     session = engine.start(combined("Ann", "Ben"))
     before = (session.fingerprint(), engine.cache.pages.num_free)
-    (event,) = engine.alter(session, change)
+    (event,) = engine.apply_change(session, change)
     assert isinstance(event, Refused)
     assert sentence in event.reason
     assert (session.fingerprint(), engine.cache.pages.num_free) == before
@@ -218,7 +218,7 @@ def test_newcomers_need_a_name_and_known_blocks(model: LoadedModel) -> None:
         (("worker:Zoe", "own"), "Cat", "'Zoe' is not in the team"),
     ):
         worker = replace(spec.workers[0], name=name, view=view)
-        (event,) = engine.alter(session, Arrival(worker=worker))
+        (event,) = engine.apply_change(session, AddWorker(worker=worker))
         assert isinstance(event, Refused)
         assert sentence in event.reason
 
@@ -244,8 +244,8 @@ def test_what_a_client_may_not_say(model: LoadedModel) -> None:
 def test_changes_survive_a_trace() -> None:
     worker = combined("Ann").workers[0]
     for change in (
-        Departure(name="x"),
-        Arrival(worker=replace(worker, sampling=BREAKS)),
+        RemoveWorker(name="x"),
+        AddWorker(worker=replace(worker, sampling=BREAKS)),
         Interjection(name="You", text="x", token_ids=(1,), target="common"),
     ):
         assert change_from_json(change_to_json(change)) == change

@@ -8,7 +8,7 @@ import torch
 from hogwild_dist.config import SamplingConfig, Visibility
 from hogwild_dist.engine.engine import Engine
 from hogwild_dist.errors import ConfigError, ContextLimitError
-from hogwild_dist.kvcache.rows import make_room
+from hogwild_dist.kvcache.rows import allocate_slots
 from hogwild_dist.model.loader import LoadedModel
 from hogwild_dist.session.events import Event, ParagraphEnd, SessionEnd, Text, WorkerStop
 from hogwild_dist.session.session import Feed, Session
@@ -51,7 +51,7 @@ def team(*names: str, **fields: object) -> SessionSpec:
 
 def forward(engine: Engine, feeds: list[Feed]) -> None:
     rows = [feed.row for feed in feeds]
-    engine.runner.compute(rows, make_room(engine.cache, rows))
+    engine.runner.compute(rows, allocate_slots(engine.cache, rows))
 
 
 def play(session: Session, engine: Engine, texts: dict[int, str]) -> list[Event]:
@@ -313,7 +313,7 @@ def test_a_worker_needs_a_first_token_and_a_shared_target() -> None:
 def test_no_more_than_a_text_can_be_shared_as_its_beginning(name: str, count: int) -> None:
     ann = WorkerSpec(name="A", view=("c", "a"), first_input=(5,))
     with pytest.raises(ConfigError, match=f"first {count} tokens of '{name}' are to be shared"):
-        SessionSpec(workers=(ann,), shared={"c": (5,)}, beginnings={name: count})
+        SessionSpec(workers=(ann,), shared={"c": (5,)}, shared_prefixes={name: count})
 
 
 def test_a_worker_stops_on_its_own_text_only(model: LoadedModel) -> None:

@@ -5,11 +5,11 @@ from hogwild_dist.errors import ConfigError
 from hogwild_dist.session.answers import AnswerForm
 from hogwild_dist.session.events import Answer
 from hogwild_dist.session.spec import RedundancyCheck
-from hogwild_dist.team.answer_policy import Finish, team_answer
+from hogwild_dist.team.answer_policy import AnswerPolicy, team_answer
 from hogwild_dist.team.layout import LAYOUTS, Layout, Rule
 from hogwild_dist.team.prompts import load_prompts
 from hogwild_dist.team.team import Limits, Team, default_names
-from hogwild_dist.team.worker_profile import Member
+from hogwild_dist.team.worker_profile import WorkerProfile
 from tests.tiny_tokenizer import BOS, EOS, byte_tokenizer
 
 TOKENIZER = byte_tokenizer()
@@ -152,8 +152,8 @@ def test_the_model_s_own_end_tokens_count() -> None:
 
 def test_a_worker_s_own_role_brief_and_sampling() -> None:
     members = {
-        "B": Member(role="checks the sums", brief="Doubt everything.", max_tokens=7),
-        "C": Member(first="C says", sampling=SamplingConfig(temperature=0.5)),
+        "B": WorkerProfile(role="checks the sums", brief="Doubt everything.", max_tokens=7),
+        "C": WorkerProfile(first="C says", sampling=SamplingConfig(temperature=0.5)),
     }
     for name, layout in LAYOUTS.items():
         team = Team(names=("A", "B", "C"), members=members, layout=layout)
@@ -178,12 +178,12 @@ def test_a_worker_s_own_role_brief_and_sampling() -> None:
 )
 def test_bad_members_are_refused(fields: dict, sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
-        Member(**fields)
+        WorkerProfile(**fields)
 
 
 def test_a_member_who_is_not_in_the_team_is_refused() -> None:
     with pytest.raises(ConfigError, match="says something about 'Zoe'"):
-        Team(names=("A",), members={"Zoe": Member()}).check()
+        Team(names=("A",), members={"Zoe": WorkerProfile()}).check()
 
 
 def test_headings_are_forbidden_where_they_are_one_token() -> None:
@@ -205,8 +205,8 @@ def test_headings_are_forbidden_where_they_are_one_token() -> None:
 )
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=lambda layout: layout.name)
 def test_the_finisher_sees_all_and_begins_the_answer(form: str, end: str, layout: Layout) -> None:
-    finish = Finish(form=AnswerForm.parse(form))
-    spec = Team(names=("A", "B"), layout=layout, finish=finish).spec("Why?", TOKENIZER)
+    policy = AnswerPolicy(form=AnswerForm.parse(form))
+    spec = Team(names=("A", "B"), layout=layout, answer_policy=policy).spec("Why?", TOKENIZER)
     (finisher,) = spec.finishers
     header = ("header",) if layout.name == "combined" else ()
     assert finisher.view == ("common", *header, "w0", "w1", "finisher0")
@@ -216,9 +216,9 @@ def test_the_finisher_sees_all_and_begins_the_answer(form: str, end: str, layout
 
 
 def test_in_a_vote_everybody_is_asked() -> None:
-    finish = Finish(form=AnswerForm.parse("boxed"), vote=True)
+    policy = AnswerPolicy(form=AnswerForm.parse("boxed"), vote=True)
     layout = LAYOUTS["independent"]
-    spec = Team(names=("A", "B"), layout=layout, finish=finish).spec("Why?", TOKENIZER)
+    spec = Team(names=("A", "B"), layout=layout, answer_policy=policy).spec("Why?", TOKENIZER)
     assert [worker.view for worker in spec.finishers] == [
         ("common", "w0", "finisher0"), ("common", "w1", "finisher1")
     ]  # fmt: skip
@@ -236,7 +236,9 @@ def test_in_a_vote_everybody_is_asked() -> None:
 )
 def test_bad_finishes_are_refused(fields: dict, sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
-        Team(names=("A",), finish=Finish(form=AnswerForm.parse("boxed"), **fields)).check()
+        Team(
+            names=("A",), answer_policy=AnswerPolicy(form=AnswerForm.parse("boxed"), **fields)
+        ).check()
 
 
 def said(

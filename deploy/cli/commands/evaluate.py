@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from hogwild_dist import AnswerForm, Finish, Limits, SamplingConfig, Team, load_team
+from hogwild_dist import AnswerForm, AnswerPolicy, Limits, SamplingConfig, Team, load_team
 from hogwild_dist.deploy.cli.commands.report import (
     check_page,
     check_plots,
@@ -19,10 +19,10 @@ from hogwild_dist.deploy.cli.commands.report import (
     write_page,
 )
 from hogwild_dist.deploy.cli.commands.run import CANCELLED
-from hogwild_dist.deploy.cli.execution import Where, backend
+from hogwild_dist.deploy.cli.execution import ExecutionTarget, backend
 from hogwild_dist.deploy.cli.options import common as options
 from hogwild_dist.deploy.cli.options.grouped import grouped
-from hogwild_dist.deploy.cli.options.placement import EngineOptions, ShardOptions, where_from
+from hogwild_dist.deploy.cli.options.placement import EngineOptions, ShardOptions, execution_target
 from hogwild_dist.deploy.cli.options.sampling import SamplingOptions
 from hogwild_dist.deploy.cli.options.team import PromptOptions
 from hogwild_dist.errors import ConfigError
@@ -102,7 +102,7 @@ class CompareOptions:
                 prompts=prompts.load(plan.layout.name),
                 sampling=sampling,
                 limits=Limits(max_tokens=self.max_tokens),
-                finish=Finish(
+                answer_policy=AnswerPolicy(
                     form=form,
                     by=plan.file.finish.by,
                     vote=plan.file.finish.vote,
@@ -156,7 +156,7 @@ def eval_command(
     teams = compare.make(AnswerForm(kind=kind), sampling.config(), prompts)
     seeds = compare.each_seed()
     budgets = options.numbers("budgets", compare.budgets)
-    where = where_from(engine, shards, address=address)
+    target = execution_target(engine, shards, address=address)
     items, faults = questions.read(data, grader)
     settings: dict[str, object] = {
         "model": engine.model,
@@ -179,7 +179,7 @@ def eval_command(
     wanted = list(_wanted(teams, seeds, items, records))
     if wanted:
         try:
-            _run(where, grader, wanted, records)
+            _run(target, grader, wanted, records)
         except KeyboardInterrupt:
             tell("stopped; what is done is kept, and the same command goes on from it")
             raise typer.Exit(CANCELLED) from None
@@ -204,16 +204,19 @@ def _plots_are_there() -> bool:
 
 
 def _run(
-    where: Where, grader: GraderKind, wanted: list[tuple[str, Team, Item]], records: Records
+    target: ExecutionTarget,
+    grader: GraderKind,
+    wanted: list[tuple[str, Team, Item]],
+    records: Records,
 ) -> None:
     """Run and grade what is wanted, and keep each result at once."""
     tell(_legend(wanted[0][1]))
-    with backend(where) as place, GraderPool(grader) as graders:
+    with backend(target) as place, GraderPool(grader) as graders:
         for number, (name, team, item) in enumerate(wanted, start=1):
             record = evaluate(place, item, name, team, graders)
             records.add(record)
-            told = record.error or _marks(record.right)
-            tell(f"{number}/{len(wanted)}  {name}  line {item.line}, seed {team.seed}  {told}")
+            outcome = record.error or _marks(record.right)
+            tell(f"{number}/{len(wanted)}  {name}  line {item.line}, seed {team.seed}  {outcome}")
 
 
 def _wanted(
@@ -230,8 +233,8 @@ def _wanted(
 
 def _legend(team: Team) -> str:
     """What the signs mean."""
-    assert team.finish is not None, "an evaluation asks for answers"
-    places = [f"after {budget} steps" for budget in team.finish.budgets]
+    assert team.answer_policy is not None, "an evaluation asks for answers"
+    places = [f"after {budget} steps" for budget in team.answer_policy.budgets]
     return f"+ right, - wrong, ? not graded: {', '.join([*places, 'at the end'])}"
 
 

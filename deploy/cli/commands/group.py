@@ -14,10 +14,10 @@ from hogwild_dist.actors.client.shard_group import ShardGroup
 from hogwild_dist.actors.driver.journal import SessionSummary
 from hogwild_dist.deploy.cli.execution import start_group
 from hogwild_dist.deploy.cli.options.grouped import grouped
-from hogwild_dist.deploy.cli.options.placement import EngineOptions, ShardOptions, where_from
+from hogwild_dist.deploy.cli.options.placement import EngineOptions, ShardOptions, execution_target
 from hogwild_dist.deploy.view import ViewInfo, ViewKind, make_view
-from hogwild_dist.session.changes import Departure
-from hogwild_dist.team.worker_profile import Member
+from hogwild_dist.session.changes import RemoveWorker
+from hogwild_dist.team.worker_profile import WorkerProfile
 
 app = typer.Typer(
     help="Groups of shards that stay when a run has ended: start, look, follow, cancel, stop.",
@@ -33,8 +33,8 @@ At = Annotated[str, typer.Option(help="The Ray cluster: auto or HOST:PORT.")]
 @grouped
 def start(name: Name, engine: EngineOptions, shards: ShardOptions, address: At = "auto") -> None:
     """Start a group; `hogwild run --attach NAME` uses it."""
-    where = where_from(engine, shards, address=address, name=name)
-    with start_group(where) as group:
+    target = execution_target(engine, shards, address=address, name=name)
+    with start_group(target) as group:
         for rank, shard in enumerate(group.group.shards):
             print(f"shard {rank}: {shard.node}, {shard.device}, {shard.threads} threads")
 
@@ -98,7 +98,7 @@ def say(
     """Say something to the team of a running session; everybody sees it from the next step on."""
     with _attached(name, address) as group:
         said = group.change_texts(session).interjection(text, speaker, target)
-        group.alter(session, said)
+        group.apply_change(session, said)
 
 
 @app.command()
@@ -111,9 +111,9 @@ def join(
     address: At = "auto",
 ) -> None:
     """Let a worker join a running session, with the layout's general rule."""
-    member = Member(role=role, brief=brief)
+    member = WorkerProfile(role=role, brief=brief)
     with _attached(name, address) as group:
-        group.alter(session, group.change_texts(session).arrival(worker, member))
+        group.apply_change(session, group.change_texts(session).add_worker(worker, member))
 
 
 @app.command()
@@ -125,7 +125,7 @@ def leave(
 ) -> None:
     """Let a worker leave a running session when its paragraph ends."""
     with _attached(name, address) as group:
-        group.alter(session, Departure(name=worker))
+        group.apply_change(session, RemoveWorker(name=worker))
 
 
 @app.command()

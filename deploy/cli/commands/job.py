@@ -23,7 +23,7 @@ from hogwild_dist import Run, Team
 from hogwild_dist.deploy.cli.execution import group
 from hogwild_dist.deploy.cli.options import common as options
 from hogwild_dist.deploy.cli.options.grouped import grouped
-from hogwild_dist.deploy.cli.options.placement import EngineOptions, ShardOptions, where_from
+from hogwild_dist.deploy.cli.options.placement import EngineOptions, ShardOptions, execution_target
 from hogwild_dist.deploy.cli.options.sampling import LimitOptions, SamplingOptions
 from hogwild_dist.deploy.cli.options.team import PromptOptions, TeamOptions
 from hogwild_dist.errors import ConfigError, ContextLimitError
@@ -52,7 +52,7 @@ def job_command(
     seed: options.Seed = 0,
     address: options.Address = None,
 ) -> None:
-    """Let a team work on every problem of a file."""
+    """Let a team work on every problem of a file; a stopped job continues where it stopped."""
     workers = replace(
         team.make(team.plan(), prompts),
         sampling=sampling.config(),
@@ -60,7 +60,7 @@ def job_command(
         seed=seed,
     )
     workers.check()
-    where = where_from(engine, shards, address=address)
+    target = execution_target(engine, shards, address=address)
     if sessions < 1:
         raise ConfigError(f"sessions is {sessions}; it must be at least 1.")
     everything = read_problems(problems)
@@ -69,7 +69,7 @@ def job_command(
     print(f"{len(everything)} problems, {len(everything) - len(left)} done before", flush=True)
     if not left:
         return
-    with group(where) as place, results.open("a", encoding="utf-8") as out:
+    with group(target) as place, results.open("a", encoding="utf-8") as out:
         for number, line in enumerate(solve(place, workers, left, sessions), start=1):
             out.write(json.dumps(line, ensure_ascii=False) + "\n")
             out.flush()

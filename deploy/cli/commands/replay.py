@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from hogwild_dist.actors.client.shard_group import ShardGroup
-from hogwild_dist.deploy.cli.execution import Where, backend
+from hogwild_dist.deploy.cli.execution import ExecutionTarget, backend
 from hogwild_dist.deploy.cli.options import common as options
 from hogwild_dist.engine.engine import Engine
 from hogwild_dist.errors import ConfigError, TraceError
@@ -53,7 +53,7 @@ def replay_command(
     if free and logits is not None:
         raise ConfigError("--logits compares fed tokens; leave out --free.")
     recorded = read_trace(trace)
-    where = Where(
+    target = ExecutionTarget(
         model=model,
         device=device,
         dtype=dtype,
@@ -62,7 +62,7 @@ def replay_command(
         shards=shards,
         address=address,
     )
-    with backend(where) as place:
+    with backend(target) as place:
         info = place.info if isinstance(place, ShardGroup) else place.model.info
         check_fits(recorded, info, place.tokenizer)
         if free:

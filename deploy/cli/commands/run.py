@@ -9,12 +9,12 @@ import typer
 
 from hogwild_dist import Engine, Run, Team
 from hogwild_dist.actors.client.shard_group import ShardGroup
-from hogwild_dist.deploy.cli.commands.slash_commands import HELP, speak
+from hogwild_dist.deploy.cli.commands.slash_commands import HELP, run_slash_command
 from hogwild_dist.deploy.cli.execution import backend
 from hogwild_dist.deploy.cli.options import common as options
 from hogwild_dist.deploy.cli.options.answer import AnswerOptions
 from hogwild_dist.deploy.cli.options.grouped import grouped
-from hogwild_dist.deploy.cli.options.placement import EngineOptions, ShardOptions, where_from
+from hogwild_dist.deploy.cli.options.placement import EngineOptions, ShardOptions, execution_target
 from hogwild_dist.deploy.cli.options.sampling import LimitOptions, SamplingOptions
 from hogwild_dist.deploy.cli.options.team import PromptOptions, TeamOptions
 from hogwild_dist.deploy.view import LiveView, ViewInfo, ViewKind, make_view
@@ -58,7 +58,7 @@ def run_command(
         sampling=sampling.config(),
         limits=limits.limits(),
         seed=seed,
-        finish=answer.finish(plan),
+        answer_policy=answer.policy(plan),
     )
     workers.check()
     if attach is not None and timeline is not None:
@@ -66,7 +66,7 @@ def run_command(
             f"The group {attach!r} keeps no timeline; leave out --attach, or --timeline."
         )
     text = _problem(problem)
-    where = where_from(
+    target = execution_target(
         engine,
         shards,
         address=address,
@@ -74,7 +74,7 @@ def run_command(
         attach=attach,
         timeline=timeline is not None,
     )
-    with backend(where) as place:
+    with backend(target) as place:
         try:
             _watch(place, text, workers, trace, ViewKind.JSON if json else None)
         finally:
@@ -93,7 +93,7 @@ def _watch(
         layout=team.layout.name,
         visibility=place.config.visibility.value,
         hint=HELP,
-        asked=team.finish is not None,
+        asked=team.answer_policy is not None,
     )
     with Run(place, problem, team, trace) as run, make_view(info, kind) as view:
         try:
@@ -111,7 +111,7 @@ def _obey(run: Run, view: LiveView, step: int) -> None:
     """Carry out what a person has typed."""
     for line in view.lines():
         try:
-            speak(run, line)
+            run_slash_command(run, line)
         except HogwildError as error:
             view.handle(Refused(step=step, reason=str(error)))
 

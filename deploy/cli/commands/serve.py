@@ -20,12 +20,12 @@ from hogwild_dist.actors.client.connect import connected
 from hogwild_dist.actors.errors import ClusterError
 from hogwild_dist.config import Visibility
 from hogwild_dist.deploy.cli.commands.models import fetch_with_progress
-from hogwild_dist.deploy.cli.execution import told
+from hogwild_dist.deploy.cli.execution import progress_lines
 from hogwild_dist.deploy.cli.options import common as options
 from hogwild_dist.deploy.service.app import LOGGING, application
 from hogwild_dist.deploy.service.config import ServiceConfig, read_config, service_config
 from hogwild_dist.deploy.service.http.request_ids import CONTROLLER
-from hogwild_dist.deploy.service.sessions.session_params import Planner
+from hogwild_dist.deploy.service.sessions.session_params import TeamBuilder
 from hogwild_dist.errors import ConfigError
 
 APP = "hogwild"
@@ -61,12 +61,12 @@ def serve_command(
     said = {} if config is None else read_config(config).model_dump(exclude_unset=True)
     hosts = {"hosts": (*LOCAL_HOSTS, host)} if _is_local(host) else {}
     chosen = _with(hosts | said, given)
-    Planner(chosen)  # says what is wrong with the teams
+    TeamBuilder(chosen)  # says what is wrong with the teams
     _end_on_sigterm()
     _check_free(host, port)
     _warn(chosen, host)
     fetch_with_progress(chosen.model)
-    with told() as tell:
+    with progress_lines() as tell:
         tell("starting Ray" if address is None else f"reaching Ray at {address}")
         with connected(address, chosen.shards * chosen.scale.max_groups):
             _end_on_sigterm()  # once more, since Ray has put its own in the place

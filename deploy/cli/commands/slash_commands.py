@@ -6,7 +6,7 @@ from hogwild_dist.errors import ConfigError
 HELP = "type to speak · /join NAME · /leave NAME"
 
 
-def speak(run: Run, line: str) -> None:
+def run_slash_command(run: Run, line: str) -> None:
     """Carry out a line.
 
     Raises:

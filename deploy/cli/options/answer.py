@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hogwild_dist import AnswerForm, Finish
+from hogwild_dist import AnswerForm, AnswerPolicy
 from hogwild_dist.deploy.cli.options import common as options
 from hogwild_dist.errors import ConfigError
 from hogwild_dist.team.presets.files import TeamPlan
@@ -32,7 +32,7 @@ class AnswerOptions:
         str | None, typer.Option(help="Also state an answer after so many steps: 64,128,256.")
     ] = None
 
-    def finish(self, plan: TeamPlan) -> Finish | None:
+    def policy(self, plan: TeamPlan) -> AnswerPolicy | None:
         """How the team of a plan comes to an answer, where one is asked for.
 
         Raises:
@@ -45,7 +45,7 @@ class AnswerOptions:
                     "announces it: boxed, code, text, or a regular expression."
                 )
             return None
-        return Finish(
+        return AnswerPolicy(
             form=AnswerForm.parse(self.answer),
             by=tuple(self.answer_by or plan.file.finish.by),
             vote=self.vote or plan.file.finish.vote,

@@ -7,7 +7,7 @@ import typer
 
 from hogwild_dist.actors.settings import Spread
 from hogwild_dist.config import EngineConfig, Visibility
-from hogwild_dist.deploy.cli.execution import Where
+from hogwild_dist.deploy.cli.execution import ExecutionTarget
 from hogwild_dist.deploy.cli.options import common as options
 from hogwild_dist.model.hub import DEMO_MODEL
 
@@ -46,7 +46,7 @@ class ShardOptions:
     ] = 0.0
 
 
-def where_from(
+def execution_target(
     engine: EngineOptions,
     shards: ShardOptions,
     *,
@@ -54,13 +54,13 @@ def where_from(
     name: str | None = None,
     attach: str | None = None,
     timeline: bool = False,
-) -> Where:
-    """Where sessions run; see `Where`.
+) -> ExecutionTarget:
+    """Run sessions on a target.
 
     Raises:
         ConfigError: a number is out of range, or options do not go together.
     """
-    return Where(
+    return ExecutionTarget(
         model=engine.model,
         device=engine.device,
         dtype=engine.dtype,

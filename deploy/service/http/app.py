@@ -9,7 +9,12 @@ from fastapi.openapi.utils import get_openapi
 from hogwild_dist.deploy.service.errors import handle_errors
 from hogwild_dist.deploy.service.http import chat, health, page, sessions
 from hogwild_dist.deploy.service.http.dependencies import Service
-from hogwild_dist.deploy.service.http.middleware import Envelope, JsonBodies, KnownHosts, SizeLimit
+from hogwild_dist.deploy.service.http.middleware import (
+    RequestLog,
+    RequireJson,
+    SizeLimit,
+    TrustedHosts,
+)
 
 
 def build_http(service: Service) -> FastAPI:
@@ -30,10 +35,10 @@ def build_http(service: Service) -> FastAPI:
     for part in (chat, sessions, health, page):
         app.include_router(part.router)
     page.add_files(app)
-    app.add_middleware(JsonBodies)
-    app.add_middleware(KnownHosts, hosts=service.config.hosts)
+    app.add_middleware(RequireJson)
+    app.add_middleware(TrustedHosts, hosts=service.config.hosts)
     app.add_middleware(SizeLimit, max_bytes=service.config.bounds.body_bytes)
-    app.add_middleware(Envelope, metrics=service.metrics)
+    app.add_middleware(RequestLog, metrics=service.metrics)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 

@@ -12,13 +12,13 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.sse import format_sse_event
 
 from hogwild_dist.deploy.service.errors import RESPONSES, ApiError, error_body
-from hogwild_dist.deploy.service.http.dependencies import Asking, Here, Service
+from hogwild_dist.deploy.service.http.dependencies import ClientDep, Service, ServiceDep
 from hogwild_dist.deploy.service.keys import Client
 from hogwild_dist.deploy.service.metrics import Pace
 from hogwild_dist.deploy.service.openai.choice import Choice, Said, Thought
 from hogwild_dist.deploy.service.openai.completion import Completion, wish_of
 from hogwild_dist.deploy.service.openai.schema import ChatRequest
-from hogwild_dist.deploy.service.openai.stop_strings import Shown
+from hogwild_dist.deploy.service.openai.stop_strings import StopStringFilter
 from hogwild_dist.deploy.service.sessions.sse import GATHER_SECONDS, chosen_steps
 from hogwild_dist.engine.updates import Update
 from hogwild_dist.errors import HogwildError
@@ -28,14 +28,14 @@ router = APIRouter(prefix="/v1", tags=["openai"], responses=RESPONSES)
 QUEUED_UPDATES = 4
 """Of one request, that a slow reader has not taken; its sessions' journals hold the rest."""
 
-News = tuple[int, list[Update], HogwildError | None]
+ChoiceUpdate = tuple[int, list[Update], HogwildError | None]
 """Index of a choice, its updates, and what went wrong."""
 
 STARTED = int(time.time())
 
 
 @router.get("/models")
-async def models(service: Here, _: Asking) -> dict[str, Any]:
+async def models(service: ServiceDep, _: ClientDep) -> dict[str, Any]:
     """List the one model."""
     model = {
         "id": service.config.served_model,
@@ -57,7 +57,7 @@ async def models(service: Here, _: Asking) -> dict[str, Any]:
     },
 )
 async def complete(
-    request: ChatRequest, service: Here, client: Asking
+    request: ChatRequest, service: ServiceDep, client: ClientDep
 ) -> JSONResponse | StreamingResponse:
     """Let a team work on a chat; its answer is the message, what it thinks is beside it."""
     if request.model != service.config.served_model:
@@ -92,9 +92,9 @@ async def _open(request: ChatRequest, service: Service, client: Client) -> Compl
     choices: list[Choice] = []
     try:
         for index in range(count):
-            wish = wish_of(request, service.config.defaults, index)
-            opened = await service.desk.open(wish, tenant=client.name, leased=True)
-            choices.append(Choice(opened, Shown(request.stops)))
+            params = wish_of(request, service.config.defaults, index)
+            opened = await service.sessions.open(params, tenant=client.name, leased=True)
+            choices.append(Choice(opened, StopStringFilter(request.stops)))
     except BaseException:
         _leave(service, choices)
         raise
@@ -138,7 +138,7 @@ async def _run(
 
     Sessions whose end nobody waits for are ended: with their choice, or with this.
     """
-    queue: asyncio.Queue[News] = asyncio.Queue(QUEUED_UPDATES)
+    queue: asyncio.Queue[ChoiceUpdate] = asyncio.Queue(QUEUED_UPDATES)
     choices = completion.choices
     tasks = [
         asyncio.create_task(_pump(queue, index, choice, service))
@@ -166,11 +166,13 @@ async def _run(
         service.metrics.count_tokens(completion.num_prompt, completion.num_completion)
 
 
-async def _pump(queue: asyncio.Queue[News], index: int, choice: Choice, service: Service) -> None:
+async def _pump(
+    queue: asyncio.Queue[ChoiceUpdate], index: int, choice: Choice, service: Service
+) -> None:
     """Fetch the updates of one choice, as fast as they are taken."""
     pace = Pace(service.metrics)
     try:
-        async for updates in service.desk.follow(choice.opened.id):
+        async for updates in service.sessions.follow(choice.opened.id):
             pace.steps(chosen_steps(updates))
             await queue.put((index, updates, None))
             await asyncio.sleep(GATHER_SECONDS if updates else 0)
@@ -182,7 +184,7 @@ def _leave(service: Service, choices: Sequence[Choice]) -> None:
     """End the sessions whose end nobody waits for."""
     for choice in choices:
         if not choice.ended:
-            service.desk.leave(choice.opened.id)
+            service.sessions.leave(choice.opened.id)
 
 
 def _event(data: dict[str, Any]) -> bytes:

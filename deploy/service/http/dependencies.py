@@ -5,13 +5,13 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Request
 
-from hogwild_dist.actors.driver.journal import SessionLook
+from hogwild_dist.actors.driver.journal import SessionSnapshot
 from hogwild_dist.deploy.service.config import ServiceConfig
 from hogwild_dist.deploy.service.errors import ApiError
 from hogwild_dist.deploy.service.keys import Client, Keyring
 from hogwild_dist.deploy.service.metrics import ServiceMetrics
 from hogwild_dist.deploy.service.sessions.ids import SessionId
-from hogwild_dist.deploy.service.sessions.session_service import Desk
+from hogwild_dist.deploy.service.sessions.session_service import SessionService
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,23 +20,23 @@ class Service:
 
     Attributes:
         config: of the service.
-        desk: speaks to the groups.
+        sessions: speaks to the groups.
         keyring: knows the clients.
         metrics: count.
     """
 
     config: ServiceConfig
-    desk: Desk
+    sessions: SessionService
     keyring: Keyring
     metrics: ServiceMetrics
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class NamedSession:
     """A session that a request names."""
 
     id: SessionId
-    look: SessionLook
+    snapshot: SessionSnapshot
 
 
 def _service(request: Request) -> Service:
@@ -44,30 +44,30 @@ def _service(request: Request) -> Service:
     return service
 
 
-Here = Annotated[Service, Depends(_service)]
+ServiceDep = Annotated[Service, Depends(_service)]
 
 
-def _client(service: Here, authorization: Annotated[str | None, Header()] = None) -> Client:
+def _client(service: ServiceDep, authorization: Annotated[str | None, Header()] = None) -> Client:
     return service.keyring.client(authorization)
 
 
-Asking = Annotated[Client, Depends(_client)]
+ClientDep = Annotated[Client, Depends(_client)]
 """The client whose key came with the request."""
 
 
-async def _found(service: Here, session: str) -> Found:
-    return Found(*await service.desk.look(session))
+async def _found(service: ServiceDep, session: str) -> NamedSession:
+    return NamedSession(*await service.sessions.snapshot(session))
 
 
-Readable = Annotated[Found, Depends(_found)]
+ReadableSession = Annotated[NamedSession, Depends(_found)]
 """A session that may be read by whoever knows its name."""
 
 
-def _own(found: Readable, client: Asking) -> Found:
-    if found.look.owner.tenant != client.name:
+def _own(found: ReadableSession, client: ClientDep) -> NamedSession:
+    if found.snapshot.owner.tenant != client.name:
         raise ApiError(403, "The session belongs to another key; it can be read, not changed.")
     return found
 
 
-Own = Annotated[Found, Depends(_own)]
+OwnedSession = Annotated[NamedSession, Depends(_own)]
 """A session of the client's own."""

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from hogwild_dist.deploy.service.errors import RESPONSES
-from hogwild_dist.deploy.service.http.dependencies import Here
+from hogwild_dist.deploy.service.http.dependencies import ServiceDep
 
 router = APIRouter(tags=["health"])
 
@@ -33,9 +33,9 @@ async def healthz() -> Alive:
 
 
 @router.get("/readyz", responses={503: RESPONSES[503]})
-async def readyz(service: Here) -> Ready:
+async def readyz(service: ServiceDep) -> Ready:
     """Whether a group takes sessions."""
-    _, loads = await service.desk.groups.least_loaded()
+    _, loads = await service.sessions.groups.least_loaded()
     return Ready(
         groups=len(loads),
         running=sum(load.running for load in loads.values()),

@@ -36,7 +36,7 @@ class BrokenOffError(Exception):
     """An answer that had begun cannot be brought to its end; Serve breaks the connection."""
 
 
-class KnownHosts:
+class TrustedHosts:
     """Refuses requests to other hosts: a web page's own name may lead a browser to this machine.
 
     Args:
@@ -62,7 +62,7 @@ class KnownHosts:
         await self._app(scope, receive, send)
 
 
-class JsonBodies:
+class RequireJson:
     """Refuses bodies that do not say they are JSON: any web page may have a browser send those.
 
     Args:
@@ -117,7 +117,7 @@ class SizeLimit:
         await self._app(scope, limited, send)
 
 
-class Envelope:
+class RequestLog:
     """Adds the headers of every response, and logs the request without any of its text.
 
     Args:

@@ -8,7 +8,12 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from hogwild_dist.deploy.service.errors import RESPONSES
-from hogwild_dist.deploy.service.http.dependencies import Asking, Here, Own, Readable
+from hogwild_dist.deploy.service.http.dependencies import (
+    ClientDep,
+    OwnedSession,
+    ReadableSession,
+    ServiceDep,
+)
 from hogwild_dist.deploy.service.openai.completion import sampling_of
 from hogwild_dist.deploy.service.sessions.schema import (
     SessionSummaryView,
@@ -16,11 +21,11 @@ from hogwild_dist.deploy.service.sessions.schema import (
     session_view,
     summary_view,
 )
-from hogwild_dist.deploy.service.sessions.session_params import Wish
+from hogwild_dist.deploy.service.sessions.session_params import SessionParams
 from hogwild_dist.deploy.service.sessions.sse import session_events
 from hogwild_dist.session.answers import FormKind
 from hogwild_dist.team.layout import LAYOUTS
-from hogwild_dist.team.worker_profile import Member
+from hogwild_dist.team.worker_profile import WorkerProfile
 
 router = APIRouter(prefix="/v1", tags=["sessions"], responses=RESPONSES)
 
@@ -106,7 +111,7 @@ class Accepted(BaseModel):
 
 
 @router.get("/info")
-async def info(service: Here) -> Info:
+async def info(service: ServiceDep) -> Info:
     """What the service offers."""
     config = service.config
     return Info(
@@ -124,17 +129,17 @@ async def info(service: Here) -> Info:
                 size=plan.file.size,
                 layout=plan.layout.name,
             )
-            for name, plan in service.desk.planner.plans.items()
+            for name, plan in service.sessions.team_builder.plans.items()
         ],
         defaults=config.defaults.model_dump(),
     )
 
 
 @router.post("/sessions", status_code=201)
-async def create(request: SessionRequest, service: Here, client: Asking) -> SessionView:
+async def create(request: SessionRequest, service: ServiceDep, client: ClientDep) -> SessionView:
     """Open a session; it goes on whether anybody follows it or not."""
     client.count_request()
-    wish = Wish(
+    params = SessionParams(
         problem=request.problem,
         team=request.team,
         workers=request.workers,
@@ -146,24 +151,24 @@ async def create(request: SessionRequest, service: Here, client: Asking) -> Sess
         seed=request.seed or 0,
         recorded=request.trace,
     )
-    opened = await service.desk.open(wish, tenant=client.name, leased=False)
+    opened = await service.sessions.open(params, tenant=client.name, leased=False)
     if client.counts_tokens:
         client.count_tokens(opened.prompt_tokens)
-        service.desk.meter(opened.id, client.count_tokens)
-    return session_view(*await service.desk.look(str(opened.id)))
+        service.sessions.meter(opened.id, client.count_tokens)
+    return session_view(*await service.sessions.snapshot(str(opened.id)))
 
 
 @router.get("/sessions")
-async def sessions(service: Here, client: Asking) -> SessionList:
+async def sessions(service: ServiceDep, client: ClientDep) -> SessionList:
     """List one's sessions that are still known."""
-    found = await service.desk.looks(client.name)
-    return SessionList(data=[summary_view(name, look) for name, look in found])
+    found = await service.sessions.snapshots(client.name)
+    return SessionList(data=[summary_view(name, snapshot) for name, snapshot in found])
 
 
 @router.get("/sessions/{session}")
-async def session(found: Readable) -> SessionView:
+async def session(found: ReadableSession) -> SessionView:
     """Fetch a session with all that was written."""
-    return session_view(found.id, found.look)
+    return session_view(found.id, found.snapshot)
 
 
 @router.get(
@@ -172,55 +177,63 @@ async def session(found: Readable) -> SessionView:
     responses={200: {"content": {"text/event-stream": {}}, "description": "Updates, and the end."}},
 )
 async def events(
-    found: Readable,
-    service: Here,
+    found: ReadableSession,
+    service: ServiceDep,
     after: Annotated[int, Query(ge=0, le=2**53)] = 0,
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> StreamingResponse:
     """Follow a session from its beginning, or from behind the last event that one has."""
     if last_event_id is not None and _NUMBER.fullmatch(last_event_id):
         after = int(last_event_id)
-    after = min(after, found.look.cursor)
+    after = min(after, found.snapshot.cursor)
     return StreamingResponse(
-        session_events(service.desk, service.metrics, found.id, found.look, after),
+        session_events(service.sessions, service.metrics, found.id, found.snapshot, after),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store"},
     )
 
 
 @router.post("/sessions/{session}/messages", status_code=202)
-async def say(words: Words, found: Own, service: Here, client: Asking) -> Accepted:
+async def say(
+    words: Words, found: OwnedSession, service: ServiceDep, client: ClientDep
+) -> Accepted:
     """Say something to the team; everybody sees it from the next step on."""
     client.count_request()
-    client.count_tokens(await service.desk.say(found.id, found.look, words.text, words.speaker))
+    client.count_tokens(
+        await service.sessions.say(found.id, found.snapshot, words.text, words.speaker)
+    )
     return Accepted()
 
 
 @router.post("/sessions/{session}/workers", status_code=202)
-async def join(newcomer: Newcomer, found: Own, service: Here, client: Asking) -> Accepted:
+async def join(
+    newcomer: Newcomer, found: OwnedSession, service: ServiceDep, client: ClientDep
+) -> Accepted:
     """Let a worker join the team."""
     client.count_request()
-    member = Member(role=newcomer.role, brief=newcomer.brief)
-    client.count_tokens(await service.desk.join(found.id, found.look, newcomer.name, member))
+    member = WorkerProfile(role=newcomer.role, brief=newcomer.brief)
+    client.count_tokens(
+        await service.sessions.join(found.id, found.snapshot, newcomer.name, member)
+    )
     return Accepted()
 
 
 @router.delete("/sessions/{session}/workers/{worker}", status_code=202)
-async def let_go(worker: str, found: Own, service: Here) -> Accepted:
+async def let_go(worker: str, found: OwnedSession, service: ServiceDep) -> Accepted:
     """Let a worker leave when its paragraph ends."""
-    await service.desk.let_go(found.id, worker)
+    await service.sessions.let_go(found.id, worker)
     return Accepted()
 
 
 @router.post("/sessions/{session}/cancel", status_code=202)
-async def cancel(found: Own, service: Here) -> Accepted:
+async def cancel(found: OwnedSession, service: ServiceDep) -> Accepted:
     """End a session; its text is kept."""
-    await service.desk.cancel(found.id)
+    await service.sessions.cancel(found.id)
     return Accepted()
 
 
 @router.get("/sessions/{session}/trace", response_model=None)
-async def trace(found: Readable, service: Here) -> JSONResponse:
+async def trace(found: ReadableSession, service: ServiceDep) -> JSONResponse:
     """Fetch the trace of a session that was recorded and has ended."""
-    recorded: dict[str, Any] = await service.desk.trace(found.id, found.look)
+    recorded: dict[str, Any] = await service.sessions.trace(found.id, found.snapshot)
     return JSONResponse(recorded)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from hogwild_dist.deploy.service.openai.stop_strings import Shown
+from hogwild_dist.deploy.service.openai.stop_strings import StopStringFilter
 from hogwild_dist.deploy.service.sessions.session_service import Opened
 from hogwild_dist.engine.updates import Update
 from hogwild_dist.session.answers import FormKind
@@ -45,7 +45,7 @@ class Choice:
     """
 
     opened: Opened
-    shown: Shown
+    shown: StopStringFilter
     content: str = ""
     thoughts: dict[str, str] = field(default_factory=dict)
     num_thought: int = 0
@@ -106,12 +106,12 @@ class Choice:
     @property
     def _streams(self) -> bool:
         """Whether the answer is what the speaker writes, as it is written."""
-        finish = self.opened.plan.team.finish
-        return finish is None or finish.form.kind is FormKind.TEXT
+        policy = self.opened.plan.team.answer_policy
+        return policy is None or policy.form.kind is FormKind.TEXT
 
     def _whole_answer(self) -> str:
-        finish = self.opened.plan.team.finish
-        vote = finish is not None and finish.vote
+        policy = self.opened.plan.team.answer_policy
+        vote = policy is not None and policy.vote
         return self.shown.add(team_answer(self._answers, vote=vote) or "") + self.shown.rest()
 
     def _say(self, text: str) -> Iterator[Said]:

@@ -13,7 +13,7 @@ from hogwild_dist import SamplingConfig
 from hogwild_dist.deploy.service.config import Defaults
 from hogwild_dist.deploy.service.openai.choice import Choice, Said, Thought
 from hogwild_dist.deploy.service.openai.schema import ChatRequest, Message
-from hogwild_dist.deploy.service.sessions.session_params import Wish
+from hogwild_dist.deploy.service.sessions.session_params import SessionParams
 
 _CONVERSATION = Environment(trim_blocks=True, lstrip_blocks=True).from_string(
     resources.files("hogwild_dist.deploy.service.openai")
@@ -36,10 +36,10 @@ def problem_of(messages: Sequence[Message]) -> str:
     ).strip()
 
 
-def wish_of(request: ChatRequest, defaults: Defaults, choice: int) -> Wish:
+def wish_of(request: ChatRequest, defaults: Defaults, choice: int) -> SessionParams:
     """What a request wants of one of its choices."""
     first = uuid.uuid4().int % 2**62 if request.seed is None else request.seed
-    return Wish(
+    return SessionParams(
         problem=problem_of(request.messages),
         team=request.team,
         workers=request.workers,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 
-class Shown:
+class StopStringFilter:
     """Text that grows, cut before the first stop string.
 
     Args:

@@ -1,4 +1,4 @@
-"""A `Group` deployment: each replica looks after one group of shards, and holds nothing itself."""
+"""The deployment `Group`: each replica manages one group of shards and holds no state."""
 
 import asyncio
 import contextlib
@@ -7,7 +7,7 @@ import math
 import uuid
 
 from hogwild_dist import Limits, Team
-from hogwild_dist.actors.client.async_shard_group import RemoteGroup
+from hogwild_dist.actors.client.async_shard_group import AsyncShardGroup
 from hogwild_dist.actors.client.shard_group import ShardGroup
 from hogwild_dist.actors.errors import ClusterError, GoneError, NameTakenError
 from hogwild_dist.actors.logs import write_structured
@@ -17,18 +17,18 @@ from hogwild_dist.errors import HogwildError
 from hogwild_dist.model.hub import resolve_model
 from hogwild_dist.model.loader import load_tokenizer
 from hogwild_dist.team.layout import LAYOUTS
-from hogwild_dist.team.session_request import Origin
+from hogwild_dist.team.session_request import SessionRequest
 
 log = logging.getLogger("hogwild_dist.service")
 
-CLAIM_SECONDS = 10.0
+LEASE_SECONDS = 10.0
 """A group whose adapter has not been heard of for so long may be adopted by another."""
 
 LOOK_SECONDS = 0.5
 """Between two looks for such a group."""
 
 
-class Group:
+class GroupReplica:
     """Adopts a group whose adapter is gone, or starts one; sessions outlive this replica.
 
     Args:
@@ -56,7 +56,7 @@ class Group:
             raise ClusterError(
                 f"{self._group.name} ends, or another replica looks after it; this one is replaced."
             )
-        await self._group.prove(self._test, self._config.health_seconds)
+        await self._group.probe(self._test, self._config.health_seconds)
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """What `autoscaling.wanted_groups` counts."""
@@ -69,11 +69,11 @@ class Group:
         if self._held:
             await self._group.retire(self._config.scale.drain_seconds)
 
-    async def _adopt(self) -> RemoteGroup | None:
+    async def _adopt(self) -> AsyncShardGroup | None:
         """A running group that nobody looks after; one that is of no use is ended.
 
-        That of an adapter that has just died is free only when its claim has run out. Those whose
-        claim grows meanwhile are looked after.
+        That of an adapter that has just died is free only when its lease has run out. Those whose
+        lease grows meanwhile are looked after.
         """
         left: dict[str, float] = {}
         while groups := [one for one in self._running() if left.get(one.name, 0.0) < math.inf]:
@@ -87,18 +87,18 @@ class Group:
             await asyncio.sleep(LOOK_SECONDS)
         return None
 
-    def _running(self) -> list[RemoteGroup]:
+    def _running(self) -> list[AsyncShardGroup]:
         """The groups that there are, whoever looks after them."""
         found = []
         for slot in range(self._config.num_slots):
             with contextlib.suppress(GoneError):
-                found.append(RemoteGroup(self._config.group_name(slot)))
+                found.append(AsyncShardGroup(self._config.group_name(slot)))
         return found
 
-    async def _take(self, group: RemoteGroup) -> float:
+    async def _take(self, group: AsyncShardGroup) -> float:
         """Take a group; returns for how many seconds it is another's, 0 where it is taken."""
         try:
-            left = await group.claim(self._id, CLAIM_SECONDS)
+            left = await group.lease(self._id, LEASE_SECONDS)
             if left > 0.0 or await self._is_of_use(group):
                 return left
             await group.end()
@@ -106,13 +106,13 @@ class Group:
             log.info("%s does not answer", group.name)
         return math.inf
 
-    async def _is_of_use(self, group: RemoteGroup) -> bool:
+    async def _is_of_use(self, group: AsyncShardGroup) -> bool:
         """Whether a group writes, and was started with what this service asks for."""
         if not (await group.load()).ready:
             return False
         return (await group.info()).settings == self._config.group_settings()
 
-    async def _start(self) -> RemoteGroup:
+    async def _start(self) -> AsyncShardGroup:
         """A new group, in the first slot that is free."""
         settings = self._config.group_settings()
         for slot in range(self._config.num_slots):
@@ -121,8 +121,8 @@ class Group:
                 await asyncio.to_thread(ShardGroup.start, settings, name=name, tell=log.info)
             except NameTakenError:
                 continue
-            group = RemoteGroup(name)
-            if await group.claim(self._id, CLAIM_SECONDS) == 0.0:
+            group = AsyncShardGroup(name)
+            if await group.lease(self._id, LEASE_SECONDS) == 0.0:
                 log.info("started %s", name)
                 return group
         raise ClusterError(
@@ -134,15 +134,15 @@ class Group:
         """Show the group that it is looked after, and notice where another took it meanwhile."""
         while True:
             try:
-                self._held = await self._group.claim(self._id, CLAIM_SECONDS) == 0.0
+                self._held = await self._group.lease(self._id, LEASE_SECONDS) == 0.0
             except HogwildError as error:
                 log.warning("%s does not answer: %s", self._group.name, error)
-            await asyncio.sleep(CLAIM_SECONDS / 4)
+            await asyncio.sleep(LEASE_SECONDS / 4)
 
 
-def _short_session(config: ServiceConfig) -> Origin:
+def _short_session(config: ServiceConfig) -> SessionRequest:
     """One worker who writes one token."""
     team = Team(names=("Alice",), layout=LAYOUTS["independent"], limits=Limits(max_tokens=1))
     problem = "Say hello."
     spec = team.spec(problem, load_tokenizer(resolve_model(config.model)))
-    return Origin(problem=problem, team=team, spec=spec)
+    return SessionRequest(problem=problem, team=team, spec=spec)

@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 
-from hogwild_dist.actors.client.async_shard_group import RemoteGroup
+from hogwild_dist.actors.client.async_shard_group import AsyncShardGroup
 from hogwild_dist.actors.errors import ClusterError, GoneError
 from hogwild_dist.actors.shard.info import GroupInfo, Load
 from hogwild_dist.deploy.service.config import ServiceConfig
@@ -14,7 +14,7 @@ LOOK_SECONDS = 1.0
 """Who asks all slots looks at one without a group no more often."""
 
 
-class Groups:
+class GroupRouter:
     """Finds groups by their slots; holds no state that another ingress would lack.
 
     Args:
@@ -23,7 +23,7 @@ class Groups:
 
     def __init__(self, config: ServiceConfig) -> None:
         self._config = config
-        self._known: dict[int, RemoteGroup] = {}
+        self._known: dict[int, AsyncShardGroup] = {}
         self._looked: dict[int, float] = {}
 
     async def info(self) -> GroupInfo:
@@ -59,7 +59,7 @@ class Groups:
         least = min(load.running for load in loads.values())
         return random.choice([s for s, load in loads.items() if load.running == least]), loads
 
-    def at(self, slot: int) -> RemoteGroup:
+    def at(self, slot: int) -> AsyncShardGroup:
         """The group of a slot.
 
         Raises:
@@ -69,14 +69,14 @@ class Groups:
             if slot >= self._config.num_slots:
                 raise GoneError(f"There is no group in slot {slot}.")
             self._looked[slot] = time.monotonic()
-            self._known[slot] = RemoteGroup(self._config.group_name(slot))
+            self._known[slot] = AsyncShardGroup(self._config.group_name(slot))
         return self._known[slot]
 
     def forget(self, slot: int) -> None:
         """Look for a slot's group anew, since what was known of it is gone."""
         self._known.pop(slot, None)
 
-    def _known_or_due(self, slot: int) -> RemoteGroup:
+    def _known_or_due(self, slot: int) -> AsyncShardGroup:
         """The group of a slot, for which is looked now and then where there was none."""
         due = self._looked.get(slot, 0.0) + LOOK_SECONDS
         if slot not in self._known and time.monotonic() < due:

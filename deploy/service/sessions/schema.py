@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from hogwild_dist.actors.driver.journal import SessionLook
+from hogwild_dist.actors.driver.journal import SessionSnapshot
 from hogwild_dist.deploy.service.sessions.ids import SessionId
 from hogwild_dist.team.answer_policy import team_answer
 
@@ -63,17 +63,17 @@ class SessionView(SessionSummaryView):
     trace: bool
 
 
-def summary_view(name: SessionId, look: SessionLook) -> SessionSummaryView:
+def summary_view(name: SessionId, snapshot: SessionSnapshot) -> SessionSummaryView:
     """A session in a list."""
-    return SessionSummaryView(**_summary(name, look))
+    return SessionSummaryView(**_summary(name, snapshot))
 
 
-def session_view(name: SessionId, look: SessionLook) -> SessionView:
+def session_view(name: SessionId, snapshot: SessionSnapshot) -> SessionView:
     """A session with all that was written."""
-    so_far, team = look.transcript, look.origin.team
+    so_far, team = snapshot.transcript, snapshot.origin.team
     return SessionView(
-        **_summary(name, look),
-        answer=answer_of(look),
+        **_summary(name, snapshot),
+        answer=answer_of(snapshot),
         history=so_far.history,
         workers=[
             WorkerView(
@@ -83,22 +83,22 @@ def session_view(name: SessionId, look: SessionLook) -> SessionView:
                 num_tokens=so_far.num_tokens[worker],
                 finish_reason=so_far.finish_reasons[worker],
             )
-            for worker in all_names(look)
+            for worker in all_names(snapshot)
         ],
-        views=_views(look),
-        trace=look.recorded,
+        views=_views(snapshot),
+        trace=snapshot.recorded,
     )
 
 
-def answer_of(look: SessionLook) -> str | None:
+def answer_of(snapshot: SessionSnapshot) -> str | None:
     """The team's answer, where it has one."""
-    finish = look.origin.team.finish
-    return team_answer(look.transcript.answers, vote=finish is not None and finish.vote)
+    policy = snapshot.origin.team.answer_policy
+    return team_answer(snapshot.transcript.answers, vote=policy is not None and policy.vote)
 
 
-def state_of(look: SessionLook) -> State:
+def state_of(snapshot: SessionSnapshot) -> State:
     """How far a session is."""
-    summary = look.summary
+    summary = snapshot.summary
     if summary.error is not None:
         return "failed"
     if summary.end_reason is not None:
@@ -106,27 +106,27 @@ def state_of(look: SessionLook) -> State:
     return "running" if summary.begun else "waiting"
 
 
-def all_names(look: SessionLook) -> tuple[str, ...]:
+def all_names(snapshot: SessionSnapshot) -> tuple[str, ...]:
     """All who have been in the team, in the order of their numbers."""
-    finishers = {one.name for one in look.origin.spec.finishers}
-    return tuple(name for name in look.transcript.texts if name not in finishers)
+    finishers = {one.name for one in snapshot.origin.spec.finishers}
+    return tuple(name for name in snapshot.transcript.texts if name not in finishers)
 
 
-def working_names(look: SessionLook) -> tuple[str, ...]:
+def working_names(snapshot: SessionSnapshot) -> tuple[str, ...]:
     """The workers who have not stopped."""
-    reasons = look.transcript.finish_reasons
-    return tuple(name for name in all_names(look) if reasons[name] is None)
+    reasons = snapshot.transcript.finish_reasons
+    return tuple(name for name in all_names(snapshot) if reasons[name] is None)
 
 
-def _summary(name: SessionId, look: SessionLook) -> dict[str, Any]:
-    summary = look.summary
+def _summary(name: SessionId, snapshot: SessionSnapshot) -> dict[str, Any]:
+    summary = snapshot.summary
     return {
         "id": str(name),
         "created": int(summary.started),
-        "problem": look.origin.problem,
-        "team": look.origin.team_name,
-        "layout": look.origin.team.layout.name,
-        "state": state_of(look),
+        "problem": snapshot.origin.problem,
+        "team": snapshot.origin.team_name,
+        "layout": snapshot.origin.team.layout.name,
+        "state": state_of(snapshot),
         "end_reason": summary.end_reason,
         "error": summary.error,
         "num_tokens": summary.num_tokens,
@@ -134,11 +134,11 @@ def _summary(name: SessionId, look: SessionLook) -> dict[str, Any]:
     }
 
 
-def _views(look: SessionLook) -> list[SeenBy]:
+def _views(snapshot: SessionSnapshot) -> list[SeenBy]:
     """Who sees what, those included who have joined."""
-    layout = look.origin.team.layout
-    briefed = {name for name, member in look.origin.team.members.items() if member.brief}
-    names = all_names(look)
+    layout = snapshot.origin.team.layout
+    briefed = {name for name, member in snapshot.origin.team.members.items() if member.brief}
+    names = all_names(snapshot)
     views = layout.views(names, briefed)
     owners = {view[-1]: name for name, view in zip(names, views, strict=True)}
 

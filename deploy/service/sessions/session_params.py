@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from hogwild_dist import AnswerForm, Finish, Limits, SamplingConfig, Team, load_team
+from hogwild_dist import AnswerForm, AnswerPolicy, Limits, SamplingConfig, Team, load_team
 from hogwild_dist.deploy.service.config import Bounds, ServiceConfig
 from hogwild_dist.deploy.service.errors import FieldError
 from hogwild_dist.errors import ConfigError
@@ -13,7 +13,7 @@ from hogwild_dist.team.presets.files import TeamPlan
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wish:
+class SessionParams:
     """What a client asks for; None takes the service's default.
 
     Attributes:
@@ -44,7 +44,7 @@ class Wish:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
+class PlannedTeam:
     """A team that is ready to work.
 
     Attributes:
@@ -58,7 +58,7 @@ class Plan:
     speaker: str
 
 
-class Planner:
+class TeamBuilder:
     """Makes teams of wishes.
 
     Args:
@@ -82,16 +82,16 @@ class Planner:
                 f"{', '.join(self.plans)}."
             )
 
-    def plan(self, wish: Wish) -> Plan:
+    def build_team(self, params: SessionParams) -> PlannedTeam:
         """The team that a client asks for.
 
         Raises:
             ConfigError: there is none such, or it is beyond the service's bounds.
         """
-        _check_bounds(wish, self._config.bounds)
-        plan = self._file(wish)
+        _check_bounds(params, self._config.bounds)
+        plan = self._file(params)
         try:
-            team = plan.team(wish.workers)
+            team = plan.team(params.workers)
         except ConfigError as error:
             raise FieldError("workers", str(error)) from error
         if len(team.names) > self._config.bounds.workers:
@@ -101,53 +101,53 @@ class Planner:
                 f"{self._config.bounds.workers} here.",
             )
         speaker = _speaker(plan)
-        tokens, answer_tokens = self._tokens(wish, len(team.names), speaks=speaker != FINISHER)
-        finish = None
+        tokens, answer_tokens = self._tokens(params, len(team.names), speaks=speaker != FINISHER)
+        policy = None
         if speaker == FINISHER:
-            finish = Finish(
-                form=AnswerForm(kind=wish.answer),
+            policy = AnswerPolicy(
+                form=AnswerForm(kind=params.answer),
                 by=plan.file.finish.by,
-                vote=plan.file.finish.vote and wish.answer is not FormKind.TEXT,
+                vote=plan.file.finish.vote and params.answer is not FormKind.TEXT,
                 finisher_tokens=answer_tokens,
-                finisher_sampling=wish.sampling,
+                finisher_sampling=params.sampling,
             )
         made = replace(
             team,
-            sampling=wish.sampling,
+            sampling=params.sampling,
             limits=Limits(max_tokens=tokens),
             members={
                 name: replace(member, max_tokens=min(member.max_tokens or tokens, tokens))
                 for name, member in team.members.items()
             },
-            seed=wish.seed,
-            finish=finish,
+            seed=params.seed,
+            answer_policy=policy,
         )
         made.check()
         check_total(made, self._config.session_tokens)
-        return Plan(name=plan.name, team=made, speaker=speaker)
+        return PlannedTeam(name=plan.name, team=made, speaker=speaker)
 
-    def _file(self, wish: Wish) -> TeamPlan:
+    def _file(self, params: SessionParams) -> TeamPlan:
         """The team's file, in the layout that is asked for."""
-        name = wish.team or self._config.defaults.team
+        name = params.team or self._config.defaults.team
         if name not in self.plans:
             raise FieldError(
                 "team", f"There is no team {name[:60]!r} here; use {', '.join(self.plans)}."
             )
         plan = self.plans[name]
-        if wish.layout is None:
+        if params.layout is None:
             return plan
-        if wish.layout not in LAYOUTS:
+        if params.layout not in LAYOUTS:
             raise FieldError(
-                "layout", f"Unknown layout {wish.layout[:60]!r}; use {', '.join(LAYOUTS)}."
+                "layout", f"Unknown layout {params.layout[:60]!r}; use {', '.join(LAYOUTS)}."
             )
-        return replace(plan, layout=LAYOUTS[wish.layout])
+        return replace(plan, layout=LAYOUTS[params.layout])
 
-    def _tokens(self, wish: Wish, num_workers: int, *, speaks: bool) -> tuple[int, int]:
+    def _tokens(self, params: SessionParams, num_workers: int, *, speaks: bool) -> tuple[int, int]:
         """Tokens of each worker, and of the answer; within the total, where there is one."""
         defaults = self._config.defaults
-        each = wish.max_tokens or defaults.max_tokens
-        answer = 0 if speaks else wish.answer_tokens or defaults.answer_tokens
-        total = wish.total_tokens
+        each = params.max_tokens or defaults.max_tokens
+        answer = 0 if speaks else params.answer_tokens or defaults.answer_tokens
+        total = params.total_tokens
         if total is None:
             return each, answer
         if total < num_workers + (not speaks):
@@ -182,10 +182,10 @@ def check_total(
     """
     each = team.limits.max_tokens or 0
     total = sum(team.member(name).max_tokens or each for name in team.names)
-    if team.finish is not None:
+    if team.answer_policy is not None:
         if finishers is None:
-            finishers = len(team.names) if team.finish.vote else 1
-        total += team.finish.finisher_tokens * finishers
+            finishers = len(team.names) if team.answer_policy.vote else 1
+        total += team.answer_policy.finisher_tokens * finishers
     if total > most:
         raise FieldError(
             field,
@@ -195,14 +195,15 @@ def check_total(
         )
 
 
-def _check_bounds(wish: Wish, bounds: Bounds) -> None:
-    if not wish.problem.strip():
+def _check_bounds(params: SessionParams, bounds: Bounds) -> None:
+    if not params.problem.strip():
         raise FieldError("problem", "The problem is empty; say what the team should work on.")
-    if len(wish.problem) > bounds.problem_chars:
+    if len(params.problem) > bounds.problem_chars:
         raise FieldError(
             "problem",
-            f"The problem has {len(wish.problem)} characters; it may have {bounds.problem_chars}.",
+            f"The problem has {len(params.problem)} characters; "
+            f"it may have {bounds.problem_chars}.",
         )
-    for name, value in (("max_tokens", wish.max_tokens), ("answer_tokens", wish.answer_tokens)):
+    for name, value in (("max_tokens", params.max_tokens), ("answer_tokens", params.answer_tokens)):
         if value is not None and not 1 <= value <= bounds.max_tokens:
             raise FieldError(name, f"{name} is {value}; it must be from 1 to {bounds.max_tokens}.")

@@ -7,26 +7,31 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from hogwild_dist.actors.client.async_shard_group import RemoteGroup
-from hogwild_dist.actors.detached import Apart
-from hogwild_dist.actors.driver.journal import Owner, SessionLook
+from hogwild_dist.actors.client.async_shard_group import AsyncShardGroup
+from hogwild_dist.actors.detached import DetachedContext
+from hogwild_dist.actors.driver.journal import Owner, SessionSnapshot
 from hogwild_dist.actors.errors import GoneError
 from hogwild_dist.deploy.service.config import ServiceConfig
 from hogwild_dist.deploy.service.errors import ApiError, FieldError, busy, not_found
-from hogwild_dist.deploy.service.sessions.group_router import Groups
+from hogwild_dist.deploy.service.sessions.group_router import GroupRouter
 from hogwild_dist.deploy.service.sessions.ids import SessionId, new_secret
 from hogwild_dist.deploy.service.sessions.schema import all_names, working_names
-from hogwild_dist.deploy.service.sessions.session_params import Plan, Planner, Wish, check_total
+from hogwild_dist.deploy.service.sessions.session_params import (
+    PlannedTeam,
+    SessionParams,
+    TeamBuilder,
+    check_total,
+)
 from hogwild_dist.engine.updates import Update
 from hogwild_dist.errors import ConfigError, HogwildError
 from hogwild_dist.model.hub import resolve_model
 from hogwild_dist.model.loader import load_tokenizer
 from hogwild_dist.run.trace.reader import header
-from hogwild_dist.session.changes import Change, Departure
+from hogwild_dist.session.changes import Change, RemoveWorker
 from hogwild_dist.session.events import Text
 from hogwild_dist.team.change_texts import ChangeTexts
-from hogwild_dist.team.session_request import Origin
-from hogwild_dist.team.worker_profile import Member
+from hogwild_dist.team.session_request import SessionRequest
+from hogwild_dist.team.worker_profile import WorkerProfile
 
 T = TypeVar("T")
 
@@ -51,11 +56,11 @@ class Opened:
     """
 
     id: SessionId
-    plan: Plan
+    plan: PlannedTeam
     prompt_tokens: int
 
 
-class Desk:
+class SessionService:
     """Speaks to the groups for the HTTP interface; keeps nothing about sessions.
 
     Args:
@@ -64,18 +69,18 @@ class Desk:
 
     def __init__(self, config: ServiceConfig) -> None:
         self.config = config
-        self.groups = Groups(config)
-        self.planner = Planner(config)
+        self.groups = GroupRouter(config)
+        self.team_builder = TeamBuilder(config)
         self._tokenizer = load_tokenizer(resolve_model(config.model))
         self._texts = ThreadPoolExecutor(1, thread_name_prefix="texts")  # tokenizers share no state
         self._tasks: set[asyncio.Task[None]] = set()
-        self._apart = Apart()
+        self._detached = DetachedContext()
 
-    async def open(self, wish: Wish, *, tenant: str, leased: bool) -> Opened:
+    async def open(self, params: SessionParams, *, tenant: str, leased: bool) -> Opened:
         """Open a session on the group with the least to do.
 
         Args:
-            wish: what the client asks for.
+            params: what the client asks for.
             tenant: the client.
             leased: whether it ends when its client does not ask for it any more.
 
@@ -85,9 +90,9 @@ class Desk:
             ClusterError: no group is ready.
         """
         info = await self.groups.info()
-        plan = self.planner.plan(wish)
+        plan = self.team_builder.build_team(params)
         end_ids = info.shards[0].model.end_ids
-        origin = await self._run(self._origin, wish.problem, plan, end_ids)
+        origin = await self._run(self._origin, params.problem, plan, end_ids)
         prompt_tokens = sum(len(ids) for ids in origin.spec.shared.values())
         if prompt_tokens > self.config.bounds.prompt_tokens:
             raise FieldError(
@@ -105,10 +110,10 @@ class Desk:
             leased=leased,
             seconds=self.config.bounds.session_seconds,
         )
-        number = await self.groups.at(slot).open(origin, recorded=wish.recorded, owner=owner)
+        number = await self.groups.at(slot).open(origin, recorded=params.recorded, owner=owner)
         return Opened(id=SessionId(slot, number, secret), plan=plan, prompt_tokens=prompt_tokens)
 
-    async def look(self, name: str) -> tuple[SessionId, SessionLook]:
+    async def snapshot(self, name: str) -> tuple[SessionId, SessionSnapshot]:
         """A session by its name.
 
         Raises:
@@ -119,17 +124,17 @@ class Desk:
         if found is None:
             raise not_found(f"There is no session {name[:60]!r}.")
         try:
-            look = await self._group(found).look(found.number)
+            snapshot = await self._group(found).snapshot(found.number)
         except ConfigError as error:
             raise not_found(f"There is no session {name[:60]!r} any more.") from error
         except GoneError as error:  # its driver is gone, and its sessions with it
             self.groups.forget(found.slot)
             raise not_found(f"There is no session {name[:60]!r} any more.") from error
-        if look.owner.secret != found.secret:
+        if snapshot.owner.secret != found.secret:
             raise not_found(f"There is no session {name[:60]!r} any more.")
-        return found, look
+        return found, snapshot
 
-    async def looks(self, tenant: str) -> list[tuple[SessionId, SessionLook]]:
+    async def snapshots(self, tenant: str) -> list[tuple[SessionId, SessionSnapshot]]:
         """The newest sessions of a client that are still known, the newest first."""
         known = [
             (summary.started, slot, summary.id)
@@ -142,7 +147,7 @@ class Desk:
         return [one for one in found if one is not None]
 
     def follow(self, session: SessionId, cursor: int = 0) -> AsyncIterator[list[Update]]:
-        """Its updates from `cursor` on; see `RemoteGroup.follow`."""
+        """Its updates from `cursor` on; see `AsyncShardGroup.follow`."""
         return self._group(session).follow(session.number, cursor)
 
     async def cancel(self, session: SessionId) -> None:
@@ -157,19 +162,23 @@ class Desk:
         """Count a session's tokens as they are chosen, in the background, whoever follows it."""
         self._in_background(self._meter(session, count))
 
-    async def say(self, session: SessionId, look: SessionLook, text: str, speaker: str) -> int:
+    async def say(
+        self, session: SessionId, snapshot: SessionSnapshot, text: str, speaker: str
+    ) -> int:
         """Say something to the team; returns how many tokens it reads.
 
         Raises:
             FieldError: it is too long to be read at once.
         """
-        texts = ChangeTexts(look.origin, self._tokenizer)
+        texts = ChangeTexts(snapshot.origin, self._tokenizer)
         said = await self._run(texts.interjection, text, speaker)
         self._check_length("text", "message", len(said.token_ids), "say it in parts")
         await self._alter(session, said)
         return len(said.token_ids)
 
-    async def join(self, session: SessionId, look: SessionLook, name: str, member: Member) -> int:
+    async def join(
+        self, session: SessionId, snapshot: SessionSnapshot, name: str, member: WorkerProfile
+    ) -> int:
         """Let a worker join the team; returns how many tokens it reads first.
 
         Raises:
@@ -177,42 +186,42 @@ class Desk:
                 read too much at once.
             ConfigError: another worker is joining.
         """
-        texts = ChangeTexts(look.origin, self._tokenizer)
-        arrival = await self._run(texts.arrival, name, member)
-        self._check_length("brief", "brief", len(arrival.worker.first_input), "make it shorter")
-        look = await self._group(session).look(session.number)  # who has joined meanwhile
-        most, working = self.config.bounds.workers, len(working_names(look))
+        texts = ChangeTexts(snapshot.origin, self._tokenizer)
+        newcomer = await self._run(texts.add_worker, name, member)
+        self._check_length("brief", "brief", len(newcomer.worker.first_input), "make it shorter")
+        snapshot = await self._group(session).snapshot(session.number)  # who has joined meanwhile
+        most, working = self.config.bounds.workers, len(working_names(snapshot))
         if working >= most:
             raise FieldError(
                 "name",
                 f"The team has {working} workers and may have {most} here; let one leave first.",
             )
-        wider = replace(look.origin.team, names=(*all_names(look), name))
-        finishers = len(look.origin.spec.finishers)
+        wider = replace(snapshot.origin.team, names=(*all_names(snapshot), name))
+        finishers = len(snapshot.origin.spec.finishers)
         check_total(wider, self.config.session_tokens, "name", finishers=finishers)
-        await self._group(session).join(session.number, arrival)
-        return len(arrival.worker.first_input)
+        await self._group(session).join(session.number, newcomer)
+        return len(newcomer.worker.first_input)
 
     async def let_go(self, session: SessionId, name: str) -> None:
         """Let a worker leave when its paragraph ends."""
-        await self._alter(session, Departure(name=name))
+        await self._alter(session, RemoveWorker(name=name))
 
-    async def trace(self, session: SessionId, look: SessionLook) -> dict[str, object]:
+    async def trace(self, session: SessionId, snapshot: SessionSnapshot) -> dict[str, object]:
         """The trace of a session that was recorded and has ended.
 
         Raises:
             ApiError: it was not recorded, goes on, or failed.
         """
-        if look.summary.error is not None:
+        if snapshot.summary.error is not None:
             raise not_found("The session was lost before its end and has no trace; open it anew.")
-        if look.summary.end_reason is None:
+        if snapshot.summary.end_reason is None:
             raise ApiError(409, "The session goes on; its trace can be fetched when it has ended.")
         updates, _, _ = await self._group(session).read(session.number, 0, 0.0)
         if updates[-1].final is None:
             raise not_found('The session was not recorded; open one with "trace": true.')
         info = await self._group(session).info()
         model = info.shards[0].model
-        origin, config = look.origin, info.settings.shard.engine
+        origin, config = snapshot.origin, info.settings.shard.engine
         texts, _ = await self._run(
             lambda: origin.team.texts_and_spec(
                 origin.problem, self._tokenizer, end_ids=model.end_ids
@@ -222,13 +231,13 @@ class Desk:
         steps = [update.record for update in updates if update.record is not None]
         return {**header(origin.spec, config, about), "steps": steps, **updates[-1].final}
 
-    async def _listed(self, slot: int, number: int) -> tuple[SessionId, SessionLook] | None:
+    async def _listed(self, slot: int, number: int) -> tuple[SessionId, SessionSnapshot] | None:
         """A session of a list, or None where it was forgotten or lost meanwhile."""
         try:
-            look = await self.groups.at(slot).look(number)
+            snapshot = await self.groups.at(slot).snapshot(number)
         except HogwildError:
             return None
-        return SessionId(slot, number, look.owner.secret), look
+        return SessionId(slot, number, snapshot.owner.secret), snapshot
 
     async def _meter(self, session: SessionId, count: Callable[[int], None]) -> None:
         with contextlib.suppress(HogwildError):  # what was written before was counted
@@ -237,7 +246,7 @@ class Desk:
                 await asyncio.sleep(METER_SECONDS)
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self._apart.task(work)  # the request may be cancelled meanwhile
+        task = self._detached.task(work)  # the request may be cancelled meanwhile
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -251,14 +260,14 @@ class Desk:
             )
 
     async def _alter(self, session: SessionId, change: Change) -> None:
-        await self._group(session).alter(session.number, change)
+        await self._group(session).apply_change(session.number, change)
 
-    def _group(self, session: SessionId) -> RemoteGroup:
+    def _group(self, session: SessionId) -> AsyncShardGroup:
         return self.groups.at(session.slot)
 
-    def _origin(self, problem: str, plan: Plan, end_ids: frozenset[int]) -> Origin:
+    def _origin(self, problem: str, plan: PlannedTeam, end_ids: frozenset[int]) -> SessionRequest:
         spec = plan.team.spec(problem, self._tokenizer, end_ids=end_ids)
-        return Origin(problem=problem, team=plan.team, spec=spec, team_name=plan.name)
+        return SessionRequest(problem=problem, team=plan.team, spec=spec, team_name=plan.name)
 
     async def _run(self, function: Callable[..., T], *arguments: object) -> T:
         """Work on texts, beside the event loop."""

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 
 from fastapi.sse import format_sse_event
 
-from hogwild_dist.actors.driver.journal import SessionLook
+from hogwild_dist.actors.driver.journal import SessionSnapshot
 from hogwild_dist.deploy.service.metrics import Pace, ServiceMetrics
 from hogwild_dist.deploy.service.sessions.ids import SessionId
 from hogwild_dist.deploy.service.sessions.schema import answer_of, state_of
-from hogwild_dist.deploy.service.sessions.session_service import Desk
+from hogwild_dist.deploy.service.sessions.session_service import SessionService
 from hogwild_dist.engine.updates import Update
 from hogwild_dist.errors import HogwildError
 from hogwild_dist.session.events import Text
@@ -21,7 +21,11 @@ GATHER_SECONDS = 0.03
 
 
 async def session_events(
-    desk: Desk, metrics: ServiceMetrics, name: SessionId, look: SessionLook, after: int
+    desk: SessionService,
+    metrics: ServiceMetrics,
+    name: SessionId,
+    snapshot: SessionSnapshot,
+    after: int,
 ) -> AsyncIterator[bytes]:
     """All updates behind one, as they come, and the end.
 
@@ -29,22 +33,22 @@ async def session_events(
         desk: that knows the session.
         metrics: take its pace.
         name: of the session.
-        look: at it.
+        snapshot: at it.
         after: number of the last update that the client has.
     """
-    if state_of(look) == "waiting":
-        yield _waiting(look)
+    if state_of(snapshot) == "waiting":
+        yield _waiting(snapshot)
     pace, number = Pace(metrics), after
-    with contextlib.suppress(HogwildError):  # the look at the end says what went wrong
+    with contextlib.suppress(HogwildError):  # the snapshot at the end says what went wrong
         async for updates in desk.follow(name, after):
             for update in updates:
                 number += 1
                 yield _message(update, number)
             if not number:
-                yield _waiting((await desk.look(str(name)))[1])
+                yield _waiting((await desk.snapshot(str(name)))[1])
             elif not updates:
                 yield format_sse_event(comment="keep-alive")
-            elif after < number and not look.summary.end_reason:
+            elif after < number and not snapshot.summary.end_reason:
                 pace.steps(chosen_steps(updates))
                 await asyncio.sleep(GATHER_SECONDS)
     yield await _end(desk, name)
@@ -58,8 +62,8 @@ def chosen_steps(updates: list[Update]) -> int:
     )
 
 
-def _waiting(look: SessionLook) -> bytes:
-    return format_sse_event(event="waiting", data_str=json.dumps({"ahead": look.ahead}))
+def _waiting(snapshot: SessionSnapshot) -> bytes:
+    return format_sse_event(event="waiting", data_str=json.dumps({"ahead": snapshot.ahead}))
 
 
 def _message(update: Update, number: int) -> bytes:
@@ -71,17 +75,17 @@ def _message(update: Update, number: int) -> bytes:
     return format_sse_event(event="update", id=str(number), data_str=json.dumps(data))
 
 
-async def _end(desk: Desk, name: SessionId) -> bytes:
+async def _end(desk: SessionService, name: SessionId) -> bytes:
     """The last event: what became of the session."""
     try:
-        _, look = await desk.look(str(name))
+        _, snapshot = await desk.snapshot(str(name))
     except HogwildError as error:
         end = {"state": "failed", "end_reason": None, "error": str(error), "answer": None}
     else:
         end = {
-            "state": state_of(look),
-            "end_reason": look.summary.end_reason,
-            "error": look.summary.error,
-            "answer": answer_of(look),
+            "state": state_of(snapshot),
+            "end_reason": snapshot.summary.end_reason,
+            "error": snapshot.summary.error,
+            "answer": answer_of(snapshot),
         }
     return format_sse_event(event="end", data_str=json.dumps(end))

@@ -5,8 +5,8 @@ Every shard decides on what all agree on, so that all decide alike.
 
 from collections.abc import Sequence
 
-from hogwild_dist.engine.scheduler.reservations import Rooms
-from hogwild_dist.engine.scheduler.step import Flight, SessionStep
+from hogwild_dist.engine.scheduler.reservations import KVReservations
+from hogwild_dist.engine.scheduler.step import InFlightStep, SessionStep
 from hogwild_dist.errors import ConfigError, ContextLimitError
 from hogwild_dist.kvcache.cache import PAGE_TOKENS, Block, KVCache
 from hogwild_dist.model.loaded_model import LoadedModel
@@ -29,7 +29,7 @@ def check_fits(spec: SessionSpec, model: LoadedModel, cache_tokens: int, free_pa
     lengths |= {worker.view[-1]: len(worker.first_input) for worker in spec.workers}
     lengths |= {w.view[-1]: len(w.first_input) + (w.max_tokens or 0) for w in spec.finishers}
     longest = max(sum(lengths[name] for name in worker.view) for worker in writers)
-    pages = sum(KVCache.pages_of(length) for length in lengths.values()) + len(spec.beginnings)
+    pages = sum(KVCache.pages_of(length) for length in lengths.values()) + len(spec.shared_prefixes)
     larger = "raise cache_tokens (--cache-tokens)"
     for needed, limit, what, remedy in (
         (longest, model.max_positions, f"the context of {model.name!r}", "use another model"),
@@ -45,7 +45,7 @@ def check_fits(spec: SessionSpec, model: LoadedModel, cache_tokens: int, free_pa
 
 def check_ids(spec: SessionSpec, model: LoadedModel) -> None:
     """Refuse token ids that are not the model's."""
-    known = model.network.config.get_text_config().vocab_size
+    known = model.hf_model.config.get_text_config().vocab_size
     named = {token for ids in spec.shared.values() for token in ids}
     for worker in (*spec.workers, *spec.finishers):
         named.update(worker.first_input, worker.sampling.forbidden_ids)
@@ -58,7 +58,9 @@ def check_ids(spec: SessionSpec, model: LoadedModel) -> None:
         )
 
 
-def check_room(session: Session, rooms: Rooms, view: Sequence[Block], count: int) -> None:
+def check_room(
+    session: Session, reservations: KVReservations, view: Sequence[Block], count: int
+) -> None:
     """Refuse a text in a running session that leaves no room to go on.
 
     Only what all shards agree on is counted, so that they refuse alike.
@@ -68,41 +70,43 @@ def check_room(session: Session, rooms: Rooms, view: Sequence[Block], count: int
     """
     pages = 2 * (count // PAGE_TOKENS + 2)  # encoded apart, then appended
     tokens = sum(block.committed for block in view) + count
-    if tokens >= rooms.max_positions or not rooms.reach(session, pages):
+    if tokens >= reservations.max_positions or not reservations.ensure(session, pages):
         raise ContextLimitError(
             f"A text of {count} tokens no longer fits into the session; say it in fewer words."
         )
 
 
-def admit(sessions: Sequence[Session], rooms: Rooms, max_step_tokens: int) -> Flight:
+def schedule(
+    sessions: Sequence[Session], reservations: KVReservations, max_step_tokens: int
+) -> InFlightStep:
     """The feeds that fit; a session that has outgrown model or cache ends.
 
     What a session feeds does not depend on the others: where the step is full, it sits out.
 
     Args:
         sessions: those that come first are the first to be taken.
-        rooms: of the sessions.
+        reservations: of the sessions.
         max_step_tokens: most tokens of the step.
     """
-    flight = Flight({})
-    free = rooms.cache.pages.num_free
+    flight = InFlightStep({})
+    free = reservations.cache.pages.num_free
     budget = max_step_tokens
     for session in sessions:
         own = session.feeds(max_step_tokens)
         added = {feed.worker.block: len(feed.row.token_ids) for feed in own}
         if flight.feeds and sum(added.values()) > budget:
             continue
-        pages = sum(rooms.cache.pages_wanted(block, count) for block, count in added.items())
+        pages = sum(reservations.cache.pages_wanted(block, count) for block, count in added.items())
         views = [[(b.length, added.get(b, 0)) for b in feed.row.view] for feed in own]
-        pages += session.finishing.pages(PAGE_TOKENS)
-        room = session.finishing.longest_views(session.blocks.lengths())
+        pages += session.answer_collector.pages(PAGE_TOKENS)
+        room = session.answer_collector.longest_views(session.blocks.lengths())
         longest = max(
             (*(sum(map(sum, view)) for view in views), *(n + sum(added.values()) for n in room)),
             default=0,
         )
-        if longest > rooms.max_positions:
+        if longest > reservations.max_positions:
             flight.ended.append(_ended(session, "context_limit"))
-        elif pages > free or not rooms.reach(session, pages):
+        elif pages > free or not reservations.ensure(session, pages):
             flight.ended.append(_ended(session, "cache_limit"))
         else:
             flight.feeds[session] = own
@@ -111,19 +115,21 @@ def admit(sessions: Sequence[Session], rooms: Rooms, max_step_tokens: int) -> Fl
     return flight
 
 
-def end_in_time(session: Session, flight: Flight, rooms: Rooms) -> list[Event]:
+def end_in_time(
+    session: Session, flight: InFlightStep, reservations: KVReservations
+) -> list[Event]:
     """Under `overlapped` visibility: end a session that the coming steps might not fit.
 
     What the peers feed is not known before it is computed, so that the bound counts the longest
     text that may be fed; all shards evaluate it on what they agree on.
     """
-    if _longest_view_ahead(session) > rooms.max_positions:
+    if _longest_view_ahead(session) > reservations.max_positions:
         return session.run_out("context_limit")
     others = [s for s in flight.feeds if not s.end_reason and s is not session]
     wanted = _pages_ahead(session)
-    if not rooms.has(session):
+    if not reservations.has(session):
         wanted += sum(_pages_ahead(other) for other in others)
-    if not rooms.reach(session, wanted):
+    if not reservations.ensure(session, wanted):
         return session.run_out("cache_limit")
     return []
 
@@ -136,7 +142,7 @@ def _longest_view_ahead(session: Session) -> int:
     views = [
         sum(lengths[name] + ahead.get(name, 0) for name in worker.spec.view) for worker in active
     ]
-    room = session.finishing.longest_views(lengths)
+    room = session.answer_collector.longest_views(lengths)
     return max((*views, *(length + sum(ahead.values()) for length in room)), default=0)
 
 
@@ -144,7 +150,7 @@ def _pages_ahead(session: Session) -> int:
     """Most pages that two more steps may take."""
     most = [session.most_ahead(worker) for worker in session.active_workers]
     own = sum(count // PAGE_TOKENS + 2 for count in most)
-    return own + session.finishing.pages(PAGE_TOKENS)
+    return own + session.answer_collector.pages(PAGE_TOKENS)
 
 
 def _ended(session: Session, reason: str) -> SessionStep:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from hogwild_dist.engine.prefill import Part
 from hogwild_dist.kvcache.cache import PAGE_TOKENS, KVCache
-from hogwild_dist.kvcache.prefix_cache import Beginnings
+from hogwild_dist.kvcache.prefix_cache import PrefixCache
 from hogwild_dist.session.session import Session
 from hogwild_dist.session.spec import SessionSpec, WorkerSpec
 
@@ -18,7 +18,7 @@ A session that writes shorter ones may find its room full before its budget is s
 
 
 @dataclass(slots=True)
-class _Room:
+class _Reservation:
     """What one session may take.
 
     Attributes:
@@ -27,11 +27,11 @@ class _Room:
     """
 
     pages: int
-    beginnings: list[tuple[int, ...]]
+    prefixes: list[tuple[int, ...]]
 
 
-class Rooms:
-    """The rooms of all sessions that have been let in.
+class KVReservations:
+    """The reservations of all sessions that have been let in.
 
     Args:
         cache: that is divided.
@@ -41,96 +41,100 @@ class Rooms:
     def __init__(self, cache: KVCache, max_positions: int) -> None:
         self.cache = cache
         self.max_positions = max_positions
-        self._rooms: dict[Session, _Room] = {}
-        self.beginnings = Beginnings(cache)
+        self._reservations: dict[Session, _Reservation] = {}
+        self.prefix_cache = PrefixCache(cache)
 
     @property
     def num_spare(self) -> int:
         """Pages that are promised to nobody; those of idle beginnings are among them."""
-        taken = self.beginnings.num_pages - self.beginnings.num_idle_pages
-        return self.cache.pages.num_pages - taken - sum(r.pages for r in self._rooms.values())
+        taken = self.prefix_cache.num_pages - self.prefix_cache.num_idle_pages
+        return (
+            self.cache.pages.num_pages - taken - sum(r.pages for r in self._reservations.values())
+        )
 
-    def enter(self, session: Session) -> list[Part] | None:
+    def reserve(self, session: Session) -> list[Part] | None:
         """Promise a new session its room.
 
         Returns:
             What is to be encoded, in order, or None where the session must wait.
         """
-        leads = _leads(session.spec)
-        wanted = dict.fromkeys(leads.values())
+        prefixes = _shared_prefixes(session.spec)
+        wanted = dict.fromkeys(prefixes.values())
         pages = {ids: self.cache.pages_of(len(ids)) for ids in wanted}
         most = self.cache.pages.num_pages - sum(pages.values())
         own = min(_most_pages(session, self.cache, self.max_positions), most)
         if (
-            own + sum(pages[ids] for ids in wanted if not self.beginnings.is_read(ids))
+            own + sum(pages[ids] for ids in wanted if not self.prefix_cache.is_read(ids))
             > self.num_spare
         ):
             return None
-        self._claim(own + sum(pages[ids] for ids in wanted if ids not in self.beginnings), wanted)
-        self._rooms[session] = _Room(own, list(wanted))
-        return self._furnish(session, leads)
+        self._claim(own + sum(pages[ids] for ids in wanted if ids not in self.prefix_cache), wanted)
+        self._reservations[session] = _Reservation(own, list(wanted))
+        return self._attach_prefixes(session, prefixes)
 
-    def widen(self, session: Session, pages: int) -> None:
+    def grow(self, session: Session, pages: int) -> None:
         """Promise a session so many pages more, or as many as there are to spare.
 
         Nothing happens where it has no room.
         """
-        if session not in self._rooms:
+        if session not in self._reservations:
             return
         more = max(0, min(pages, self.num_spare))
         self._claim(more)
-        self._rooms[session].pages += more
+        self._reservations[session].pages += more
 
-    def reach(self, session: Session, pages: int) -> bool:
+    def ensure(self, session: Session, pages: int) -> bool:
         """Whether a session may take so many pages; a room that is too small is widened."""
-        self.widen(session, pages - self._left(session))
+        self.grow(session, pages - self._left(session))
         return pages <= self._left(session)
 
-    def leave(self, session: Session) -> None:
+    def release(self, session: Session) -> None:
         """Take a room back; nothing happens where a session has none."""
-        room = self._rooms.pop(session, None)
-        for token_ids in room.beginnings if room else ():
-            self.beginnings.give_back(token_ids)
+        reservation = self._reservations.pop(session, None)
+        for token_ids in reservation.prefixes if reservation else ():
+            self.prefix_cache.give_back(token_ids)
 
     def has(self, session: Session) -> bool:
         """Whether a session has a room; one that was started on its own account has none."""
-        return session in self._rooms
+        return session in self._reservations
 
     def _left(self, session: Session) -> int:
         """Pages that a session may still take, by what all shards agree on."""
-        if session in self._rooms:
-            return self._rooms[session].pages - session.blocks.num_pages()
+        if session in self._reservations:
+            return self._reservations[session].pages - session.blocks.num_pages()
         used = sum(self.cache.pages_of(block.committed) for block in self.cache.blocks)
         return self.cache.pages.num_pages - used
 
     def _claim(self, pages: int, keep: Collection[tuple[int, ...]] = ()) -> None:
         """Let idle beginnings make way for a promise."""
-        idle = self.beginnings.num_idle_pages
-        self.beginnings.forget_idle(pages + idle - self.num_spare, keep)
+        idle = self.prefix_cache.num_idle_pages
+        self.prefix_cache.forget_idle(pages + idle - self.num_spare, keep)
 
-    def _furnish(self, session: Session, leads: Mapping[str, tuple[int, ...]]) -> list[Part]:
+    def _attach_prefixes(
+        self, session: Session, prefixes: Mapping[str, tuple[int, ...]]
+    ) -> list[Part]:
         """Give a session its beginnings; returns what is to be encoded."""
         parts = []
-        for name, ids in leads.items():
-            block, new = self.beginnings.borrow(ids)
-            session.blocks.lead(name, block)
+        for name, ids in prefixes.items():
+            block, new = self.prefix_cache.borrow(ids)
+            session.blocks.attach_prefix(name, block)
             if new:
                 parts.append(Part((block,), ids))
         for name, ids in session.spec.shared.items():
-            rest = ids[len(leads.get(name, ())) :]
+            rest = ids[len(prefixes.get(name, ())) :]
             if rest:
                 parts.append(Part(session.blocks.view((name,)), rest))
         return parts
 
 
-def _leads(spec: SessionSpec) -> dict[str, tuple[int, ...]]:
+def _shared_prefixes(spec: SessionSpec) -> dict[str, tuple[int, ...]]:
     """Block name -> what it begins with that others share; equal ones count once."""
-    leads: dict[str, tuple[int, ...]] = {}
-    for name, count in spec.beginnings.items():
+    prefixes: dict[str, tuple[int, ...]] = {}
+    for name, count in spec.shared_prefixes.items():
         ids = spec.shared[name][:count]
-        if ids and ids not in leads.values():
-            leads[name] = ids
-    return leads
+        if ids and ids not in prefixes.values():
+            prefixes[name] = ids
+    return prefixes
 
 
 def pages_of_newcomer(session: Session, worker: WorkerSpec, cache: KVCache) -> int:
@@ -142,8 +146,8 @@ def pages_of_newcomer(session: Session, worker: WorkerSpec, cache: KVCache) -> i
 
 def _most_pages(session: Session, cache: KVCache, max_positions: int) -> int:
     """Pages of its own that a session may come to need."""
-    spec, leads = session.spec, _leads(session.spec)
-    texts = sum(len(ids) - len(leads.get(name, ())) for name, ids in spec.shared.items())
+    spec, prefixes = session.spec, _shared_prefixes(session.spec)
+    texts = sum(len(ids) - len(prefixes.get(name, ())) for name, ids in spec.shared.items())
     texts += sum(len(worker.first_input) for worker in spec.workers)
     chosen = sum(worker.max_tokens or max_positions for worker in spec.workers)
     chosen = min(chosen, spec.max_total_tokens or chosen)
@@ -152,7 +156,7 @@ def _most_pages(session: Session, cache: KVCache, max_positions: int) -> int:
     if spec.redundancy is not None:
         starts += question * (chosen // spec.redundancy.every + len(spec.workers))
     blocks = len(spec.shared) + len(spec.workers) * (cache.pages_of(prefix + question) + 3)
-    finishers = session.finishing.pages(PAGE_TOKENS)
+    finishers = session.answer_collector.pages(PAGE_TOKENS)
     return cache.pages_of(texts + chosen + starts) + blocks + finishers
 
 

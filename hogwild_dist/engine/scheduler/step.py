@@ -8,7 +8,7 @@ from hogwild_dist.exchange.base import RowReport
 from hogwild_dist.kvcache.cache import Block
 from hogwild_dist.session.events import Event
 from hogwild_dist.session.session import Feed, Session
-from hogwild_dist.session.worker import Advance
+from hogwild_dist.session.worker import TokenEffect
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,21 +76,21 @@ class StepOutcome:
 
 
 @dataclass(slots=True)
-class Flight:
+class InFlightStep:
     """A step from its forward until all shards agree on it.
 
     Attributes:
         feeds: what every session's workers feed; under `overlapped` at first those of this shard.
         slots: slab slots of what is fed, by the block that is written.
         rows: of this shard.
-        early: what choices did to their own workers, where those do not wait for the team.
+        local_effects: what choices did to their own workers, where those do not wait for the team.
         ended: sessions whose team ended before the forward.
-        turns: under `overlapped`, whose turn it was in each session when the forward began.
+        sides: under `overlapped`, whose turn it was in each session when the forward began.
     """
 
     feeds: dict[Session, list[Feed]]
     slots: dict[Block, list[int]] = field(default_factory=dict)
     rows: tuple[RowOutcome, ...] = ()
-    early: dict[Session, dict[int, Advance | None]] = field(default_factory=dict)
+    local_effects: dict[Session, dict[int, TokenEffect | None]] = field(default_factory=dict)
     ended: list[SessionStep] = field(default_factory=list)
-    turns: dict[Session, int] = field(default_factory=dict)
+    sides: dict[Session, int] = field(default_factory=dict)

@@ -14,7 +14,7 @@ FIRST_SHARE = 4
 """The session that entered first is sure of this part of what is encoded between two steps."""
 
 
-class Reception:
+class WaitingQueue:
     """Lets prepared sessions in, in turn; every shard of a group does so alike.
 
     The next session waits until it can be promised all that it may need; then its prompt is
@@ -28,7 +28,7 @@ class Reception:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._queue: FairQueue[Session] = FairQueue()
-        self._entering: dict[Session, deque[Part]] = {}
+        self._encoding: dict[Session, deque[Part]] = {}
         self._changes: dict[Session, list[Change]] = {}
 
     def __iter__(self) -> Iterator[Session]:
@@ -56,12 +56,12 @@ class Reception:
     def remove(self, session: Session) -> None:
         """Take out a session that is to begin no more; the caller retires it."""
         del self._changes[session]
-        if session in self._entering:
-            del self._entering[session]
+        if session in self._encoding:
+            del self._encoding[session]
         else:
             self._queue.remove(session)
 
-    def let_in(self, budget: int) -> Iterator[tuple[Session, list[Change]]]:
+    def admit_ready(self, budget: int) -> Iterator[tuple[Session, list[Change]]]:
         """Encode what the budget allows.
 
         Args:
@@ -74,9 +74,9 @@ class Reception:
             parts = self._next_parts(budget)
             if parts:
                 budget -= self._engine.encode(parts)
-            ready = [session for session, left in self._entering.items() if not left]
+            ready = [session for session, left in self._encoding.items() if not left]
             for session in ready:
-                del self._entering[session]
+                del self._encoding[session]
                 yield session, self._changes.pop(session)
             if not parts and not ready:
                 return
@@ -86,7 +86,7 @@ class Reception:
         found: list[tuple[Session, Part]] = []
         written: set[Block] = set()
         for session, share in self._shares(budget).items():
-            parts, left = self._entering[session], share
+            parts, left = self._encoding[session], share
             while left > 0 and parts and written.isdisjoint(parts[0].view[:-1]):
                 part = parts.popleft()
                 ids, rest = part.token_ids[:left], part.token_ids[left:]
@@ -103,10 +103,10 @@ class Reception:
         The shortest rests come first, so that nobody waits for a long prompt; a part of the budget
         is for who entered first, so that a long prompt gets on.
         """
-        self._enter()
+        self._reserve_next()
         rests = {
             session: sum(len(part.token_ids) for part in parts)
-            for session, parts in self._entering.items()
+            for session, parts in self._encoding.items()
         }
         shares = dict.fromkeys(rests, 0)
         first = list(rests)[:1]
@@ -119,13 +119,13 @@ class Reception:
             budget -= more
         return shares
 
-    def _enter(self) -> None:
+    def _reserve_next(self) -> None:
         """Let sessions enter while there is room for the next.
 
         Nobody follows one whose beginning is still to be encoded: it may be cancelled.
         """
-        while len(self._queue) and self._engine.rooms.beginnings.are_encoded:
-            parts = self._engine.rooms.enter(self._queue.head)
+        while len(self._queue) and self._engine.reservations.prefix_cache.are_encoded:
+            parts = self._engine.reservations.reserve(self._queue.head)
             if parts is None:
                 return
-            self._entering[self._queue.pop()] = deque(parts)
+            self._encoding[self._queue.pop()] = deque(parts)

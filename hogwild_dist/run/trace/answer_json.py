@@ -6,10 +6,10 @@ from typing import Any
 from hogwild_dist.config import SamplingConfig
 from hogwild_dist.run.trace.sampling_json import sampling_from_json, sampling_to_json
 from hogwild_dist.session.answers import AnswerForm, FormKind
-from hogwild_dist.session.spec import FinisherSpec, FinishRule, WorkerSpec
+from hogwild_dist.session.spec import AnswerRule, FinisherSpec, WorkerSpec
 
 
-def finish_to_json(rule: FinishRule) -> dict[str, Any]:
+def answer_rule_to_json(rule: AnswerRule) -> dict[str, Any]:
     """The field `params.finish` of a trace."""
     return {
         "form": rule.form.kind.value,
@@ -32,9 +32,9 @@ def finish_to_json(rule: FinishRule) -> dict[str, Any]:
     }
 
 
-def finish_from_json(fields: Mapping[str, Any]) -> FinishRule:
+def answer_rule_from_json(fields: Mapping[str, Any]) -> AnswerRule:
     """The rule that a trace was recorded with."""
-    return FinishRule(
+    return AnswerRule(
         form=AnswerForm(kind=FormKind(fields["form"]), pattern=fields["pattern"]),
         by=tuple(fields["by"]),
         each=fields["each"],

@@ -13,10 +13,10 @@ from typing import Any
 
 from hogwild_dist.config import EngineConfig, SamplingConfig, Visibility
 from hogwild_dist.errors import ConfigError, TraceError
-from hogwild_dist.run.trace.answer_json import finish_from_json, finish_to_json
+from hogwild_dist.run.trace.answer_json import answer_rule_from_json, answer_rule_to_json
 from hogwild_dist.run.trace.sampling_json import sampling_from_json, sampling_to_json
 from hogwild_dist.run.trace.schema import fault
-from hogwild_dist.session.changes import Arrival, change_from_json
+from hogwild_dist.session.changes import AddWorker, change_from_json
 from hogwild_dist.session.spec import RedundancyCheck, SessionSpec, WorkerSpec, block_name
 
 
@@ -133,7 +133,7 @@ def header(spec: SessionSpec, config: EngineConfig, about: Mapping[str, Any]) ->
             "end_ids": sorted(spec.end_ids),
             "max_total_tokens": spec.max_total_tokens,
             "until": list(spec.until),
-            "finish": None if spec.finish is None else finish_to_json(spec.finish),
+            "finish": None if spec.answer_rule is None else answer_rule_to_json(spec.answer_rule),
         },
     }
 
@@ -187,7 +187,7 @@ def _spec(raw: Mapping[str, Any]) -> SessionSpec:
         end_ids=frozenset(params.get("end_ids", ())),
         max_total_tokens=params.get("max_total_tokens"),
         until=tuple(params.get("until", ())),
-        finish=finish_from_json(params["finish"]) if params.get("finish") else None,
+        answer_rule=answer_rule_from_json(params["finish"]) if params.get("finish") else None,
     )
 
 
@@ -225,7 +225,7 @@ def _joins(index: int, step: Mapping[str, Any]) -> int:
         changes = [change_from_json(fields) for fields in made]
     except ValueError as error:
         raise ValueError(f"step {index} has a change before it that is none") from error
-    return sum(isinstance(change, Arrival) for change in changes)
+    return sum(isinstance(change, AddWorker) for change in changes)
 
 
 def _check_step(index: int, step: Mapping[str, Any], spec: SessionSpec, joined: int) -> None:

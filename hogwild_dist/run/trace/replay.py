@@ -15,7 +15,7 @@ from hogwild_dist.errors import TraceError
 from hogwild_dist.model.loaded_model import ModelInfo
 from hogwild_dist.run.trace.reader import Trace
 from hogwild_dist.run.trace.schema import MOVES
-from hogwild_dist.session.changes import Arrival, Interjection, change_from_json
+from hogwild_dist.session.changes import AddWorker, Interjection, change_from_json
 from hogwild_dist.session.events import ParagraphEnd
 from hogwild_dist.session.session import Session
 
@@ -96,7 +96,7 @@ def _all_ids(trace: Trace) -> Iterator[int]:
             change = change_from_json(fields)
             if isinstance(change, Interjection):
                 yield from change.token_ids
-            elif isinstance(change, Arrival):
+            elif isinstance(change, AddWorker):
                 yield from change.worker.first_input
                 yield from (
                     *change.worker.sampling.forbidden_ids,
@@ -179,10 +179,10 @@ def _steps(
     reached = None
     try:
         while not session.end_reason and session.step < len(trace.steps):
-            here = (session.step, engine.moment(session))
+            here = (session.step, engine.phase(session))
             if here != reached:  # a call of `step` may bring none
-                for fields in trace.steps[session.step].get(engine.moment(session), []):
-                    engine.alter(session, change_from_json(fields))
+                for fields in trace.steps[session.step].get(engine.phase(session), []):
+                    engine.apply_change(session, change_from_json(fields))
             reached = here
             yield session, engine.step([session])
         engine.drain()

@@ -17,7 +17,7 @@ from hogwild_dist.team.team import Team, default_names
 from hogwild_dist.team.tokenizer_utils import check_text
 from hogwild_dist.team.toml_file import read_toml
 from hogwild_dist.team.user_files import first_fault
-from hogwild_dist.team.worker_profile import Member
+from hogwild_dist.team.worker_profile import WorkerProfile
 
 TEAMS = ("peers", "coordinator", "solver-critic", "thinker-writer", "debate", "independent")
 """The teams that come with the package."""
@@ -138,7 +138,7 @@ class TeamPlan:
         members |= {name: _member(self.file.others) for name in rest}
         team = Team(
             names=(*special, *rest),
-            members={name: member for name, member in members.items() if member != Member()},
+            members={name: member for name, member in members.items() if member != WorkerProfile()},
             layout=self.layout,
             until=self.file.until,
         )
@@ -191,12 +191,12 @@ def team_text(name: str) -> str:
     return (resources.files(__package__) / f"{name}.toml").read_text(encoding="utf-8")
 
 
-def _member(entry: _Others) -> Member:
+def _member(entry: _Others) -> WorkerProfile:
     sampling = None
     if entry.sampling is not None:
         sampling = replace(SamplingConfig(), **entry.sampling.model_dump())
     first = entry.first if isinstance(entry, _Worker) else None
-    return Member(
+    return WorkerProfile(
         role=entry.role,
         brief=entry.brief,
         first=first,

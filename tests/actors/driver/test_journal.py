@@ -7,17 +7,17 @@ import pytest
 
 from hogwild_dist import LAYOUTS
 from hogwild_dist.actors.driver.journal import HEALTH, Journal, Owner
-from hogwild_dist.actors.driver.proof import prove
+from hogwild_dist.actors.driver.proof import probe
 from hogwild_dist.actors.errors import ClusterError
 from hogwild_dist.engine.updates import Update
 from hogwild_dist.errors import ConfigError, ContextLimitError
 from hogwild_dist.session.events import Event, Joined, Refused, SessionEnd, Text
-from hogwild_dist.team.session_request import Origin
+from hogwild_dist.team.session_request import SessionRequest
 from tests.actors.client.test_shard_group import team
 from tests.tiny_tokenizer import byte_tokenizer
 
 TEAM = team(1, LAYOUTS["independent"])
-ORIGIN = Origin(problem="Count!", team=TEAM, spec=TEAM.spec("Count!", byte_tokenizer()))
+ORIGIN = SessionRequest(problem="Count!", team=TEAM, spec=TEAM.spec("Count!", byte_tokenizer()))
 WORD = Text(step=0, worker=0, name="Alice", token_ids=(1,), text="one", chosen=True)
 END = SessionEnd(step=1, reason="all_stopped")
 
@@ -48,7 +48,7 @@ def test_a_look_stays_what_it_was_when_the_session_goes_on() -> None:
     journal = Journal(kept=0)
     begin(journal, 1)
     journal.add(update(1, WORD))
-    look = journal.look(1)
+    look = journal.snapshot(1)
     journal.add(update(1, WORD))
     assert (look.cursor, look.transcript.texts[WORD.name]) == (1, "one")
 
@@ -85,7 +85,7 @@ async def proves(*news: list[Update] | str) -> None:
 
     begun = time.monotonic()
     _, error = await asyncio.gather(
-        bring(), prove(journal, open_session, 20.0), return_exceptions=True
+        bring(), probe(journal, open_session, 20.0), return_exceptions=True
     )
     assert time.monotonic() < begun + 10
     if isinstance(error, Exception):

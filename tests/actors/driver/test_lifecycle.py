@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hogwild_dist import LAYOUTS
-from hogwild_dist.actors.client.async_shard_group import RemoteGroup
+from hogwild_dist.actors.client.async_shard_group import AsyncShardGroup
 from hogwild_dist.actors.client.shard_group import ShardGroup
 from hogwild_dist.actors.driver.journal import Journal, Owner
-from hogwild_dist.actors.driver.lifecycle import Caretaker, Claim
+from hogwild_dist.actors.driver.lifecycle import Lease, Lifecycle
 from hogwild_dist.actors.errors import ClusterError
 from hogwild_dist.actors.settings import GroupSettings, ShardSettings
 from hogwild_dist.errors import ConfigError
 from hogwild_dist.session.events import SessionEnd
-from hogwild_dist.team.session_request import Origin
+from hogwild_dist.team.session_request import SessionRequest
 from tests.actors import leftovers
 from tests.actors.client.test_shard_group import team
 from tests.actors.test_named_group import ENDLESS
@@ -26,9 +26,9 @@ from tests.tiny_tokenizer import byte_tokenizer
 Settings = Callable[..., GroupSettings]
 
 
-def origin(a_team=ENDLESS) -> Origin:
+def origin(a_team=ENDLESS) -> SessionRequest:
     spec = a_team.spec("Count!", byte_tokenizer())
-    return Origin(problem="Count!", team=a_team, spec=spec)
+    return SessionRequest(problem="Count!", team=a_team, spec=spec)
 
 
 SHORT = replace(team(1, LAYOUTS["independent"]), limits=replace(ENDLESS.limits, max_tokens=1))
@@ -46,15 +46,15 @@ async def reasons(updates: AsyncIterator[list]) -> list[str]:
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.floats(0, 3)), max_size=20))
 def test_a_claim_has_one_holder_until_its_time_is_over(takes: list[tuple[str, float]]) -> None:
-    claim, now, holder, until = Claim(), 0.0, "", 0.0
+    lease, now, holder, until = Lease(), 0.0, "", 0.0
     for who, passed in takes:
         now += passed
         free = who == holder or now >= until
-        left = claim.take(who, 2.0, now)
+        left = lease.take(who, 2.0, now)
         assert left == (0.0 if free else until - now)
         if free:
             holder, until = who, now + 2.0
-    assert claim.take("c", 1.0, now + 2.0) == 0.0
+    assert lease.take("c", 1.0, now + 2.0) == 0.0
 
 
 def test_a_group_that_nobody_ever_claimed_is_an_orphan_too() -> None:
@@ -67,7 +67,7 @@ def test_a_group_that_nobody_ever_claimed_is_an_orphan_too() -> None:
         settings = GroupSettings(
             num_shards=1, shard=ShardSettings(model="none"), orphan_seconds=0.05, lease_seconds=0.1
         )
-        care = Caretaker(settings, Journal(kept=0), lambda *_: None, stop)
+        care = Lifecycle(settings, Journal(kept=0), lambda *_: None, stop)
         await asyncio.wait_for(care.watch(), 10.0)
         assert care.retiring
 
@@ -78,34 +78,34 @@ def test_a_group_that_nobody_ever_claimed_is_an_orphan_too() -> None:
 def test_a_service_looks_after_a_group(settings: Settings) -> None:
     before = leftovers.now()
     with pytest.raises(ClusterError, match="No group named 'looked-after'"):
-        RemoteGroup("looked-after")
+        AsyncShardGroup("looked-after")
     ShardGroup.start(settings(kept_sessions=2), name="looked-after")
     asyncio.run(looks_after())
     assert leftovers.settles(before)
 
 
 async def looks_after() -> None:
-    group = RemoteGroup("looked-after")
-    assert await group.claim("one", 60.0) == 0.0
-    assert 50.0 < await group.claim("two", 60.0) < 60.0
-    assert await group.claim("one", 60.0) == 0.0
+    group = AsyncShardGroup("looked-after")
+    assert await group.lease("one", 60.0) == 0.0
+    assert 50.0 < await group.lease("two", 60.0) < 60.0
+    assert await group.lease("one", 60.0) == 0.0
 
     assert not (await group.load()).ready  # it has not written anything yet
-    await group.prove(origin(SHORT), 30.0)
+    await group.probe(origin(SHORT), 30.0)
     assert (await group.load()).ready
     assert await group.sessions() == []
 
     timed = Owner(tenant="ann", secret="s", leased=False, seconds=0.5)
     number = await group.open(origin(), recorded=False, owner=timed)
     assert (await group.load()).running == 1
-    await group.prove(origin(SHORT), 30.0)  # a session writes: nothing is opened
+    await group.probe(origin(SHORT), 30.0)  # a session writes: nothing is opened
     assert await reasons(group.follow(number)) == ["timeout"]
-    look = await group.look(number)
+    look = await group.snapshot(number)
     assert (look.owner, look.summary.end_reason, look.summary.begun) == (timed, "timeout", True)
     assert look.origin.problem == "Count!"
     assert sum(look.transcript.num_tokens.values()) > 0
     with pytest.raises(ConfigError, match="There is no session 77"):
-        await group.look(77)
+        await group.snapshot(77)
 
     for _ in range(3):
         short = await group.open(origin(SHORT), recorded=False, owner=Owner(leased=False))
@@ -117,7 +117,7 @@ async def looks_after() -> None:
     assert not (await group.load()).ready
     with pytest.raises(ClusterError, match="takes no more sessions"):
         await group.open(origin(SHORT), recorded=False, owner=Owner())
-    await group.prove(origin(SHORT), 30.0)
+    await group.probe(origin(SHORT), 30.0)
     await group.cancel(last)
     await asyncio.sleep(1.0)  # a slow client, for which the group stays a moment longer
     assert await reasons(group.follow(last)) == ["cancelled"]
@@ -131,6 +131,6 @@ def test_an_orphan_ends_itself_and_its_sessions(settings: Settings) -> None:
 
 
 async def abandon() -> None:
-    group = RemoteGroup("orphan")
+    group = AsyncShardGroup("orphan")
     await group.open(origin(), recorded=False, owner=Owner(leased=False))
-    assert await group.claim("one", 0.1) == 0.0
+    assert await group.lease("one", 0.1) == 0.0

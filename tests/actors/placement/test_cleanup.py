@@ -9,7 +9,7 @@ import pytest
 import ray
 from ray._private import state
 
-from hogwild_dist.actors.client.async_shard_group import RemoteGroup
+from hogwild_dist.actors.client.async_shard_group import AsyncShardGroup
 from hogwild_dist.actors.client.shard_group import ShardGroup
 from hogwild_dist.actors.settings import GroupSettings
 from tests.actors import leftovers
@@ -46,7 +46,7 @@ def test_a_name_can_be_used_again_after_its_driver_died(settings: Settings) -> N
     assert len(again.status()) == 1
     again.stop()
     assert named("phoenix-2") == ["phoenix-2", "phoenix-2/shard-0"]
-    asyncio.run(RemoteGroup("phoenix-2").end())  # its shards with it
+    asyncio.run(AsyncShardGroup("phoenix-2").end())  # its shards with it
     assert leftovers.settles(before)
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from hogwild_dist.deploy.cli.commands.keys import new
 from hogwild_dist.deploy.service.config import read_config
-from hogwild_dist.deploy.service.sessions.session_params import Planner
+from hogwild_dist.deploy.service.sessions.session_params import TeamBuilder
 from hogwild_dist.errors import ConfigError
 from tests.paths import ROOT
 
@@ -90,7 +90,7 @@ def test_what_is_wrong_in_a_file_is_one_sentence(text: str, sentence: str, tmp_p
     path = tmp_path / "service.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError) as caught:
-        Planner(read_config(path))
+        TeamBuilder(read_config(path))
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from hogwild_dist.deploy.cli.commands.slash_commands import speak
+from hogwild_dist.deploy.cli.commands.slash_commands import run_slash_command
 from hogwild_dist.deploy.view.keyboard import Keyboard
 from hogwild_dist.errors import ConfigError
 from hogwild_dist.run.run import Run
@@ -52,10 +52,10 @@ def test_lines_speak_and_change_the_team() -> None:
     for event in run:
         if not events:
             for line in ("Hello!", "/join Zoe", "/leave Ben"):
-                speak(run, line)
+                run_slash_command(run, line)
             for line, sentence in (("/join", "needs a worker's name"), ("/zoo", "Unknown command")):
                 with pytest.raises(ConfigError, match=sentence):
-                    speak(run, line)
+                    run_slash_command(run, line)
         events.append(event)
     assert any(isinstance(event, Interjected) and "Hello!" in event.text for event in events)
     assert any(isinstance(event, Joined) for event in events)

@@ -17,7 +17,7 @@ from ray.cluster_utils import Cluster
 from ray.serve.schema import ServeDeploySchema
 
 from hogwild_dist.actors.logs import JsonLines
-from hogwild_dist.deploy.service.http.middleware import BrokenOffError, Envelope
+from hogwild_dist.deploy.service.http.middleware import BrokenOffError, RequestLog
 from hogwild_dist.deploy.service.http.request_ids import CONTROLLER
 from hogwild_dist.deploy.service.metrics import ServiceMetrics
 from tests.actors.observing import files_with, log_lines
@@ -119,7 +119,7 @@ def test_serve_deploy_replaces_harmful_names_too() -> None:
 def failing_app() -> FastAPI:
     """Fails before and within an answer; needs no Ray."""
     app = FastAPI()
-    app.add_middleware(Envelope, metrics=ServiceMetrics("failing", "none"))
+    app.add_middleware(RequestLog, metrics=ServiceMetrics("failing", "none"))
 
     @app.get("/at-once")
     async def at_once() -> None:

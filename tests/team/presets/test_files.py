@@ -10,7 +10,7 @@ from hogwild_dist.errors import ConfigError
 from hogwild_dist.model.loader import prepare_model
 from hogwild_dist.run.run import Run
 from hogwild_dist.session.answers import AnswerForm
-from hogwild_dist.team.answer_policy import Finish
+from hogwild_dist.team.answer_policy import AnswerPolicy
 from hogwild_dist.team.layout import load_layout
 from hogwild_dist.team.presets import TEAMS, load_team
 from hogwild_dist.team.presets.files import team_text
@@ -24,13 +24,13 @@ TOKENIZER = byte_tokenizer()
 @pytest.mark.parametrize("name", TEAMS)
 def test_every_team_runs(name: str) -> None:
     plan = load_team(name)
-    finish = Finish(
+    policy = AnswerPolicy(
         form=AnswerForm.parse("zzz"),
         by=plan.file.finish.by,
         vote=plan.file.finish.vote,
         finisher_tokens=4,
     )
-    team = replace(plan.team(), limits=Limits(max_tokens=6), finish=finish)
+    team = replace(plan.team(), limits=Limits(max_tokens=6), answer_policy=policy)
     model = prepare_model(tiny_network(16_384).double(), name="tiny")
     engine = tiny_engine(model, cache_tokens=16_384)
     run = Run(engine, "Why is the sky blue?", team)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from ray.exceptions import TaskCancelledError
 
-from hogwild_dist.deploy.service.http.middleware import Envelope, KnownHosts, SizeLimit
+from hogwild_dist.deploy.service.http.middleware import RequestLog, SizeLimit, TrustedHosts
 
 REQUEST = {"type": "http", "method": "GET", "headers": []}
 
@@ -38,7 +38,7 @@ def test_a_client_that_has_gone_is_no_fault_of_the_service(sent: int | None, cou
 
     metrics = Counted()
     with pytest.raises(asyncio.CancelledError):
-        asyncio.run(Envelope(app, metrics)(dict(REQUEST), nothing, ignore))
+        asyncio.run(RequestLog(app, metrics)(dict(REQUEST), nothing, ignore))
     assert metrics.requests == [("other", counted)]
 
 
@@ -52,7 +52,7 @@ def test_a_failure_is_answered_and_counts_as_one() -> None:
         sent.append(message)
 
     metrics = Counted()
-    asyncio.run(Envelope(app, metrics)(dict(REQUEST), nothing, keep))
+    asyncio.run(RequestLog(app, metrics)(dict(REQUEST), nothing, keep))
     assert metrics.requests == [("other", 500)]
     assert sent[0]["status"] == 500
     assert b"The service failed" in sent[1]["body"]
@@ -103,7 +103,7 @@ def test_a_request_to_another_host_is_refused(
         sent.append(message)
 
     headers = [] if host is None else [(b"host", host.encode())]
-    asyncio.run(KnownHosts(app, hosts)({**REQUEST, "headers": headers}, nothing, keep))
+    asyncio.run(TrustedHosts(app, hosts)({**REQUEST, "headers": headers}, nothing, keep))
     assert bool(reached) == known
     if not known:
         assert sent[0]["status"] == 400

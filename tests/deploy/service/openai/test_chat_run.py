@@ -15,7 +15,7 @@ from hogwild_dist.engine.updates import Update
 from tests.deploy.service.openai.test_choice import choice_of, spoken
 
 
-class Desk:
+class SessionService:
     """Its sessions write without end."""
 
     def __init__(self) -> None:
@@ -40,12 +40,12 @@ class Uncounted:
         pass
 
 
-def service_of(desk: Desk) -> SimpleNamespace:
-    return SimpleNamespace(desk=desk, metrics=Uncounted())
+def service_of(desk: SessionService) -> SimpleNamespace:
+    return SimpleNamespace(sessions=desk, metrics=Uncounted())
 
 
 def test_a_choice_that_met_its_stop_ends_its_session_at_once_and_only_once() -> None:
-    desk = Desk()
+    desk = SessionService()
     choices = [choice_of("x", number=1), choice_of("x", number=2)]
 
     async def run() -> list[int]:
@@ -68,7 +68,7 @@ def test_tokens_are_counted_while_they_are_chosen() -> None:
     async def run() -> int:
         completion = Completion("tiny", [choice_of(number=2)])
         taken = 0
-        async with aclosing(_run(completion, service_of(Desk()), client)) as news:
+        async with aclosing(_run(completion, service_of(SessionService()), client)) as news:
             async for _ in news:
                 taken += 5
                 try:

@@ -4,9 +4,9 @@ import pytest
 
 from hogwild_dist.deploy.service.config import ServiceConfig
 from hogwild_dist.deploy.service.openai.choice import Choice, Said
-from hogwild_dist.deploy.service.openai.stop_strings import Shown
+from hogwild_dist.deploy.service.openai.stop_strings import StopStringFilter
 from hogwild_dist.deploy.service.sessions.ids import SessionId, new_secret
-from hogwild_dist.deploy.service.sessions.session_params import Planner, Wish
+from hogwild_dist.deploy.service.sessions.session_params import SessionParams, TeamBuilder
 from hogwild_dist.deploy.service.sessions.session_service import Opened
 from hogwild_dist.engine.updates import Update
 from hogwild_dist.session.events import SessionEnd, Text
@@ -14,9 +14,11 @@ from hogwild_dist.session.events import SessionEnd, Text
 
 def choice_of(*stops: str, number: int = 1) -> Choice:
     """A choice whose speaker's text is the answer."""
-    plan = Planner(ServiceConfig()).plan(Wish(problem="Tell!", team="thinker-writer"))
+    plan = TeamBuilder(ServiceConfig()).build_team(
+        SessionParams(problem="Tell!", team="thinker-writer")
+    )
     session = SessionId(0, number, new_secret())
-    return Choice(Opened(id=session, plan=plan, prompt_tokens=10), Shown(stops))
+    return Choice(Opened(id=session, plan=plan, prompt_tokens=10), StopStringFilter(stops))
 
 
 def spoken(choice: Choice, text: str, tokens: int = 1) -> Update:

@@ -8,16 +8,16 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from hogwild_dist.actors.client.async_shard_group import RemoteGroup
+from hogwild_dist.actors.client.async_shard_group import AsyncShardGroup
 from hogwild_dist.actors.errors import ClusterError
 from hogwild_dist.actors.settings import NAMESPACE
 from hogwild_dist.deploy.service.config import ServiceConfig
-from hogwild_dist.deploy.service.replicas.group_replica import Group
+from hogwild_dist.deploy.service.replicas.group_replica import GroupReplica
 from tests.actors import leftovers
 
 
-class Adapter(Group):
-    """One that no Serve looks after: it is ended by `Group.__del__` where a test says so."""
+class Adapter(GroupReplica):
+    """One that no Serve looks after: it is ended by `GroupReplica.__del__` where a test says so."""
 
     def __del__(self) -> None:
         """Nothing."""
@@ -30,9 +30,9 @@ async def adapter(config: ServiceConfig) -> Adapter:
 
 
 def take_over() -> None:
-    """Claim the group once its adapter's claim is over; this event loop hangs until then."""
+    """Claim the group once its adapter's lease is over; this event loop hangs until then."""
     driver = ray.get_actor("claimed-0", namespace=NAMESPACE)
-    while ray.get(driver.claim.remote("another", 60.0)):
+    while ray.get(driver.lease.remote("another", 60.0)):
         time.sleep(0.05)
 
 
@@ -45,7 +45,7 @@ async def unhealthy(one: Adapter) -> None:
 def test_adapters_hold_groups_of_their_own_settings(
     cluster: Cluster, roomy_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hogwild_dist.deploy.service.replicas.group_replica.CLAIM_SECONDS", 1.0)
+    monkeypatch.setattr("hogwild_dist.deploy.service.replicas.group_replica.LEASE_SECONDS", 1.0)
     monkeypatch.setattr(
         "hogwild_dist.deploy.service.replicas.group_replica.write_structured", lambda **_: None
     )
@@ -63,23 +63,23 @@ async def held_and_adopted(config: ServiceConfig) -> None:
     take_over()
     with pytest.raises(ClusterError, match="claimed-0 ends, or another replica looks after it"):
         await asyncio.wait_for(unhealthy(first), 20.0)
-    await Group.__del__(first)
-    group = RemoteGroup("claimed-0")
+    await GroupReplica.__del__(first)
+    group = AsyncShardGroup("claimed-0")
     assert (await group.load()).ready  # it does not retire
-    await group.claim("another", 0.0)  # which lets go of it
+    await group.lease("another", 0.0)  # which lets go of it
     second = await adapter(config)
     assert second._group.name == group.name
     assert (await second._group.load()).ready  # as a new group would not be yet
     idle = Adapter.__new__(Adapter)
     idle._config, idle._id = config, "idle"
     assert await idle._adopt() is None  # the only group has somebody who looks after it
-    await group.claim(second._id, 1.0)
-    second._keeping.cancel()  # it dies, and its heir comes before the claim has run out
+    await group.lease(second._id, 1.0)
+    second._keeping.cancel()  # it dies, and its heir comes before the lease has run out
     heir = await adapter(config)
     assert heir._group.name == group.name
     heir._keeping.cancel()
     take_over()
-    await group.claim("another", 0.0)
+    await group.lease("another", 0.0)
     wider = config.model_copy(update={"cache_tokens": 16_384})
     third = await adapter(wider)
     assert (await third._group.info()).settings == wider.group_settings()

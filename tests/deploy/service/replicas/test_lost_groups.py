@@ -19,7 +19,7 @@ from hogwild_dist.actors.settings import NAMESPACE
 from hogwild_dist.deploy.service.config import ServiceConfig
 from hogwild_dist.deploy.service.errors import ApiError, answer
 from hogwild_dist.deploy.service.sessions.ids import SessionId, new_secret
-from hogwild_dist.deploy.service.sessions.session_service import Desk
+from hogwild_dist.deploy.service.sessions.session_service import SessionService
 from tests.actors import leftovers
 from tests.actors.driver.test_lifecycle import SHORT, origin
 
@@ -38,11 +38,11 @@ def test_a_session_can_be_read_until_its_driver_is_gone(cluster: Cluster, roomy_
     )
     before = leftovers.now()
     ShardGroup.start(config.group_settings(), name="desk-0")
-    asyncio.run(looked_up(Desk(config)))
+    asyncio.run(looked_up(SessionService(config)))
     assert leftovers.settles(before)
 
 
-async def looked_up(desk: Desk) -> None:
+async def looked_up(desk: SessionService) -> None:
     owner = Owner(secret=new_secret(), leased=False)
     number = await desk.groups.at(0).open(origin(SHORT), recorded=False, owner=owner)
     name = str(SessionId(0, number, owner.secret))
@@ -54,7 +54,7 @@ async def looked_up(desk: Desk) -> None:
     os.kill(shard, signal.SIGKILL)
     with pytest.raises(ClusterError, match="No group of shards is ready yet"):
         await asyncio.wait_for(keep_asking(desk.groups.info), 20.0)
-    found, _ = await desk.look(name)
+    found, _ = await desk.snapshot(name)
     assert str(found) == name
     ray.kill(ray.get_actor("desk-0", namespace=NAMESPACE))
     for _ in range(2):
@@ -69,11 +69,11 @@ async def keep_asking(ask: Callable[[], Awaitable[object]]) -> None:
         await asyncio.sleep(0.05)
 
 
-async def keep_looking(desk: Desk, name: str) -> None:
+async def keep_looking(desk: SessionService, name: str) -> None:
     """Also where the driver cannot be reached for a moment."""
     while True:
         try:
-            await desk.look(name)
+            await desk.snapshot(name)
         except ClusterError:
             continue
         finally:

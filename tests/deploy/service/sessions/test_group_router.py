@@ -1,4 +1,4 @@
-"""Groups come, go, are adopted, and prove their health; sessions outlive what looks after them."""
+"""Groups start, end, are adopted and probed; sessions outlive the replica that manages them."""
 
 import contextlib
 import os

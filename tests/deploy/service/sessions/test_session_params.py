@@ -4,12 +4,12 @@ import pytest
 
 from hogwild_dist.deploy.service.config import ServiceConfig
 from hogwild_dist.deploy.service.errors import FieldError
-from hogwild_dist.deploy.service.sessions.session_params import Planner, Wish
+from hogwild_dist.deploy.service.sessions.session_params import SessionParams, TeamBuilder
 from hogwild_dist.session.answers import FormKind
 
 
 @pytest.mark.parametrize(
-    ("wish", "bounds", "total", "most"),
+    ("params", "bounds", "total", "most"),
     [
         # by default a quarter of the 65,536 tokens that a cache holds
         ({"workers": 16, "max_tokens": 4_096}, {}, 16 * 4_096 + 256, 16_384),
@@ -30,18 +30,18 @@ from hogwild_dist.session.answers import FormKind
     ],
 )  # fmt: skip
 def test_a_session_that_would_take_the_room_of_many_is_refused(
-    wish: dict, bounds: dict, total: int, most: int
+    params: dict, bounds: dict, total: int, most: int
 ) -> None:
-    asked = Wish(problem="Count!", **wish)
+    asked = SessionParams(problem="Count!", **params)
     with pytest.raises(FieldError, match=f"may choose {total} tokens .* {most} here") as caught:
-        Planner(ServiceConfig(bounds=bounds)).plan(asked)
+        TeamBuilder(ServiceConfig(bounds=bounds)).build_team(asked)
     assert caught.value.param == "max_tokens"
     enough = {**bounds, "session_tokens": total}
-    assert Planner(ServiceConfig(bounds=enough)).plan(asked).team.names
+    assert TeamBuilder(ServiceConfig(bounds=enough)).build_team(asked).team.names
 
 
 def test_a_team_of_every_size_is_allowed_where_nothing_is_said() -> None:
-    planner = Planner(ServiceConfig())
+    team_builder = TeamBuilder(ServiceConfig())
     for workers in range(2, 17):
-        plan = planner.plan(Wish(problem="Count!", workers=workers))
+        plan = team_builder.build_team(SessionParams(problem="Count!", workers=workers))
         assert len(plan.team.names) == workers
