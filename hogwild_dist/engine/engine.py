@@ -8,12 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 from transformers import PreTrainedTokenizerBase
 
-from hogwild_dist.config import EngineConfig
+from hogwild_dist.config import EngineConfig, Visibility
+from hogwild_dist.engine.overlapped_stepper import OverlappedStepper
 from hogwild_dist.engine.placement import home_rank, worker_ranks
 from hogwild_dist.engine.prefill import Part, Prefill
 from hogwild_dist.engine.scheduler.admission import check_fits, check_ids, check_room
 from hogwild_dist.engine.scheduler.reservations import KVReservations, pages_of_newcomer
 from hogwild_dist.engine.scheduler.step import StepOutcome
+from hogwild_dist.engine.shard_forward import ShardForward
 from hogwild_dist.engine.stepper import Stepper
 from hogwild_dist.exchange.base import Exchange
 from hogwild_dist.exchange.local import LocalExchange
@@ -59,8 +61,10 @@ class Engine:
         self.timeline = timeline or Timeline()
         self.reservations = KVReservations(self.cache, model.max_positions)
         self._prefill = Prefill(self.cache, self.runner, self.exchange, self.config.prefill_chunk)
-        self._stepper = Stepper(
-            self.runner,
+        self._forward = ShardForward(self.runner, self.exchange, self.cache, self.timeline)
+        stepper = OverlappedStepper if self.overlaps else Stepper
+        self._stepper = stepper(
+            self._forward,
             self.exchange,
             self.reservations,
             self.config.max_step_tokens,
@@ -70,8 +74,8 @@ class Engine:
 
     @property
     def overlaps(self) -> bool:
-        """Whether a step's outcome is taken in only after the next forward."""
-        return self._stepper.overlaps
+        """Whether a step is exchanged while the next one computes."""
+        return self.exchange.visibility is Visibility.OVERLAPPED
 
     def start(
         self,
@@ -162,12 +166,12 @@ class Engine:
         return apply_change(session, change, self.phase(session), rank, encode)
 
     def phase(self, session: Session) -> ChangePhase:
-        """Where in its next step a session is, for changes that are made now."""
+        """Return when a change to the session that is made now takes effect."""
         return self._stepper.phase(session)
 
     def agree(self, command: int) -> int:
-        """Exchange headers alone; see `Stepper.agree`."""
-        return self._stepper.agree(command)
+        """Exchange headers alone; see `ShardForward.agree`."""
+        return self._forward.agree(command)
 
     def step(
         self, sessions: Sequence[Session], latest_command: Callable[[], int] = lambda: 0
@@ -176,7 +180,7 @@ class Engine:
         return self._stepper.step(sessions, latest_command)
 
     def drain(self) -> StepOutcome:
-        """Take in the step that is on its way; see `Stepper.drain`."""
+        """Collect and apply the step in flight under `overlapped` visibility, if there is one."""
         return self._stepper.drain()
 
     def _home(self, session: Session) -> int:

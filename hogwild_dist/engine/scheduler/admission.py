@@ -88,13 +88,13 @@ def schedule(
         reservations: of the sessions.
         max_step_tokens: most tokens of the step.
     """
-    flight = InFlightStep({})
+    step = InFlightStep({})
     free = reservations.cache.pages.num_free
     budget = max_step_tokens
     for session in sessions:
         own = session.feeds(max_step_tokens)
         added = {feed.worker.block: len(feed.row.token_ids) for feed in own}
-        if flight.feeds and sum(added.values()) > budget:
+        if step.feeds and sum(added.values()) > budget:
             continue
         pages = sum(reservations.cache.pages_wanted(block, count) for block, count in added.items())
         views = [[(b.length, added.get(b, 0)) for b in feed.row.view] for feed in own]
@@ -105,19 +105,17 @@ def schedule(
             default=0,
         )
         if longest > reservations.max_positions:
-            flight.ended.append(_ended(session, "context_limit"))
+            step.ended.append(_ended(session, "context_limit"))
         elif pages > free or not reservations.ensure(session, pages):
-            flight.ended.append(_ended(session, "cache_limit"))
+            step.ended.append(_ended(session, "cache_limit"))
         else:
-            flight.feeds[session] = own
+            step.feeds[session] = own
             free -= pages
             budget -= sum(added.values())
-    return flight
+    return step
 
 
-def end_in_time(
-    session: Session, flight: InFlightStep, reservations: KVReservations
-) -> list[Event]:
+def end_in_time(session: Session, step: InFlightStep, reservations: KVReservations) -> list[Event]:
     """Under `overlapped` visibility: end a session that the coming steps might not fit.
 
     What the peers feed is not known before it is computed, so that the bound counts the longest
@@ -125,7 +123,7 @@ def end_in_time(
     """
     if _longest_view_ahead(session) > reservations.max_positions:
         return session.run_out("context_limit")
-    others = [s for s in flight.feeds if not s.end_reason and s is not session]
+    others = [s for s in step.feeds if not s.end_reason and s is not session]
     wanted = _pages_ahead(session)
     if not reservations.has(session):
         wanted += sum(_pages_ahead(other) for other in others)

@@ -1,0 +1,142 @@
+"""One shard's part of a step: cache slots, forward pass, sampling, and the report to its peers."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from zlib import crc32
+
+import torch
+from torch import Tensor
+
+from hogwild_dist.config import Visibility
+from hogwild_dist.engine.scheduler.step import InFlightStep, RowOutcome
+from hogwild_dist.exchange.base import Exchange, RowReport, StepReport
+from hogwild_dist.kvcache.cache import KVCache
+from hogwild_dist.kvcache.rows import allocate_slots, release_slots
+from hogwild_dist.model.model_runner import ModelRunner
+from hogwild_dist.model.sampling import check_logits, summarize, uniform
+from hogwild_dist.session.session import Feed, Session
+from hogwild_dist.timeline import Timeline
+
+
+class ShardForward:
+    """Computes the rows of this shard and reports the chosen tokens to the other shards.
+
+    Args:
+        runner: runs the model's forward pass.
+        exchange: connects the shards of the group.
+        cache: holds the keys and values of all sessions.
+        timeline: records the spans of every step.
+    """
+
+    def __init__(
+        self, runner: ModelRunner, exchange: Exchange, cache: KVCache, timeline: Timeline
+    ) -> None:
+        self._runner = runner
+        self._exchange = exchange
+        self._cache = cache
+        self._timeline = timeline
+        self._num_reports = 0
+
+    @contextmanager
+    def allocated(self, step: InFlightStep) -> Iterator[None]:
+        """Allocate cache slots for everything that the step feeds; an error releases them again.
+
+        Raises:
+            ContextLimitError: the cache is full; the blocks are unchanged.
+        """
+        rows = step.input_rows
+        for row, slots in zip(rows, allocate_slots(self._cache, rows), strict=True):
+            step.slots[row.view[-1]] = slots
+        try:
+            yield
+        except BaseException:
+            release_slots(self._cache, rows)
+            raise
+
+    def compute(self, step: InFlightStep) -> None:
+        """Run the forward pass over this shard's rows and choose their tokens.
+
+        The results are stored in `step.outcomes`.
+
+        Raises:
+            ModelError: the logits are not finite.
+        """
+        order = [(session, feed) for session, feeds in step.feeds.items() for feed in feeds]
+        own = [pair for pair in order if pair[1].worker.rank == self._exchange.rank]
+        if not own:
+            self._relay_layers()
+            return
+        rows = [feed.row for _, feed in own]
+        with self._timeline.span("compute"):
+            logits, batch = self._runner.compute(
+                rows,
+                [step.slots[row.view[-1]] for row in rows],
+                arriving=[feed.row for _, feed in order if feed.worker.rank != self._exchange.rank],
+            )
+        check_logits(logits, self._runner.model.name)
+        with self._timeline.span("sampling"):
+            step.outcomes = tuple(
+                _choose(session, feed, logits[row], partial(batch.seen_ids, row))
+                for row, (session, feed) in enumerate(own)
+            )
+
+    def post(self, step: InFlightStep, command: int) -> None:
+        """Send the chosen tokens of this shard's rows to the other shards.
+
+        Args:
+            step: a computed step that the exchange has begun.
+            command: the highest command id up to which this shard holds every command.
+        """
+        reports = tuple(
+            RowReport(
+                session=outcome.session.id,
+                worker=outcome.worker,
+                token_id=outcome.token_id,
+                summary=(
+                    summarize(outcome.logits, outcome.allowed) if outcome.session.recorded else None
+                ),
+            )
+            for outcome in step.outcomes
+        )
+        state = crc32(repr([session.fingerprint() for session in step.feeds]).encode())
+        self._exchange.post(StepReport(self._num_reports, command, state, reports))
+        self._num_reports += 1
+
+    def agree(self, command: int) -> int:
+        """Exchange headers alone, without feeding any token.
+
+        Args:
+            command: the highest command id up to which this shard holds every command.
+
+        Returns:
+            The highest command id up to which every shard holds every command.
+        """
+        nothing = InFlightStep({})
+        self._exchange.begin(nothing.plan(self._exchange.world_size))
+        self.post(nothing, command)
+        return self._exchange.collect().command
+
+    def _relay_layers(self) -> None:
+        """Receive the peers' layers on a shard that has no row to compute."""
+        if self._exchange.visibility is Visibility.SAME_STEP:
+            for layer in range(len(self._cache.keys)):
+                self._exchange.send_layer(layer)
+                self._exchange.receive_layer(layer)
+
+
+@torch.inference_mode()
+def _choose(
+    session: Session, feed: Feed, logits: Tensor, seen_ids: Callable[[], list[int]]
+) -> RowOutcome:
+    """Choose a row's token: a forced one if the session has it, a sampled one otherwise."""
+    worker = feed.worker
+    allowed = worker.sampler.allowed(logits, seen_ids)
+    forced = session.forced.get(worker.index, ())
+    token = None
+    if feed.complete and worker.num_chosen < len(forced):
+        token = forced[worker.num_chosen]
+    elif feed.complete:
+        number = uniform(session.spec.seed, worker.index, worker.num_chosen)
+        token = worker.sampler.choose(allowed, number)
+    return RowOutcome(session, worker.index, feed.row.token_ids, logits, allowed, token)
