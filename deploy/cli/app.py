@@ -1,6 +1,10 @@
 """The `hogwild` command."""
 
 import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
 
 from hogwild_dist.deploy.cli.lazy import Stub, lazy_app
 from hogwild_dist.errors import HogwildError
@@ -43,6 +47,8 @@ one shared key-value cache.
       what the workers read before they write
   hogwild models
       what is in the model cache
+  hogwild deploy-files DIR
+      files for `ray up`, Kubernetes, `serve deploy` and Grafana
 """
 
 COMMANDS = {
@@ -79,9 +85,31 @@ COMMANDS = {
         "Groups of shards that stay when a run has ended: start, look, follow, cancel, stop.",
     ),
     "keys": Stub("keys:app", "Keys of the service's clients."),
+    "deploy-files": Stub(
+        "deploy_files:deploy_files_command",
+        "Write the cluster files, the service's file and the Grafana dashboard to FOLDER.",
+    ),
 }
 
 app = lazy_app(COMMANDS, HELP)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"hogwild {version('hogwild-dist')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[  # its callback shows it
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Take the options that come before a command."""
 
 
 def main() -> None:

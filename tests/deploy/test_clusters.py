@@ -22,7 +22,8 @@ FIELDS = json.loads((ROOT / "tests" / "data" / "kuberay" / "fields.json").read_t
 
 
 def test_every_cluster_file_is_looked_at() -> None:
-    assert {*CLUSTERS.glob("*.yaml"), ROOT / "ray_cluster.yaml"} == {*RAY_UP, *KUBERAY}
+    found = {path.resolve() for path in CLUSTERS.glob("*.yaml")}  # one is a link to the top
+    assert found == {*RAY_UP, *KUBERAY}
 
 
 @pytest.mark.parametrize("path", RAY_UP, ids=lambda path: path.name)

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -197,6 +198,25 @@ def test_prompts_are_shown_and_exported(hogwild, tiny_dir: Path, tmp_path: Path)
     again = hogwild("prompts", "export", folder)
     assert again.code == 2
     assert "is there already" in again.err
+
+
+def test_the_version_is_shown(hogwild) -> None:
+    assert hogwild("--version").out == f"hogwild {version('hogwild-dist')}\n"
+
+
+def test_deployment_files_are_written_and_kept(hogwild, tmp_path: Path) -> None:
+    folder = tmp_path / "cluster"
+    assert hogwild("deploy-files", folder).code == 0
+    assert (folder / "ray_cluster.yaml").read_text() == (ROOT / "ray_cluster.yaml").read_text()
+    mine = folder / "serve.yaml"
+    mine.write_text("mine")
+    again = hogwild("deploy-files", folder)
+    assert again.code == 2
+    assert "exists; choose another folder, or overwrite with --force" in again.err
+    assert mine.read_text() == "mine"
+    assert hogwild("deploy-files", folder, "--force").code == 0
+    assert mine.read_text() == (ROOT / "deploy" / "serve.yaml").read_text()
+    assert "cannot be written" in hogwild("deploy-files", mine).err
 
 
 def test_a_team_that_is_saved_from_the_screen_is_the_same(hogwild) -> None:
