@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from hogwild_dist.config import EngineConfig, Visibility
 from hogwild_dist.engine.overlapped_stepper import OverlappedStepper
 from hogwild_dist.engine.placement import home_rank, worker_ranks
-from hogwild_dist.engine.prefill import Part, Prefill
+from hogwild_dist.engine.prefill import Prefill
 from hogwild_dist.engine.scheduler.admission import check_fits, check_ids, check_room
 from hogwild_dist.engine.scheduler.reservations import KVReservations, pages_of_newcomer
 from hogwild_dist.engine.scheduler.step import StepOutcome
@@ -20,6 +20,7 @@ from hogwild_dist.engine.stepper import Stepper
 from hogwild_dist.exchange.base import Exchange
 from hogwild_dist.exchange.local import LocalExchange
 from hogwild_dist.kvcache.cache import Block, KVCache
+from hogwild_dist.kvcache.rows import Row
 from hogwild_dist.model.loader import LoadedModel
 from hogwild_dist.model.model_runner import ModelRunner
 from hogwild_dist.session.apply_change import apply_change
@@ -101,7 +102,8 @@ class Engine:
         try:
             check_fits(spec, self.model, self.config.cache_tokens, self.cache.pages.num_free)
             for name, ids in spec.shared.items():
-                self._prefill.encode(Part((session.blocks[name],), ids), self._home(session))
+                if ids:
+                    self._prefill.encode(Row((session.blocks[name],), ids), self._home(session))
         except BaseException:
             session.free()
             raise
@@ -133,9 +135,9 @@ class Engine:
         self._num_started = number + 1
         return session
 
-    def encode(self, parts: Sequence[tuple[Session, Part]]) -> int:
-        """Encode texts of sessions that step later; see `Prefill.encode_together`."""
-        return self._prefill.encode_together([(part, self._home(one)) for one, part in parts])
+    def encode(self, rows: Sequence[tuple[Session, Row]]) -> int:
+        """Encode texts of sessions that have not stepped yet; see `Prefill.encode_together`."""
+        return self._prefill.encode_together([(row, self._home(session)) for session, row in rows])
 
     def retire(self, session: Session) -> None:
         """Take back all that a session holds; its text stays with it."""
@@ -159,7 +161,8 @@ class Engine:
 
         def encode(view: tuple[Block, ...], token_ids: tuple[int, ...]) -> None:
             check_room(session, self.reservations, view, len(token_ids))
-            self._prefill.encode(Part(view, token_ids), home)
+            if token_ids:
+                self._prefill.encode(Row(view, token_ids), home)
 
         if isinstance(change, AddWorker):
             self.reservations.grow(session, pages_of_newcomer(session, change.worker, self.cache))

@@ -1,35 +1,21 @@
-"""Encoding of texts that stand alone: prompts, separators, what a person says in between."""
+"""Prefill: encoding of texts that no worker writes, such as prompts, separators and messages."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from hogwild_dist.exchange.base import Exchange
-from hogwild_dist.kvcache.cache import Block, KVCache
+from hogwild_dist.kvcache.cache import KVCache
 from hogwild_dist.kvcache.rows import Row, allocate_slots
 from hogwild_dist.model.model_runner import ModelRunner
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A text that is encoded alone.
-
-    Attributes:
-        view: what it sees; it is appended to the last block.
-        token_ids: of it.
-    """
-
-    view: tuple[Block, ...]
-    token_ids: tuple[int, ...]
-
-
 class Prefill:
-    """Encodes parts chunk by chunk: one shard computes, the others receive.
+    """Encodes texts chunk by chunk: one shard computes each text, the others receive it.
 
     Args:
-        cache: that the parts go to.
-        runner: of the model.
-        exchange: of the group.
-        chunk: most tokens of a forward.
+        cache: holds the blocks that the texts are appended to.
+        runner: runs the model's forward pass.
+        exchange: connects the shards of the group.
+        chunk: the most tokens of one text in one forward pass.
     """
 
     def __init__(self, cache: KVCache, runner: ModelRunner, exchange: Exchange, chunk: int) -> None:
@@ -38,39 +24,40 @@ class Prefill:
         self._exchange = exchange
         self._chunk = chunk
         self.num_tokens = 0
-        """Encoded so far."""
+        """Tokens encoded so far, on all shards."""
 
-    def encode(self, part: Part, home: int) -> None:
-        """Encode all of a part.
+    def encode(self, row: Row, home: int) -> None:
+        """Encode one text, one chunk a forward pass.
 
         Args:
-            part: what.
-            home: the shard that computes it.
+            row: the whole text, however long.
+            home: rank of the shard that computes it.
         """
-        for begin in range(0, len(part.token_ids), self._chunk):
-            ids = part.token_ids[begin : begin + self._chunk]
-            self.encode_together([(Part(part.view, ids), home)])
+        for begin in range(0, len(row.token_ids), self._chunk):
+            chunk = Row(row.view, row.token_ids[begin : begin + self._chunk])
+            self.encode_together([(chunk, home)])
 
-    def encode_together(self, parts: Sequence[tuple[Part, int]]) -> int:
-        """Encode parts in one forward of every shard that has any.
+    def encode_together(self, rows: Sequence[tuple[Row, int]]) -> int:
+        """Encode several texts, in one forward pass on every shard that computes any of them.
 
         Args:
-            parts: what, none in the view of another, and the shard that computes it.
+            rows: each text, and the rank of the shard that computes it; no text is in the view
+                of another.
 
         Returns:
-            Tokens encoded.
+            Number of tokens encoded.
         """
-        rows = [Row(part.view, part.token_ids) for part, _ in parts]
-        slots = allocate_slots(self._cache, rows)
-        mine = [at for at, (_, home) in enumerate(parts) if home == self._exchange.rank]
-        if mine:
-            self._runner.compute([rows[at] for at in mine], [slots[at] for at in mine], None)
-        sent: list[list[int]] = [[] for _ in range(self._exchange.world_size)]
-        for own, (_, home) in zip(slots, parts, strict=True):
-            sent[home] += own
-        self._exchange.share(sent)
-        for row in rows:
+        texts = [row for row, _ in rows]
+        slots = allocate_slots(self._cache, texts)
+        own = [at for at, (_, home) in enumerate(rows) if home == self._exchange.rank]
+        if own:
+            self._runner.compute([texts[at] for at in own], [slots[at] for at in own], None)
+        shared: list[list[int]] = [[] for _ in range(self._exchange.world_size)]
+        for slots_of_row, (_, home) in zip(slots, rows, strict=True):
+            shared[home] += slots_of_row
+        self._exchange.share(shared)
+        for row in texts:
             self._cache.commit(row.view[-1], len(row.token_ids))
-        count = sum(len(row.token_ids) for row in rows)
+        count = sum(len(row.token_ids) for row in texts)
         self.num_tokens += count
         return count

@@ -8,11 +8,11 @@ from hogwild_dist.kvcache.cache import Block, KVCache
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What one worker feeds in a step.
+    """New tokens at the end of a block: what a worker feeds in a step, or a text to encode.
 
     Attributes:
-        view: the blocks it attends to, in order; the last is the one it writes.
-        token_ids: its new tokens, at least one.
+        view: the blocks that the tokens attend to, in order; the tokens are appended to the last.
+        token_ids: the new tokens, at least one.
     """
 
     view: tuple[Block, ...]

@@ -6,9 +6,9 @@ All shards count promises and committed tokens alone, so that they decide alike.
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from hogwild_dist.engine.prefill import Part
 from hogwild_dist.kvcache.cache import PAGE_TOKENS, KVCache
 from hogwild_dist.kvcache.prefix_cache import PrefixCache
+from hogwild_dist.kvcache.rows import Row
 from hogwild_dist.session.session import Session
 from hogwild_dist.session.spec import SessionSpec, WorkerSpec
 
@@ -52,7 +52,7 @@ class KVReservations:
             self.cache.pages.num_pages - taken - sum(r.pages for r in self._reservations.values())
         )
 
-    def reserve(self, session: Session) -> list[Part] | None:
+    def reserve(self, session: Session) -> list[Row] | None:
         """Promise a new session its room.
 
         Returns:
@@ -112,19 +112,19 @@ class KVReservations:
 
     def _attach_prefixes(
         self, session: Session, prefixes: Mapping[str, tuple[int, ...]]
-    ) -> list[Part]:
+    ) -> list[Row]:
         """Give a session its beginnings; returns what is to be encoded."""
-        parts = []
+        rows = []
         for name, ids in prefixes.items():
             block, new = self.prefix_cache.borrow(ids)
             session.blocks.attach_prefix(name, block)
             if new:
-                parts.append(Part((block,), ids))
+                rows.append(Row((block,), ids))
         for name, ids in session.spec.shared.items():
             rest = ids[len(prefixes.get(name, ())) :]
             if rest:
-                parts.append(Part(session.blocks.view((name,)), rest))
-        return parts
+                rows.append(Row(session.blocks.view((name,)), rest))
+        return rows
 
 
 def _shared_prefixes(spec: SessionSpec) -> dict[str, tuple[int, ...]]:

@@ -4,9 +4,9 @@ from collections import deque
 from collections.abc import Iterator
 
 from hogwild_dist.engine.engine import Engine
-from hogwild_dist.engine.prefill import Part
 from hogwild_dist.engine.scheduler.fair_queue import FairQueue
 from hogwild_dist.kvcache.cache import Block
+from hogwild_dist.kvcache.rows import Row
 from hogwild_dist.session.changes import Change
 from hogwild_dist.session.session import Session
 
@@ -28,7 +28,7 @@ class WaitingQueue:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._queue: FairQueue[Session] = FairQueue()
-        self._encoding: dict[Session, deque[Part]] = {}
+        self._encoding: dict[Session, deque[Row]] = {}
         self._changes: dict[Session, list[Change]] = {}
 
     def __iter__(self) -> Iterator[Session]:
@@ -71,29 +71,29 @@ class WaitingQueue:
             The sessions that may step now, and what has been asked of them meanwhile.
         """
         while budget > 0:
-            parts = self._next_parts(budget)
-            if parts:
-                budget -= self._engine.encode(parts)
+            rows = self._next_rows(budget)
+            if rows:
+                budget -= self._engine.encode(rows)
             ready = [session for session, left in self._encoding.items() if not left]
             for session in ready:
                 del self._encoding[session]
                 yield session, self._changes.pop(session)
-            if not parts and not ready:
+            if not rows and not ready:
                 return
 
-    def _next_parts(self, budget: int) -> list[tuple[Session, Part]]:
+    def _next_rows(self, budget: int) -> list[tuple[Session, Row]]:
         """What can be encoded next in one forward: nothing in it reads what it writes."""
-        found: list[tuple[Session, Part]] = []
+        found: list[tuple[Session, Row]] = []
         written: set[Block] = set()
         for session, share in self._shares(budget).items():
-            parts, left = self._encoding[session], share
-            while left > 0 and parts and written.isdisjoint(parts[0].view[:-1]):
-                part = parts.popleft()
-                ids, rest = part.token_ids[:left], part.token_ids[left:]
+            rows, left = self._encoding[session], share
+            while left > 0 and rows and written.isdisjoint(rows[0].view[:-1]):
+                row = rows.popleft()
+                ids, rest = row.token_ids[:left], row.token_ids[left:]
                 if rest:
-                    parts.appendleft(Part(part.view, rest))
-                found.append((session, Part(part.view, ids)))
-                written.add(part.view[-1])
+                    rows.appendleft(Row(row.view, rest))
+                found.append((session, Row(row.view, ids)))
+                written.add(row.view[-1])
                 left -= len(ids)
         return found
 
@@ -105,8 +105,8 @@ class WaitingQueue:
         """
         self._reserve_next()
         rests = {
-            session: sum(len(part.token_ids) for part in parts)
-            for session, parts in self._encoding.items()
+            session: sum(len(row.token_ids) for row in rows)
+            for session, rows in self._encoding.items()
         }
         shares = dict.fromkeys(rests, 0)
         first = list(rests)[:1]
@@ -125,7 +125,7 @@ class WaitingQueue:
         Nobody follows one whose beginning is still to be encoded: it may be cancelled.
         """
         while len(self._queue) and self._engine.reservations.prefix_cache.are_encoded:
-            parts = self._engine.reservations.reserve(self._queue.head)
-            if parts is None:
+            rows = self._engine.reservations.reserve(self._queue.head)
+            if rows is None:
                 return
-            self._encoding[self._queue.pop()] = deque(parts)
+            self._encoding[self._queue.pop()] = deque(rows)
