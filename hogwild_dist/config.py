@@ -84,6 +84,10 @@ class EngineConfig:
     prefill_chunk: int = 512
     """Tokens of a block encoded alone (prompt, separator) that go through one forward."""
 
+    attention: str | None = None
+    """Name of an attention kernel (`attention.registry`), or ``module:function`` for your own; None
+    picks the fastest known one for the device."""
+
     def __post_init__(self) -> None:
         for name in ("cache_tokens", "max_step_tokens", "prefill_chunk"):
             value = getattr(self, name)

@@ -69,8 +69,3 @@ def attend_matmul(
         scores += mask
     lse = scores.logsumexp(-1)
     return torch.matmul((scores - lse[..., None]).exp().to(v.dtype), v), lse
-
-
-def default_kernel(device: torch.device) -> AttentionKernel:
-    """The fastest kernel known for a device."""
-    return attend_cpu if device.type == "cpu" else attend_matmul

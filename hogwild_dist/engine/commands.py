@@ -1,7 +1,7 @@
-"""Commands to a group of shards: they reach each shard on its own, and take effect on all at once.
+"""Commands to a group of shards: each shard receives them separately and all apply them together.
 
-A shard tells the others with every step up to which command it has all of them; the least of these
-is what every shard may carry out before its next step.
+With every step a shard reports the highest id up to which it holds every command. Before the next
+step all shards carry out the commands up to the least of these ids.
 """
 
 import threading
@@ -16,10 +16,10 @@ class Open:
     """Start a session.
 
     Attributes:
-        session: its id.
-        spec: what it starts from.
-        recorded: whether its updates carry a trace's entries.
-        tenant: for whom; tenants take turns where sessions wait for room.
+        session: id of the session.
+        spec: the specification of the session.
+        recorded: whether its updates carry entries of a trace.
+        tenant: the client that the session belongs to; tenants take turns while sessions wait.
     """
 
     session: int
@@ -33,8 +33,8 @@ class Cancel:
     """End a session; nothing happens if it has ended.
 
     Attributes:
-        session: its id.
-        reason: why, as its end says it.
+        session: id of the session.
+        reason: end reason to report.
     """
 
     session: int
@@ -46,8 +46,8 @@ class ApplyChange:
     """Change a running session; nothing happens if it has ended.
 
     Attributes:
-        session: its id.
-        change: what to do.
+        session: id of the session.
+        change: the change to apply.
     """
 
     session: int
@@ -67,19 +67,19 @@ class Inbox:
 
     @property
     def highest(self) -> int:
-        """The id up to which no command is missing."""
+        """The highest id up to which no command is missing."""
         with self._lock:
             while self._highest + 1 in self._waiting:
                 self._highest += 1
             return self._highest
 
     def put(self, number: int, command: Command) -> None:
-        """Take in a command."""
+        """Store a command under its id."""
         with self._lock:
             self._waiting[number] = command
 
     def take(self, number: int) -> Command:
-        """Take out a command that has arrived."""
+        """Remove and return a command."""
         with self._lock:
             self._highest = max(self._highest, number)
             return self._waiting.pop(number)

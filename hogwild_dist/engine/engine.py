@@ -1,18 +1,19 @@
-"""The engine: one model, one cache, any number of sessions, one forward a step.
+"""The engine: one model, one cache, any number of sessions, one forward pass a step.
 
-Alone it computes every worker. As a shard of a group it computes its own workers; the exchange
-brings the others', and all shards take in the same outcomes in the same order.
+Without peers it computes every worker. As one shard of a group it computes its own workers and
+receives the others' keys and values through the exchange. All shards apply the same outcomes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 
 from transformers import PreTrainedTokenizerBase
 
+from hogwild_dist.attention.registry import find_kernel
 from hogwild_dist.config import EngineConfig, Visibility
 from hogwild_dist.engine.overlapped_stepper import OverlappedStepper
-from hogwild_dist.engine.placement import home_rank, worker_ranks
+from hogwild_dist.engine.placement import home_rank, newcomer_rank, worker_ranks
 from hogwild_dist.engine.prefill import Prefill
-from hogwild_dist.engine.scheduler.admission import check_fits, check_ids, check_room
+from hogwild_dist.engine.scheduler.admission import check_fits, check_ids, check_space
 from hogwild_dist.engine.scheduler.reservations import KVReservations, pages_of_newcomer
 from hogwild_dist.engine.scheduler.step import StepOutcome
 from hogwild_dist.engine.shard_forward import ShardForward
@@ -35,12 +36,15 @@ class Engine:
     """Runs sessions on one model.
 
     Args:
-        model: the model.
-        tokenizer: its fast tokenizer.
-        config: what is fixed for the engine's life.
-        exchange: None for a single process.
-        cache: the one that the exchange fills; None makes one.
-        timeline: takes the spans of every step.
+        model: the loaded model.
+        tokenizer: the model's fast tokenizer.
+        config: settings that stay the same while the engine lives.
+        exchange: connects the shards of a group; None for a single process.
+        cache: the cache that the exchange writes to; None makes one.
+        timeline: records the spans of every step.
+
+    Raises:
+        ConfigError: the attention kernel that the config names is unknown.
     """
 
     def __init__(
@@ -58,7 +62,8 @@ class Engine:
         self.tokenizer = tokenizer
         self.exchange = exchange or LocalExchange(self.config.visibility)
         self.cache = cache or model.new_cache(self.config.cache_tokens)
-        self.runner = ModelRunner(model, self.cache, self.exchange)
+        kernel = find_kernel(self.config.attention, model.device)
+        self.runner = ModelRunner(model, self.cache, self.exchange, kernel)
         self.timeline = timeline or Timeline()
         self.reservations = KVReservations(self.cache, model.max_positions)
         self._prefill = Prefill(self.cache, self.runner, self.exchange, self.config.prefill_chunk)
@@ -86,17 +91,17 @@ class Engine:
         recorded: bool = False,
         forced: Mapping[int, Sequence[int]] | None = None,
     ) -> Session:
-        """Start a session at once, with no promise of room and no shared beginnings.
+        """Start a session at once, without a reservation and without shared prefixes.
 
         Args:
-            spec: what it starts from.
-            number: id of the session, None counts; the same on every shard.
-            recorded: whether its steps keep summaries of the logits, for a trace.
-            forced: worker index -> its first choices, which are taken over in place of sampling.
+            spec: the specification of the session.
+            number: id of the session, the same on every shard; None counts up.
+            recorded: whether the steps keep summaries of the logits, for a trace.
+            forced: worker index -> its first tokens, which replace sampling.
 
         Raises:
-            ContextLimitError: its texts do not fit; nothing is kept of the session.
-            ConfigError: a token id is not the model's.
+            ContextLimitError: the texts do not fit; nothing of the session is kept.
+            ConfigError: a token id is outside the model's vocabulary.
         """
         session = self.prepare(spec, number=number, recorded=recorded, forced=forced)
         try:
@@ -117,11 +122,11 @@ class Engine:
         recorded: bool = False,
         forced: Mapping[int, Sequence[int]] | None = None,
     ) -> Session:
-        """Make a session that takes no room yet; see `start`.
+        """Make a session that holds no cache pages yet; see `start`.
 
         Raises:
-            ContextLimitError: its texts do not even fit alone.
-            ConfigError: a token id is not the model's.
+            ContextLimitError: the texts would not fit into the empty cache.
+            ConfigError: a token id is outside the model's vocabulary.
         """
         check_ids(spec, self.model)
         check_fits(spec, self.model, self.config.cache_tokens, self.cache.pages.num_pages)
@@ -140,27 +145,27 @@ class Engine:
         return self._prefill.encode_together([(row, self._home(session)) for session, row in rows])
 
     def retire(self, session: Session) -> None:
-        """Take back all that a session holds; its text stays with it."""
+        """Free the cache pages of a session; its text stays readable."""
         session.free()
         self.reservations.release(session)
 
     @property
     def num_encoded(self) -> int:
-        """Tokens of prompts and other texts encoded alone so far, by whichever shard."""
+        """Tokens of prompts and other prefilled texts so far, on all shards."""
         return self._prefill.num_tokens
 
     @property
     def num_free_pages(self) -> int:
-        """Pages that hold nothing, or a beginning that no session reads."""
+        """Number of pages that are free or hold a shared prefix that no session reads."""
         return self.cache.pages.num_free + self.reservations.prefix_cache.num_idle_pages
 
     def apply_change(self, session: Session, change: Change) -> list[Event]:
-        """Change a running session; every shard makes the same call in the same step."""
+        """Change a running session; every shard makes the same call before the same step."""
         home = self._home(session)
-        rank = (home + len(session.workers)) % self.exchange.world_size
+        rank = newcomer_rank(session.id, len(session.workers), self.exchange.world_size)
 
         def encode(view: tuple[Block, ...], token_ids: tuple[int, ...]) -> None:
-            check_room(session, self.reservations, view, len(token_ids))
+            check_space(session, self.reservations, view, len(token_ids))
             if token_ids:
                 self._prefill.encode(Row(view, token_ids), home)
 

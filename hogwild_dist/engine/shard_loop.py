@@ -1,4 +1,4 @@
-"""What a shard does from its first session to its last: step, and carry out commands in between."""
+"""The loop of a shard: step the sessions, and carry out commands between steps."""
 
 import logging
 from collections import deque
@@ -17,14 +17,14 @@ log = logging.getLogger(__name__)
 
 
 class ShardLoop:
-    """Steps an engine until it has no session left, in step with the other shards of its group.
+    """Steps an engine until no session is left, together with the other shards of its group.
 
     Args:
-        engine: of this shard, with the group's exchange.
-        inbox: commands for all shards.
-        emit: takes the updates of a step; every shard has the same ones.
-        observe: takes the outcome of every step, for metrics.
-        audit: whether to keep a checksum of every block of a session that has ended.
+        engine: the engine of this shard, with the group's exchange.
+        inbox: receives the commands for all shards.
+        emit: called with the updates of each step; they are the same on every shard.
+        observe: called with the outcome of every step, for metrics.
+        audit: whether to keep a checksum of every block of each ended session.
     """
 
     def __init__(
@@ -41,23 +41,23 @@ class ShardLoop:
         self._emit = emit
         self._observe = observe
         self._audit = audit
-        self._waiting_queue = WaitingQueue(engine)
+        self._waiting_queue = WaitingQueue(engine.reservations, engine.encode)
         self._changes: deque[tuple[Session, Change]] = deque()
         self.checksums: dict[int, dict[str, int]] = {}
-        """Session id -> block name -> a number that equal copies share; for audits."""
+        """Session id -> block name -> checksum; equal on all shards, for audits."""
         self.sessions: dict[int, Session] = {}
-        """Those that go on."""
+        """Session id -> running session."""
         self.applied = 0
-        """Number of the last command that was carried out."""
+        """Id of the last command that was carried out."""
 
     def run(self) -> int:
         """Step until no session is left.
 
         Returns:
-            Number of the last command that was carried out; newer ones wait for the next run.
+            Id of the last command that was carried out; newer ones wait for the next run.
 
         Raises:
-            ExchangeError: a peer is lost or of another mind.
+            ExchangeError: a peer is lost or disagrees.
         """
         agreed = self._engine.agree(self._inbox.highest)
         while self._obey(agreed):
@@ -71,20 +71,20 @@ class ShardLoop:
         return self.applied
 
     def _step(self) -> int:
-        """Step the sessions that are at work; returns up to which command all shards may go."""
+        """Step the running sessions; return the id of the last command that may be carried out."""
         if not self.sessions and not self._engine.overlaps:
             return self._engine.agree(self._inbox.highest)
         outcome = self._engine.step(list(self.sessions.values()), lambda: self._inbox.highest)
         self._observe(outcome)
-        news = list(updates(outcome))
+        step_updates = list(updates(outcome))
         for one in outcome.sessions:
             if one.session.end_reason:
                 self._retire(one.session)
-        self._emit(news)
+        self._emit(step_updates)
         return outcome.command
 
     def _obey(self, agreed: int) -> bool:
-        """Carry out commands up to `agreed`; whether a session goes on or waits."""
+        """Carry out commands up to `agreed`; return whether any session is running or waiting."""
         while self.applied < agreed:
             self.applied += 1
             self._carry_out(self._inbox.take(self.applied))
@@ -94,24 +94,24 @@ class ShardLoop:
         if isinstance(command, Open):
             self._open(command)
             return
-        at_work = self.sessions.get(command.session)
-        waits = self._waiting_queue.find(command.session)
+        running = self.sessions.get(command.session)
+        waiting = self._waiting_queue.find(command.session)
         match command:
             case Cancel():
-                if at_work is not None:
-                    self._cancel(at_work, command.reason)
-                elif waits is not None:
-                    self._waiting_queue.remove(waits)
-                    self._emit([opening_update(waits)])
-                    self._end(waits, command.reason)
+                if running is not None:
+                    self._cancel(running, command.reason)
+                elif waiting is not None:
+                    self._waiting_queue.remove(waiting)
+                    self._emit([opening_update(waiting)])
+                    self._end(waiting, command.reason)
             case ApplyChange():
-                if at_work is not None:
-                    self._changes.append((at_work, command.change))
-                elif waits is not None:
-                    self._waiting_queue.defer(waits, command.change)
+                if running is not None:
+                    self._changes.append((running, command.change))
+                elif waiting is not None:
+                    self._waiting_queue.defer(waiting, command.change)
 
     def _open(self, command: Open) -> None:
-        """Let a session wait for room; one that never fits is refused by all shards alike."""
+        """Queue a session; one that can never fit is refused, on every shard alike."""
         try:
             session = self._engine.prepare(
                 command.spec, number=command.session, recorded=command.recorded
@@ -124,7 +124,7 @@ class ShardLoop:
         self._waiting_queue.put(session, command.tenant)
 
     def _begin(self, session: Session, changes: Sequence[Change]) -> None:
-        """Let a session step from now on."""
+        """Add a session to the running ones."""
         self.sessions[session.id] = session
         log.info("session opened", extra={"session": session.id})
         self._emit([opening_update(session)])
@@ -133,7 +133,7 @@ class ShardLoop:
             self._retire(session)
 
     def _cancel(self, session: Session, reason: str) -> None:
-        """End a session now, or with the step that is on its way."""
+        """End a session now, or with its step in flight."""
         if self._engine.phase(session) == "before":
             self._end(session, reason)
         else:
@@ -144,14 +144,14 @@ class ShardLoop:
         self._retire(session)
 
     def _apply_changes(self, budget: int) -> None:
-        """Change sessions; what would have more than about `budget` tokens read has to wait."""
+        """Apply changes until about `budget` tokens have been encoded; the rest waits."""
         most = self._engine.num_encoded + budget
         while self._changes and self._engine.num_encoded < most:
             session, change = self._changes.popleft()
             self._emit([change_update(session, self._engine.apply_change(session, change))])
 
     def _retire(self, session: Session) -> None:
-        """Free a session that has ended; it counts as going on until all of that is done."""
+        """Free a session that has ended; it counts as running until that is done."""
         about = {"session": session.id, "steps": session.step}
         log.info("session ended: %s", session.end_reason, extra=about)
         if self._audit:

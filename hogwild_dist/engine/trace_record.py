@@ -1,4 +1,4 @@
-"""What a trace keeps of a step and of the end, under the names of docs/traces.md."""
+"""Entries of a trace for a step and for the end; docs/traces.md names their fields."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ from hogwild_dist.session.session import Session
 
 
 def step_record(step: SessionStep, seconds: float) -> dict[str, Any]:
-    """The entry of one step of a recorded session that has just been taken in.
+    """Return the trace entry of a recorded session's step, right after the step was applied.
 
     Args:
-        step: with a summary in each report.
-        seconds: how long it took.
+        step: the step, with a summary of the logits in each report.
+        seconds: duration of the step.
     """
     summaries = [_summary(report.summary) for report in step.reports]
     workers = [feed.worker.index for feed in step.feeds]
@@ -43,7 +43,7 @@ def step_record(step: SessionStep, seconds: float) -> dict[str, Any]:
 
 
 def final_record(session: Session) -> dict[str, Any]:
-    """The end of a trace."""
+    """Return the fields that end a trace."""
     return {
         "final": {
             "block_ids": session.blocks.token_ids(),
@@ -63,7 +63,7 @@ def _summary(summary: LogitsSummary | None) -> LogitsSummary:
 
 
 def _event(event: Event) -> dict[str, Any]:
-    """An event under the names that format 1 uses where it has one."""
+    """Return an event as JSON, under the field names of trace format 1."""
     fields = event.to_json()
     if fields["type"] == "paragraph_end":
         fields["step_tokens"] = fields.pop("token_ids")

@@ -1,4 +1,4 @@
-"""What a step or a change brought to a session, as plain data that can travel."""
+"""Updates: what a step or a change did to a session, as plain data for other processes."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from hogwild_dist.session.session import Session
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Update:
-    """What one step brought to a session, as plain data that can travel.
+    """What one step or change did to a session, as plain data for other processes.
 
     Attributes:
         session: id of the session.
-        step: number of the step, or of the one before where it is of none: -1 for the first texts.
-        events: in order.
-        seconds: how long the step took.
-        record: the step's entry in a trace, where the session is recorded.
-        final: the end of the trace, with the last update of a recorded session.
-        error: why the session could not start; there are no further updates then.
+        step: number of the step, or of the last step before the change; -1 before the first step.
+        events: the events, in order.
+        seconds: duration of the step.
+        record: the step's trace entry, if the session is recorded.
+        final: the end of the trace, in the last update of a recorded session.
+        error: why the session could not start; no further updates follow.
     """
 
     session: int
@@ -35,17 +35,17 @@ class Update:
 
 
 def opening_update(session: Session) -> Update:
-    """The first texts of a session that has just started."""
+    """Return the update with a new session's first texts."""
     return _update(session, -1, tuple(session.opening()))
 
 
 def change_update(session: Session, events: Sequence[Event]) -> Update:
-    """What a change brought to a running session."""
+    """Return the update with the events of a change to a running session."""
     return _update(session, session.step - 1, tuple(events))
 
 
 def updates(outcome: StepOutcome) -> Iterator[Update]:
-    """What a step brought, session by session."""
+    """Yield the update of each session that took part in a step."""
     for one in outcome.sessions:
         if not one.feeds:  # it ended without a forward
             yield change_update(one.session, one.events)

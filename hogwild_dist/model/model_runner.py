@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from hogwild_dist.attention.batch import Batch, build_batch
-from hogwild_dist.attention.kernels import AttentionKernel, default_kernel
+from hogwild_dist.attention.kernels import AttentionKernel
 from hogwild_dist.attention.layer import StepContext
+from hogwild_dist.attention.registry import find_kernel
 from hogwild_dist.config import Visibility
 from hogwild_dist.exchange.base import Exchange
 from hogwild_dist.kvcache.cache import Block, KVCache
@@ -35,7 +36,7 @@ class ModelRunner:
         self.model = model
         self.cache = cache
         self.exchange = exchange
-        self.kernel = kernel or default_kernel(model.device)
+        self.kernel = kernel or find_kernel(None, model.device)
 
     def forward(self, rows: Sequence[Row]) -> tuple[Tensor, Batch]:
         """Feed every row's new tokens at once, in this process alone.

@@ -5,8 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hogwild_dist.attention import registry
 from hogwild_dist.attention.batch import allocate_and_build
-from hogwild_dist.attention.kernels import AttentionKernel, attend_cpu, attend_matmul
+from hogwild_dist.attention.kernels import AttentionKernel, attend_matmul
 from hogwild_dist.attention.layer import StepContext, attend_view, hogwild_attention
 from hogwild_dist.config import Visibility
 from hogwild_dist.errors import ModelError
@@ -16,7 +17,7 @@ from tests.kvcache.test_cache import DIM, HEADS, new_cache, turned, write
 
 GROUPS = 3
 SCALE = 0.4
-KERNELS = [attend_cpu, attend_matmul]
+KERNELS = [one.kernel for one in registry.KERNELS.values()]
 
 
 @settings(max_examples=40)

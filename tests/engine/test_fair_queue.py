@@ -40,7 +40,7 @@ def test_an_item_can_leave() -> None:
     queue.remove(2)
     queue.remove(4)
     assert [queue.pop() for _ in range(len(queue))] == [1, 3]
-    with pytest.raises(ValueError, match="does not stand"):
+    with pytest.raises(ValueError, match="is not in the queue"):
         queue.remove(2)
     with pytest.raises(IndexError, match="empty"):
         queue.pop()

@@ -4,7 +4,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hogwild_dist.engine.placement import home_rank, worker_ranks
+from hogwild_dist.engine.placement import home_rank, newcomer_rank, worker_ranks
 
 
 @given(st.integers(0, 99), st.integers(1, 16), st.integers(1, 8))
@@ -24,3 +24,11 @@ def test_examples() -> None:
     assert worker_ranks(0, 8, 4) == (0, 0, 1, 1, 2, 2, 3, 3)
     assert worker_ranks(1, 3, 2) == (1, 1, 0)
     assert worker_ranks(3, 2, 4) == (3, 0)
+
+
+@given(st.integers(0, 99), st.integers(1, 8), st.integers(1, 16))
+def test_newcomers_take_turns_over_the_shards(
+    session: int, world_size: int, num_workers: int
+) -> None:
+    ranks = [newcomer_rank(session, num_workers + more, world_size) for more in range(world_size)]
+    assert sorted(ranks) == list(range(world_size))

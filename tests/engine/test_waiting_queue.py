@@ -270,31 +270,31 @@ def test_messages_to_a_session_that_ends_are_dropped(model: LoadedModel) -> None
 
 def test_a_session_whose_prompt_is_being_encoded_can_be_taken_out(model: LoadedModel) -> None:
     engine = tiny_engine(model)
-    reception = WaitingQueue(engine)
+    waiting_queue = WaitingQueue(engine.reservations, engine.encode)
     session = engine.prepare(spec("First"))
-    reception.put(session, "")
-    assert not list(reception.admit_ready(8))
+    waiting_queue.put(session, "")
+    assert not list(waiting_queue.admit_ready(8))
     assert engine.num_encoded == 8
-    assert reception.find(session.id) is session
-    reception.remove(session)
+    assert waiting_queue.find(session.id) is session
+    waiting_queue.remove(session)
     engine.retire(session)
-    assert not list(reception)
+    assert not list(waiting_queue)
     assert engine.cache.pages.num_free == engine.cache.pages.num_pages
 
 
 def test_prompts_of_sessions_that_enter_together_are_one_forward(model: LoadedModel) -> None:
     engine = tiny_engine(model, cache_tokens=64 * 200)
-    reception = WaitingQueue(engine)
+    waiting_queue = WaitingQueue(engine.reservations, engine.encode)
     forwards: list[int] = []
     handle = model.hf_model.register_forward_hook(lambda *_: forwards.append(1))
     try:
         first, *others = [engine.prepare(spec(f"Problem {n}")) for n in range(5)]
-        reception.put(first, "")
-        assert [session for session, _ in reception.admit_ready(2_000)] == [first]
+        waiting_queue.put(first, "")
+        assert [session for session, _ in waiting_queue.admit_ready(2_000)] == [first]
         assert len(forwards) == 2  # its beginning is also the others', and comes first
         for session in others:
-            reception.put(session, "")
-        assert [session for session, _ in reception.admit_ready(2_000)] == others
+            waiting_queue.put(session, "")
+        assert [session for session, _ in waiting_queue.admit_ready(2_000)] == others
         assert len(forwards) == 3
     finally:
         handle.remove()
@@ -302,17 +302,17 @@ def test_prompts_of_sessions_that_enter_together_are_one_forward(model: LoadedMo
 
 def test_short_prompts_do_not_wait_for_a_long_one(model: LoadedModel) -> None:
     engine = tiny_engine(model, cache_tokens=64 * 200)
-    reception = WaitingQueue(engine)
+    waiting_queue = WaitingQueue(engine.reservations, engine.encode)
     first, long, *short = [
         engine.prepare(spec(text)) for text in ("First", "1 + " * 200, "Why?", "When?")
     ]
-    reception.put(first, "")
-    assert [session for session, _ in reception.admit_ready(2_000)] == [first]
+    waiting_queue.put(first, "")
+    assert [session for session, _ in waiting_queue.admit_ready(2_000)] == [first]
     for session in (long, *short):
-        reception.put(session, "")
+        waiting_queue.put(session, "")
     before, begun = engine.num_encoded, []
     while long not in begun:
-        begun += [session for session, _ in reception.admit_ready(64)]
+        begun += [session for session, _ in waiting_queue.admit_ready(64)]
     assert begun == [*short, long]
     rounds = (engine.num_encoded - before) / 64
     assert rounds <= -(-len(long.spec.shared["common"]) // 64) + 2  # nothing was left idle
@@ -320,16 +320,16 @@ def test_short_prompts_do_not_wait_for_a_long_one(model: LoadedModel) -> None:
 
 def test_one_of_several_that_enter_can_be_taken_out(model: LoadedModel) -> None:
     engine = tiny_engine(model, cache_tokens=64 * 200)
-    reception = WaitingQueue(engine)
+    waiting_queue = WaitingQueue(engine.reservations, engine.encode)
     sessions = [engine.prepare(spec(f"Problem {n}" + "?" * 100)) for n in range(4)]
-    reception.put(sessions[0], "")
-    begun = [session for session, _ in reception.admit_ready(2_000)]
+    waiting_queue.put(sessions[0], "")
+    begun = [session for session, _ in waiting_queue.admit_ready(2_000)]
     for session in sessions[1:]:
-        reception.put(session, "")
-    begun += [session for session, _ in reception.admit_ready(150)]
-    reception.remove(sessions[2])  # its prompt is encoded in part
+        waiting_queue.put(session, "")
+    begun += [session for session, _ in waiting_queue.admit_ready(150)]
+    waiting_queue.remove(sessions[2])  # its prompt is encoded in part
     engine.retire(sessions[2])
-    begun += [session for session, _ in reception.admit_ready(2_000)]
+    begun += [session for session, _ in waiting_queue.admit_ready(2_000)]
     assert begun == [sessions[0], sessions[1], sessions[3]]
     for session in begun:
         engine.retire(session)

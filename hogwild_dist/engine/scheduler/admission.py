@@ -1,6 +1,6 @@
-"""What fits: sessions that may start, and sessions that have outgrown the model or the cache.
+"""Admission: which sessions may start, step and grow, and which have outgrown model or cache.
 
-Every shard decides on what all agree on, so that all decide alike.
+Every decision depends only on what all shards agree on, so that all shards decide alike.
 """
 
 from collections.abc import Sequence
@@ -16,13 +16,16 @@ from hogwild_dist.session.spec import SessionSpec
 
 
 def check_fits(spec: SessionSpec, model: LoadedModel, cache_tokens: int, free_pages: int) -> None:
-    """Refuse a session whose first texts leave no room to write.
+    """Refuse a session whose first texts leave no space to write.
 
     Args:
-        spec: of the session.
-        model: whose context is meant.
-        cache_tokens: that the cache holds.
-        free_pages: of the cache, now or when it is empty.
+        spec: the specification of the session.
+        model: the model whose context length applies.
+        cache_tokens: capacity of the cache, in tokens.
+        free_pages: number of pages that the first texts may take.
+
+    Raises:
+        ContextLimitError: the texts do not fit.
     """
     lengths = {name: len(ids) for name, ids in spec.shared.items()}
     writers = (*spec.workers, *spec.finishers)
@@ -44,7 +47,11 @@ def check_fits(spec: SessionSpec, model: LoadedModel, cache_tokens: int, free_pa
 
 
 def check_ids(spec: SessionSpec, model: LoadedModel) -> None:
-    """Refuse token ids that are not the model's."""
+    """Refuse token ids that the model does not have.
+
+    Raises:
+        ConfigError: a token id is outside the vocabulary.
+    """
     known = model.hf_model.config.get_text_config().vocab_size
     named = {token for ids in spec.shared.values() for token in ids}
     for worker in (*spec.workers, *spec.finishers):
@@ -58,17 +65,21 @@ def check_ids(spec: SessionSpec, model: LoadedModel) -> None:
         )
 
 
-def check_room(
+def check_space(
     session: Session, reservations: KVReservations, view: Sequence[Block], count: int
 ) -> None:
-    """Refuse a text in a running session that leaves no room to go on.
+    """Refuse a text for a running session that leaves no space to continue.
 
-    Only what all shards agree on is counted, so that they refuse alike.
+    Args:
+        session: the running session.
+        reservations: the cache pages that sessions may use.
+        view: the blocks that the text sees.
+        count: length of the text, in tokens.
 
     Raises:
-        ContextLimitError: it does not fit.
+        ContextLimitError: the text does not fit.
     """
-    pages = 2 * (count // PAGE_TOKENS + 2)  # encoded apart, then appended
+    pages = 2 * (count // PAGE_TOKENS + 2)  # encoded in a block of its own, then appended
     tokens = sum(block.committed for block in view) + count
     if tokens >= reservations.max_positions or not reservations.ensure(session, pages):
         raise ContextLimitError(
@@ -79,14 +90,14 @@ def check_room(
 def schedule(
     sessions: Sequence[Session], reservations: KVReservations, max_step_tokens: int
 ) -> InFlightStep:
-    """The feeds that fit; a session that has outgrown model or cache ends.
+    """Choose the sessions that step, and what they feed; end those that no longer fit.
 
-    What a session feeds does not depend on the others: where the step is full, it sits out.
+    A session feeds all that it would feed alone, or skips the step if the step is full.
 
     Args:
-        sessions: those that come first are the first to be taken.
-        reservations: of the sessions.
-        max_step_tokens: most tokens of the step.
+        sessions: running sessions, in order of precedence.
+        reservations: the cache pages that sessions may use.
+        max_step_tokens: the most tokens that the step feeds.
     """
     step = InFlightStep({})
     free = reservations.cache.pages.num_free
@@ -99,11 +110,10 @@ def schedule(
         pages = sum(reservations.cache.pages_wanted(block, count) for block, count in added.items())
         views = [[(b.length, added.get(b, 0)) for b in feed.row.view] for feed in own]
         pages += session.answer_collector.pages(PAGE_TOKENS)
-        room = session.answer_collector.longest_views(session.blocks.lengths())
-        longest = max(
-            (*(sum(map(sum, view)) for view in views), *(n + sum(added.values()) for n in room)),
-            default=0,
-        )
+        answer_views = session.answer_collector.longest_views(session.blocks.lengths())
+        lengths = [sum(map(sum, view)) for view in views]
+        lengths += [length + sum(added.values()) for length in answer_views]
+        longest = max(lengths, default=0)
         if longest > reservations.max_positions:
             step.ended.append(_ended(session, "context_limit"))
         elif pages > free or not reservations.ensure(session, pages):
@@ -116,10 +126,10 @@ def schedule(
 
 
 def end_in_time(session: Session, step: InFlightStep, reservations: KVReservations) -> list[Event]:
-    """Under `overlapped` visibility: end a session that the coming steps might not fit.
+    """End a session whose next steps might not fit, under `overlapped` visibility.
 
-    What the peers feed is not known before it is computed, so that the bound counts the longest
-    text that may be fed; all shards evaluate it on what they agree on.
+    What the peers feed is not known before it is computed, so the bound assumes the longest text
+    that they may feed.
     """
     if _longest_view_ahead(session) > reservations.max_positions:
         return session.run_out("context_limit")
@@ -133,25 +143,25 @@ def end_in_time(session: Session, step: InFlightStep, reservations: KVReservatio
 
 
 def _longest_view_ahead(session: Session) -> int:
-    """Most tokens that a view may hold after two more steps."""
+    """Return the most tokens that a view may hold after two more steps."""
     active = session.active_workers
     ahead = {worker.block.name: session.most_ahead(worker) for worker in active}
     lengths = session.blocks.lengths()
     views = [
         sum(lengths[name] + ahead.get(name, 0) for name in worker.spec.view) for worker in active
     ]
-    room = session.answer_collector.longest_views(lengths)
-    return max((*views, *(length + sum(ahead.values()) for length in room)), default=0)
+    answer_views = session.answer_collector.longest_views(lengths)
+    return max((*views, *(length + sum(ahead.values()) for length in answer_views)), default=0)
 
 
 def _pages_ahead(session: Session) -> int:
-    """Most pages that two more steps may take."""
+    """Return the most pages that two more steps may take."""
     most = [session.most_ahead(worker) for worker in session.active_workers]
     own = sum(count // PAGE_TOKENS + 2 for count in most)
     return own + session.answer_collector.pages(PAGE_TOKENS)
 
 
 def _ended(session: Session, reason: str) -> SessionStep:
-    """A session whose team ends without a forward."""
+    """End a session that cannot step any more, and return its last step."""
     lengths = session.blocks.lengths()
     return SessionStep(session, session.step, (), (), lengths, tuple(session.run_out(reason)))

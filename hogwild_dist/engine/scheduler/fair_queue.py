@@ -1,4 +1,4 @@
-"""A queue that serves its tenants in turn: one with much to do does not hold up the others."""
+"""A queue that serves tenants in turn, so that a busy one does not hold up the others."""
 
 from collections import deque
 from typing import Generic, TypeVar
@@ -10,13 +10,13 @@ class FairQueue(Generic[T]):
     """Items of several tenants: in order within a tenant, one from each in turn."""
 
     def __init__(self) -> None:
-        self._items: dict[str, deque[T]] = {}  # who is served next comes first
+        self._items: dict[str, deque[T]] = {}  # the tenant that is served next comes first
 
     def __len__(self) -> int:
         return sum(map(len, self._items.values()))
 
     def put(self, tenant: str, item: T) -> None:
-        """Append an item; a tenant who had none is served after all others."""
+        """Append an item; a tenant without other items is served after all others."""
         self._items.setdefault(tenant, deque()).append(item)
 
     @property
@@ -31,7 +31,7 @@ class FairQueue(Generic[T]):
         return next(iter(self._items.values()))[0]
 
     def pop(self) -> T:
-        """Take the head out; its tenant's next item waits for all other tenants.
+        """Remove and return the head; its tenant is then served after all others.
 
         Raises:
             IndexError: the queue is empty.
@@ -45,10 +45,10 @@ class FairQueue(Generic[T]):
         return item
 
     def remove(self, item: T) -> None:
-        """Take an item out, wherever it stands.
+        """Remove an item from any position.
 
         Raises:
-            ValueError: it does not stand in the queue.
+            ValueError: the item is not in the queue.
         """
         for tenant, items in self._items.items():
             if item in items:
@@ -56,4 +56,4 @@ class FairQueue(Generic[T]):
                 if not items:
                     del self._items[tenant]
                 return
-        raise ValueError("the item does not stand in the queue")
+        raise ValueError("the item is not in the queue")

@@ -1,6 +1,6 @@
-"""Divides the cache among sessions: each is promised what it may need, and takes no more.
+"""Reservations of KV cache pages: a session reserves all the pages that it may need.
 
-All shards count promises and committed tokens alone, so that they decide alike.
+Decisions depend only on reservations and committed tokens, which are the same on every shard.
 """
 
 from collections.abc import Collection, Mapping
@@ -13,17 +13,18 @@ from hogwild_dist.session.session import Session
 from hogwild_dist.session.spec import SessionSpec, WorkerSpec
 
 PARAGRAPH_TOKENS = 24
-"""Chosen tokens of a paragraph, at the least, on average: for the prefixes that are to be expected.
-A session that writes shorter ones may find its room full before its budget is spent."""
+"""Assumed least average length of a paragraph, in chosen tokens; it bounds how many paragraph
+prefixes are expected. A session with shorter paragraphs may use up its reservation before its
+token budget."""
 
 
 @dataclass(slots=True)
 class _Reservation:
-    """What one session may take.
+    """The reservation of one session.
 
     Attributes:
-        pages: of its own blocks.
-        beginnings: that it reads.
+        pages: number of pages for the session's own blocks.
+        prefixes: shared prefixes that the session reads.
     """
 
     pages: int
@@ -31,11 +32,11 @@ class _Reservation:
 
 
 class KVReservations:
-    """The reservations of all sessions that have been let in.
+    """KV cache pages reserved for the admitted sessions.
 
     Args:
-        cache: that is divided.
-        max_positions: of the model.
+        cache: the cache whose pages are reserved.
+        max_positions: context length of the model, in tokens.
     """
 
     def __init__(self, cache: KVCache, max_positions: int) -> None:
@@ -46,17 +47,17 @@ class KVReservations:
 
     @property
     def num_spare(self) -> int:
-        """Pages that are promised to nobody; those of idle beginnings are among them."""
+        """Number of pages that are not reserved; pages of idle shared prefixes count among them."""
         taken = self.prefix_cache.num_pages - self.prefix_cache.num_idle_pages
         return (
             self.cache.pages.num_pages - taken - sum(r.pages for r in self._reservations.values())
         )
 
     def reserve(self, session: Session) -> list[Row] | None:
-        """Promise a new session its room.
+        """Reserve the pages that a new session may need, and attach its shared prefixes.
 
         Returns:
-            What is to be encoded, in order, or None where the session must wait.
+            The texts to encode, in order, or None if the session has to wait.
         """
         prefixes = _shared_prefixes(session.spec)
         wanted = dict.fromkeys(prefixes.values())
@@ -73,9 +74,9 @@ class KVReservations:
         return self._attach_prefixes(session, prefixes)
 
     def grow(self, session: Session, pages: int) -> None:
-        """Promise a session so many pages more, or as many as there are to spare.
+        """Reserve more pages for a session, as many of `pages` as are not reserved.
 
-        Nothing happens where it has no room.
+        A session without a reservation is left alone.
         """
         if session not in self._reservations:
             return
@@ -84,36 +85,36 @@ class KVReservations:
         self._reservations[session].pages += more
 
     def ensure(self, session: Session, pages: int) -> bool:
-        """Whether a session may take so many pages; a room that is too small is widened."""
+        """Return whether a session may take `pages` pages; grow its reservation if needed."""
         self.grow(session, pages - self._left(session))
         return pages <= self._left(session)
 
     def release(self, session: Session) -> None:
-        """Take a room back; nothing happens where a session has none."""
+        """Release the reservation of a session, if it has one."""
         reservation = self._reservations.pop(session, None)
         for token_ids in reservation.prefixes if reservation else ():
             self.prefix_cache.give_back(token_ids)
 
     def has(self, session: Session) -> bool:
-        """Whether a session has a room; one that was started on its own account has none."""
+        """Return whether a session has a reservation; one started by `Engine.start` has none."""
         return session in self._reservations
 
     def _left(self, session: Session) -> int:
-        """Pages that a session may still take, by what all shards agree on."""
+        """Return how many pages a session may still take; the same number on every shard."""
         if session in self._reservations:
             return self._reservations[session].pages - session.blocks.num_pages()
         used = sum(self.cache.pages_of(block.committed) for block in self.cache.blocks)
         return self.cache.pages.num_pages - used
 
     def _claim(self, pages: int, keep: Collection[tuple[int, ...]] = ()) -> None:
-        """Let idle beginnings make way for a promise."""
+        """Drop idle shared prefixes to make `pages` pages available, except those in `keep`."""
         idle = self.prefix_cache.num_idle_pages
         self.prefix_cache.forget_idle(pages + idle - self.num_spare, keep)
 
     def _attach_prefixes(
         self, session: Session, prefixes: Mapping[str, tuple[int, ...]]
     ) -> list[Row]:
-        """Give a session its beginnings; returns what is to be encoded."""
+        """Attach shared prefixes to a session; return the texts to encode."""
         rows = []
         for name, ids in prefixes.items():
             block, new = self.prefix_cache.borrow(ids)
@@ -128,7 +129,7 @@ class KVReservations:
 
 
 def _shared_prefixes(spec: SessionSpec) -> dict[str, tuple[int, ...]]:
-    """Block name -> what it begins with that others share; equal ones count once."""
+    """Return block name -> the shared prefix of its text; equal prefixes appear once."""
     prefixes: dict[str, tuple[int, ...]] = {}
     for name, count in spec.shared_prefixes.items():
         ids = spec.shared[name][:count]
@@ -138,14 +139,14 @@ def _shared_prefixes(spec: SessionSpec) -> dict[str, tuple[int, ...]]:
 
 
 def pages_of_newcomer(session: Session, worker: WorkerSpec, cache: KVCache) -> int:
-    """Pages that a worker who joins a session may come to need."""
+    """Return the most pages that a worker who joins a session may need."""
     chosen = worker.max_tokens or 0
     starts = sum(_start_lengths(session)) * (chosen // PARAGRAPH_TOKENS + 1)
     return cache.pages_of(len(worker.first_input) + chosen + starts) + 3
 
 
 def _most_pages(session: Session, cache: KVCache, max_positions: int) -> int:
-    """Pages of its own that a session may come to need."""
+    """Return the most pages that a session may need for blocks of its own."""
     spec, prefixes = session.spec, _shared_prefixes(session.spec)
     texts = sum(len(ids) - len(prefixes.get(name, ())) for name, ids in spec.shared.items())
     texts += sum(len(worker.first_input) for worker in spec.workers)
@@ -161,6 +162,6 @@ def _most_pages(session: Session, cache: KVCache, max_positions: int) -> int:
 
 
 def _start_lengths(session: Session) -> tuple[int, int]:
-    """Most tokens that begin a paragraph, and most that the redundancy question adds to them."""
+    """Return the longest paragraph prefix and the longest redundancy question, in tokens."""
     lengths = [session.start_lengths(worker) for worker in session.team]
     return max(prefix for prefix, _ in lengths), max(question for _, question in lengths)

@@ -1,60 +1,66 @@
-"""Where sessions wait until there is room for them, and until their prompts are encoded."""
+"""Sessions that wait for cache pages, or for their prompts to be encoded."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
-from hogwild_dist.engine.engine import Engine
 from hogwild_dist.engine.scheduler.fair_queue import FairQueue
+from hogwild_dist.engine.scheduler.reservations import KVReservations
 from hogwild_dist.kvcache.cache import Block
 from hogwild_dist.kvcache.rows import Row
 from hogwild_dist.session.changes import Change
 from hogwild_dist.session.session import Session
 
 FIRST_SHARE = 4
-"""The session that entered first is sure of this part of what is encoded between two steps."""
+"""The oldest session is sure of one part in so many of the tokens encoded between two steps."""
 
 
 class WaitingQueue:
-    """Lets prepared sessions in, in turn; every shard of a group does so alike.
+    """Admits prepared sessions in turn; every shard of a group admits the same ones.
 
-    The next session waits until it can be promised all that it may need; then its prompt is
-    encoded piece by piece between the steps of those that are at work, together with the prompts
-    of others that enter.
+    The next session waits until all the cache pages that it may need can be reserved. Its prompt is
+    then encoded piece by piece between the steps of the running sessions, together with the
+    prompts of other admitted sessions.
 
     Args:
-        engine: that the sessions were prepared by.
+        reservations: the cache pages that sessions may use.
+        encode: encodes texts of sessions in one forward pass and returns the number of tokens.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(
+        self,
+        reservations: KVReservations,
+        encode: Callable[[Sequence[tuple[Session, Row]]], int],
+    ) -> None:
+        self._reservations = reservations
+        self._encode = encode
         self._queue: FairQueue[Session] = FairQueue()
         self._encoding: dict[Session, deque[Row]] = {}
         self._changes: dict[Session, list[Change]] = {}
 
     def __iter__(self) -> Iterator[Session]:
-        """All that have not begun."""
+        """Iterate over all sessions that have not started to step."""
         return iter(list(self._changes))
 
     def put(self, session: Session, tenant: str) -> None:
-        """Let a session wait.
+        """Append a session to the queue.
 
         Args:
-            session: that was prepared.
-            tenant: for whom; tenants take turns.
+            session: a prepared session.
+            tenant: the client that the session belongs to; tenants take turns.
         """
         self._queue.put(tenant, session)
         self._changes[session] = []
 
     def find(self, number: int) -> Session | None:
-        """The session of this number, where it has not begun."""
+        """Return the waiting session of this number, or None."""
         return next((session for session in self if session.id == number), None)
 
     def defer(self, session: Session, change: Change) -> None:
-        """Keep a change for a session until it begins."""
+        """Keep a change for a session until the session starts to step."""
         self._changes[session].append(change)
 
     def remove(self, session: Session) -> None:
-        """Take out a session that is to begin no more; the caller retires it."""
+        """Remove a session that is not to start any more; the caller retires it."""
         del self._changes[session]
         if session in self._encoding:
             del self._encoding[session]
@@ -62,18 +68,18 @@ class WaitingQueue:
             self._queue.remove(session)
 
     def admit_ready(self, budget: int) -> Iterator[tuple[Session, list[Change]]]:
-        """Encode what the budget allows.
+        """Reserve pages and encode prompts, as far as the budget allows.
 
         Args:
-            budget: most tokens to encode.
+            budget: the most tokens to encode.
 
         Yields:
-            The sessions that may step now, and what has been asked of them meanwhile.
+            Each session that may step now, and the changes that were requested meanwhile.
         """
         while budget > 0:
             rows = self._next_rows(budget)
             if rows:
-                budget -= self._engine.encode(rows)
+                budget -= self._encode(rows)
             ready = [session for session, left in self._encoding.items() if not left]
             for session in ready:
                 del self._encoding[session]
@@ -82,7 +88,7 @@ class WaitingQueue:
                 return
 
     def _next_rows(self, budget: int) -> list[tuple[Session, Row]]:
-        """What can be encoded next in one forward: nothing in it reads what it writes."""
+        """Return the texts of the next forward pass; none of them sees another."""
         found: list[tuple[Session, Row]] = []
         written: set[Block] = set()
         for session, share in self._shares(budget).items():
@@ -98,10 +104,10 @@ class WaitingQueue:
         return found
 
     def _shares(self, budget: int) -> dict[Session, int]:
-        """How many tokens of each session are encoded next.
+        """Return how many tokens of each session are encoded next.
 
-        The shortest rests come first, so that nobody waits for a long prompt; a part of the budget
-        is for who entered first, so that a long prompt gets on.
+        The shortest remainders come first, so that no session waits for another one's long prompt.
+        A share of the budget belongs to the oldest session, so that a long prompt makes progress.
         """
         self._reserve_next()
         rests = {
@@ -120,12 +126,12 @@ class WaitingQueue:
         return shares
 
     def _reserve_next(self) -> None:
-        """Let sessions enter while there is room for the next.
+        """Reserve pages for sessions in turn, as long as there are enough for the next.
 
-        Nobody follows one whose beginning is still to be encoded: it may be cancelled.
+        No session follows one whose shared prefix is not encoded yet: that one may be cancelled.
         """
-        while len(self._queue) and self._engine.reservations.prefix_cache.are_encoded:
-            rows = self._engine.reservations.reserve(self._queue.head)
+        while len(self._queue) and self._reservations.prefix_cache.are_encoded:
+            rows = self._reservations.reserve(self._queue.head)
             if rows is None:
                 return
             self._encoding[self._queue.pop()] = deque(rows)

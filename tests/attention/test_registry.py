@@ -1,0 +1,84 @@
+"""Kernels by name, and a kernel of a user's own in a real run."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+
+from hogwild_dist.attention.registry import KERNELS, find_kernel
+from hogwild_dist.config import EngineConfig
+from hogwild_dist.engine.engine import Engine
+from hogwild_dist.errors import ConfigError
+from hogwild_dist.run.run import Run
+from hogwild_dist.team.team import Limits, Team
+from tests.tiny_engine import tiny_byte_model
+from tests.tiny_team import PROMPTS
+from tests.tiny_tokenizer import byte_tokenizer
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+
+OWN = """
+import torch
+
+calls = []
+
+
+def attend(q, k, v, mask, scale):
+    calls.append(q.shape)
+    scores = torch.einsum("bhmd,bhnd->bhmn", q, k) * scale
+    scores = scores if mask is None else scores + mask
+    return torch.softmax(scores, -1) @ v, torch.logsumexp(scores, -1)
+"""
+
+
+def texts(attention: str | None) -> Mapping[str, str]:
+    config = EngineConfig(cache_tokens=4_096, attention=attention)
+    team = Team(names=("Ann", "Ben"), prompts=PROMPTS, limits=Limits(max_tokens=12))
+    engine = Engine(tiny_byte_model(), byte_tokenizer(), config)
+    run = Run(engine, "Count!", team)
+    for _ in run:
+        pass
+    return run.result.texts
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_every_kernel_writes_the_same_text(name: str) -> None:
+    assert texts(name) == texts(None)
+
+
+def test_a_kernel_of_a_user_s_own_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "users_own_kernel.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert texts("users_own_kernel:attend") == texts(None)
+    import users_own_kernel  # noqa: PLC0415
+
+    assert users_own_kernel.calls
+
+
+def test_a_device_gets_the_first_kernel_that_runs_on_it() -> None:
+    assert find_kernel(None, CPU) is KERNELS["cpu-flash"].kernel
+    assert find_kernel(None, GPU) is KERNELS["matmul"].kernel
+    assert find_kernel("matmul", GPU) is KERNELS["matmul"].kernel
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "sentence"),
+    [
+        ("flash9", CPU, "Unknown attention kernel 'flash9'; use cpu-flash, matmul, or module:"),
+        ("cpu-flash", GPU, "'cpu-flash' does not run on 'cuda'; use matmul"),
+        ("no_such_module:attend", CPU, "'no_such_module:attend' cannot be imported .*module:"),
+        ("math:attend", CPU, "'math:attend' cannot be imported"),
+        (":attend", CPU, "':attend' cannot be imported"),
+    ],
+)
+def test_a_kernel_that_cannot_be_used_is_named(
+    name: str, device: torch.device, sentence: str
+) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        find_kernel(name, device)
+
+
+def test_an_engine_refuses_an_unknown_kernel() -> None:
+    with pytest.raises(ConfigError, match="Unknown attention kernel 'flash9'"):
+        texts("flash9")
