@@ -10,7 +10,7 @@ from typing import Self
 from hogwild_dist.engine.engine import Engine
 from hogwild_dist.engine.updates import Update
 from hogwild_dist.run.backend import Backend, LocalBackend
-from hogwild_dist.run.trace.reader import header
+from hogwild_dist.run.trace.spec_json import header
 from hogwild_dist.run.trace.writer import TraceWriter
 from hogwild_dist.run.transcript import Transcript
 from hogwild_dist.session.changes import RemoveWorker

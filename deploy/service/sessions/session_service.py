@@ -26,7 +26,7 @@ from hogwild_dist.engine.updates import Update
 from hogwild_dist.errors import ConfigError, HogwildError
 from hogwild_dist.model.hub import resolve_model
 from hogwild_dist.model.loader import load_tokenizer
-from hogwild_dist.run.trace.reader import header
+from hogwild_dist.run.trace.spec_json import header
 from hogwild_dist.session.changes import Change, RemoveWorker
 from hogwild_dist.session.events import Text
 from hogwild_dist.team.change_texts import ChangeTexts

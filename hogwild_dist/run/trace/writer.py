@@ -20,7 +20,7 @@ class TraceWriter:
 
     Args:
         path: of the file; an existing one is replaced.
-        header: from `trace_format.header`.
+        header: from `spec_json.header`.
 
     Raises:
         TraceError: the file cannot be written.
