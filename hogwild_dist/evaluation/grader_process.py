@@ -4,16 +4,11 @@ import sys
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-from types import ModuleType
 
 
 def main(kind: str, handle: str) -> None:
     """Say that it is ready, and grade until the other side closes."""
-    # Without their __init__, which load torch: that takes seconds, and no grader needs it.
-    folder = Path(__file__).parent
-    for name, path in (("hogwild_dist", folder.parent), ("hogwild_dist.evaluation", folder)):
-        sys.modules[name] = ModuleType(name)
-        sys.modules[name].__path__ = [str(path)]
+    sys.path.insert(0, str(Path(__file__).parents[2]))  # the package of the parent process
     from hogwild_dist.evaluation.graders import GRADERS, warm_up  # noqa: PLC0415
     from hogwild_dist.evaluation.grading import GraderError, GraderKind  # noqa: PLC0415
 

@@ -7,30 +7,28 @@ from math import sqrt
 from statistics import fmean
 
 Z95 = 1.959964
-"""Of a 95 % interval."""
+"""Half-width of a 95 % interval in standard deviations."""
+
+GRAM_WORDS = 4
+"""Words of an n-gram."""
 
 
-def wilson(right: int, total: int, z: float = Z95) -> tuple[float, float]:
-    """Confidence interval of a share (Wilson, 1927); (0, 1) where nothing was counted.
+def wilson(share: float, trials: float) -> tuple[float, float]:
+    """Return the 95 % confidence interval of a share (Wilson, 1927); (0, 1) without trials.
 
     Args:
-        right: successes.
-        total: trials.
-        z: width in standard deviations.
+        share: successes among the trials, 0 to 1.
+        trials: number of independent trials.
     """
-    return _wilson_of_share(right / total if total else 0.0, total, z)
-
-
-def _wilson_of_share(share: float, total: float, z: float) -> tuple[float, float]:
-    if total == 0:
+    if trials == 0:
         return 0.0, 1.0
-    middle = share + z * z / (2 * total)
-    spread = z * sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    scale = 1 + z * z / total
+    middle = share + Z95**2 / (2 * trials)
+    spread = Z95 * sqrt(share * (1 - share) / trials + Z95**2 / (4 * trials**2))
+    scale = 1 + Z95**2 / trials
     return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
 
 
-def clustered(counts: Iterable[tuple[int, int]], z: float = Z95) -> tuple[float, float]:
+def clustered(counts: Iterable[tuple[int, int]]) -> tuple[float, float]:
     """Confidence interval of a share whose trials come in clusters, as the seeds of a question do.
 
     Trials of one question are alike, so that many of them tell less than as many questions. The
@@ -41,30 +39,28 @@ def clustered(counts: Iterable[tuple[int, int]], z: float = Z95) -> tuple[float,
 
     Args:
         counts: (successes, trials) of each cluster.
-        z: width in standard deviations.
     """
     clusters = [(right, total) for right, total in counts if total]
     trials = sum(total for _, total in clusters)
     right = sum(right for right, _ in clusters)
     if right in (0, trials) or len(clusters) < 2:
-        return _wilson_of_share(right / trials if trials else 0.0, len(clusters), z)
+        return wilson(right / trials if trials else 0.0, len(clusters))
     share = right / trials
     between = sum((own - share * total) ** 2 for own, total in clusters)
     variance = len(clusters) / (len(clusters) - 1) * between / trials**2
     effect = variance * (trials - 1) / (share * (1 - share))
-    return _wilson_of_share(share, trials / max(1.0, effect), z)
+    return wilson(share, trials / max(1.0, effect))
 
 
-def redundancy(pieces: Iterable[tuple[str, str, int]], size: int = 4) -> dict[str, float]:
+def redundancy(pieces: Iterable[tuple[str, str, int]]) -> dict[str, float]:
     """For each who wrote, the share of its word n-grams that somebody else had written before.
 
     What two write in the same step counts for neither.
 
     Args:
         pieces: (who, text, step) in the order in which it was written; words may span pieces.
-        size: words of an n-gram.
     """
-    grams = {who: list(_ngrams(words, size)) for who, words in _words(pieces).items()}
+    grams = {who: list(_ngrams(words)) for who, words in _words(pieces).items()}
     earliest: dict[tuple[str, ...], dict[str, int]] = defaultdict(dict)
     for who, own in grams.items():
         for gram, step in own:
@@ -93,7 +89,7 @@ def _words(pieces: Iterable[tuple[str, str, int]]) -> dict[str, list[tuple[str, 
     return words
 
 
-def _ngrams(words: Sequence[tuple[str, int]], size: int) -> Iterator[tuple[tuple[str, ...], int]]:
+def _ngrams(words: Sequence[tuple[str, int]]) -> Iterator[tuple[tuple[str, ...], int]]:
     """The n-grams, each with the step of its last word."""
-    for end in range(size, len(words) + 1):
-        yield tuple(word for word, _ in words[end - size : end]), words[end - 1][1]
+    for end in range(GRAM_WORDS, len(words) + 1):
+        yield tuple(word for word, _ in words[end - GRAM_WORDS : end]), words[end - 1][1]

@@ -41,17 +41,17 @@ def test_seeds_of_one_question_are_one_cluster() -> None:
     wrong = [replace(one, right=(False, one.line > 1)) for one in runs]
     row = summarize(wrong, ["peers"], (4,))[-1]
     assert (row.low, row.high) == clustered([(0, 5), (5, 5), (5, 5)])
-    assert row.high - row.low > wilson(10, 15)[1] - wilson(10, 15)[0]
+    assert row.high - row.low > wilson(10 / 15, 15)[1] - wilson(10 / 15, 15)[0]
 
 
 @pytest.mark.parametrize("right", [0, 3, 10])
 def test_with_one_seed_the_interval_is_wilsons(right: int) -> None:
     counts = [(1, 1)] * right + [(0, 1)] * (10 - right)
-    assert clustered(counts) == pytest.approx(wilson(right, 10))
+    assert clustered(counts) == pytest.approx(wilson(right / 10, 10))
 
 
 def test_seeds_that_repeat_each_other_tell_next_to_nothing_new() -> None:
-    once = wilson(20, 50)
+    once = wilson(20 / 50, 50)
     repeated = clustered([(8, 8)] * 20 + [(0, 8)] * 30)
     assert repeated == pytest.approx(once, abs=0.005)
     assert clustered([(0, 8)] * 50) == wilson(0, 50)
@@ -69,7 +69,7 @@ def test_the_interval_covers_the_share_where_wilsons_does_not() -> None:
         counts = [(sum(random.random() < chance for _ in range(8)), 8) for chance in chances]
         low, high = clustered(counts)
         covered["clustered"] += low <= 0.4 <= high
-        low, high = wilson(sum(right for right, _ in counts), 320)
+        low, high = wilson(sum(right for right, _ in counts) / 320, 320)
         covered["wilson"] += low <= 0.4 <= high
     assert 930 <= covered["clustered"] <= 970
     assert covered["wilson"] < 750
