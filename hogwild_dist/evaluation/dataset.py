@@ -66,7 +66,7 @@ def read_items(
             f"Dataset {str(path)!r} is not UTF-8 ({error}); convert it first."
         ) from error
     items: list[Item] = []
-    faults: list[str] = []
+    skipped: list[str] = []
     for number, line in enumerate(lines, start=1):
         if len(items) == limit:
             break
@@ -74,12 +74,12 @@ def read_items(
             try:
                 items.append(_item(number, line, question, answer, check))
             except ConfigError as error:
-                faults.append(str(error))
+                skipped.append(str(error))
     if not items:
         raise ConfigError(
-            f"Dataset {str(path)!r} holds no question: {faults[0] if faults else 'it is empty.'}"
+            f"Dataset {str(path)!r} holds no question: {skipped[0] if skipped else 'it is empty.'}"
         )
-    return items, faults
+    return items, skipped
 
 
 def _item(
@@ -95,10 +95,10 @@ def _item(
         raise ConfigError(f"Line {number} is not JSON: {error}.") from error
     if not isinstance(fields, dict):
         raise ConfigError(f"Line {number} is {type(fields).__name__} and not an object.")
-    asked = _field(number, fields, (question,) if question else QUESTIONS, "question")
-    known = _field(number, fields, (answer,) if answer else ANSWERS, "answer")
+    question_text = _field(number, fields, (question,) if question else QUESTIONS, "question")
+    answer_text = _field(number, fields, (answer,) if answer else ANSWERS, "answer")
     try:
-        item = Item(number, asked, with_call(known, fields.get("entry_point")))
+        item = Item(number, question_text, with_call(answer_text, fields.get("entry_point")))
     except ConfigError as error:
         raise ConfigError(f"Line {number} cannot be tested: {error}") from error
     if check is not None:
@@ -123,6 +123,6 @@ def _field(number: int, fields: dict[str, Any], names: tuple[str, ...], what: st
 
 def _joined(value: object) -> object:
     """A list of texts, as MBPP has its asserts, as one text."""
-    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+    if isinstance(value, list) and all(isinstance(line, str) for line in value):
         return "\n".join(value)
     return value

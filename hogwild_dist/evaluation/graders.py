@@ -11,28 +11,28 @@ from hogwild_dist.evaluation.unit_tests import tests_something
 
 def same_number(answer: str, known: str) -> bool:
     """Compare the last numbers; in GSM8K the known one follows ``####``."""
-    right = last_number(known.rpartition("####")[2])
-    if right is None:
+    expected = last_number(known.rpartition("####")[2])
+    if expected is None:
         raise GraderError(f"the known answer {known!r} does not end with a number")
-    return last_number(answer) == right
+    return last_number(answer) == expected
 
 
 def same_mathematics(answer: str, known: str) -> bool:
     """Compare as mathematics, by math-verify."""
     from math_verify import parse, verify  # noqa: PLC0415 - an extra
 
-    right, said = (parse(f"\\boxed{{{plain_digits(text)}}}") for text in (known, answer))
-    if not right:
+    expected, given = (parse(f"\\boxed{{{plain_digits(text)}}}") for text in (known, answer))
+    if not expected:
         raise GraderError(f"math-verify cannot read the known answer {known!r}")
-    return bool(said) and bool(verify(right, said))
+    return bool(given) and bool(verify(expected, given))
 
 
 def same_choice(answer: str, known: str) -> bool:
     """Compare the letters that are named."""
-    right = choice(known)
-    if right is None:
+    expected = choice(known)
+    if expected is None:
         raise GraderError(f"the known answer {known!r} names no single letter")
-    return choice(answer) == right
+    return choice(answer) == expected
 
 
 def passes_known_tests(answer: str, known: str) -> bool:

@@ -72,7 +72,7 @@ class GraderPool:
         try:
             pipe.send((answer, known))
         except OSError:
-            raise self._died() from None
+            raise self._exit_error() from None
         right = self._receive(self._seconds, "for an answer")
         if isinstance(right, str):
             raise GraderError(f"the {self._kind} grader failed: {right}")
@@ -92,9 +92,9 @@ class GraderPool:
         if self._worker is not None:
             process, pipe = self._worker
             pipe.close()
-            begun = descendants(process.pid)
+            children = descendants(process.pid)
             process.kill()
-            kill_all(begun)
+            kill_all(children)
             process.wait()
             self._worker = None
 
@@ -110,17 +110,17 @@ class GraderPool:
         self.close()
 
     def _start(self) -> tuple[subprocess.Popen[bytes], Connection]:
-        ours, theirs = multiprocessing.Pipe()
-        with theirs:
+        own_end, child_end = multiprocessing.Pipe()
+        with child_end:
             process = subprocess.Popen(
-                [sys.executable, "-P", _PROCESS, self._kind, str(theirs.fileno())],
+                [sys.executable, "-P", _PROCESS, self._kind, str(child_end.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[child_end.fileno()],
                 start_new_session=True,  # Ctrl-C is for us
             )
-        return process, ours
+        return process, own_end
 
     def _receive(self, seconds: float, what: str) -> Any:
         assert self._worker is not None, "only a grader that was started answers"
@@ -129,11 +129,11 @@ class GraderPool:
             if pipe.poll(seconds):
                 return pipe.recv()
         except (EOFError, OSError):
-            raise self._died() from None
+            raise self._exit_error() from None
         self.close()
         raise GraderError(f"the {self._kind} grader took more than {seconds:g} seconds {what}")
 
-    def _died(self) -> GraderError:
+    def _exit_error(self) -> GraderError:
         assert self._worker is not None, "only a grader that was started dies"
         process, _ = self._worker
         code = process.wait()

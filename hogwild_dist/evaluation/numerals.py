@@ -10,9 +10,9 @@ _NUMBER = re.compile(
     r"(?:(?<![\w)\]}])(?P<minus>-))?"
     r"(?:\\?[$€£¥₹]\s?)?"
     r"(?<![A-Za-z\d])(?<!\d\.)"  # m2 and x1 hold no number
-    r"(?:(?P<extra>\d+)\s+(?=\d+/\d))?"  # 2 1/2
+    r"(?:(?P<whole>\d+)\s+(?=\d+/\d))?"  # 2 1/2
     rf"(?P<number>(?:{_INTEGER}(?:\.\d+)?|\.\d+)(?:e[+-]?\d{{1,2}}(?!\d))?)"
-    rf"(?:\s?/\s?(?P<below>{_INTEGER}))?"
+    rf"(?:\s?/\s?(?P<denominator>{_INTEGER}))?"
 )
 _PART_BEFORE = re.compile(r"(?:/|\^|\*\*|√|\\sqrt|\d:)\s?[({]?$")
 _PART_AFTER = re.compile(r"\s?(?:\^|\*\*|√|π|\\sqrt|\\pi|[²³¹⁰⁴-⁹¼½¾⅓⅔⅛])|e[+-]?\d")
@@ -58,8 +58,8 @@ def _is_part(found: re.Match[str], text: str) -> bool:
 
 def _value(found: re.Match[str]) -> Fraction | None:
     try:
-        below = Fraction((found["below"] or "1").replace(",", ""))
-        value = Fraction(found["number"].replace(",", "")) / below + int(found["extra"] or 0)
+        denominator = Fraction((found["denominator"] or "1").replace(",", ""))
+        value = Fraction(found["number"].replace(",", "")) / denominator + int(found["whole"] or 0)
     except (ValueError, ZeroDivisionError):  # thousands of digits; nothing to divide by
         return None
     return -value if found["minus"] else value

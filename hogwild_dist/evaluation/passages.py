@@ -32,19 +32,19 @@ def passages(events: Iterable[Event], num_workers: int) -> list[Passage]:
         events: of the run.
         num_workers: of the team; who comes behind them states answers.
     """
-    done: list[Passage] = []
-    open_: dict[str, Passage] = {}
+    finished: list[Passage] = []
+    unfinished: dict[str, Passage] = {}
     for event in events:
         match event:
             case Text(name=name, text=text, step=step, worker=worker) if text:
-                begun = open_.get(name) or Passage(
+                passage = unfinished.get(name) or Passage(
                     who=name, begin=step, end=step, text="", stated=worker >= num_workers
                 )
-                open_[name] = replace(begun, end=step, text=begun.text + text)
-            case ParagraphEnd(name=name) if name in open_:
-                done.append(open_.pop(name))
-            case Answer(name=name) if name in open_ and open_[name].stated:
-                done.append(open_.pop(name))
+                unfinished[name] = replace(passage, end=step, text=passage.text + text)
+            case ParagraphEnd(name=name) if name in unfinished:
+                finished.append(unfinished.pop(name))
+            case Answer(name=name) if name in unfinished and unfinished[name].stated:
+                finished.append(unfinished.pop(name))
             case Interjected(name=name, text=text, step=step):
-                done.append(Passage(who=name, begin=step, end=step, text=text))
-    return sorted([*done, *open_.values()], key=lambda passage: passage.begin)
+                finished.append(Passage(who=name, begin=step, end=step, text=text))
+    return sorted([*finished, *unfinished.values()], key=lambda passage: passage.begin)

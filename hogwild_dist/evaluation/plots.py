@@ -24,20 +24,20 @@ def accuracy_plot(rows: Sequence[Row]) -> Figure:
     """
     figure, axes = _axes("sequential forwards", "accuracy")
     teams = list(dict.fromkeys(row.team for row in rows))
-    widest = max(map(_forwards, rows), default=0.0)
+    max_forwards = max(map(_forwards, rows), default=0.0)
     lines = []
-    for number, team in enumerate(teams):
-        own = sorted((row for row in rows if row.team == team), key=_forwards)
+    for index, team in enumerate(teams):
+        team_rows = sorted((row for row in rows if row.team == team), key=_forwards)
         # Side by side, since teams share their budgets and intervals would hide each other.
-        aside = (number - (len(teams) - 1) / 2) * widest / 100
-        places = [_forwards(row) + aside for row in own]
-        shares = [row.accuracy for row in own]
-        colour = f"C{number}"
-        lines += axes.plot(places, shares, marker="o", markersize=4, color=colour)
-        low = [row.accuracy - row.low for row in own]
-        high = [row.high - row.accuracy for row in own]
+        offset = (index - (len(teams) - 1) / 2) * max_forwards / 100
+        positions = [_forwards(row) + offset for row in team_rows]
+        shares = [row.accuracy for row in team_rows]
+        colour = f"C{index}"
+        lines += axes.plot(positions, shares, marker="o", markersize=4, color=colour)
+        low = [row.accuracy - row.low for row in team_rows]
+        high = [row.high - row.accuracy for row in team_rows]
         axes.errorbar(
-            places, shares, (low, high), fmt="none", ecolor=colour, alpha=0.5, capsize=3, lw=1
+            positions, shares, (low, high), fmt="none", ecolor=colour, alpha=0.5, capsize=3, lw=1
         )
     axes.set_ylim(-0.03, 1.03)
     axes.set_xlim(left=0)
@@ -50,13 +50,13 @@ def redundancy_plot(records: Sequence[Record], teams: Sequence[str]) -> Figure:
     """Share of each worker's 4-grams that others had written before: runs, and their mean."""
     figure, axes = _axes("", "redundancy")
     labels: list[str] = []
-    for number, team in enumerate(teams):
+    for index, team in enumerate(teams):
         ran = [record for record in records if record.team == team and record.ran]
         for worker in dict.fromkeys(name for record in ran for name in record.redundancy):
             shares = [one.redundancy[worker] for one in ran if worker in one.redundancy]
-            place = len(labels)
-            axes.bar(place, fmean(shares), color=f"C{number}", alpha=0.35)
-            axes.plot([place] * len(shares), shares, ".", color=f"C{number}", alpha=0.6)
+            position = len(labels)
+            axes.bar(position, fmean(shares), color=f"C{index}", alpha=0.35)
+            axes.plot([position] * len(shares), shares, ".", color=f"C{index}", alpha=0.6)
             labels.append(f"{team}\n{worker}")
     axes.set_xticks(range(len(labels)), labels, fontsize="small", rotation=30, ha="right")
     axes.set_ylim(0, 1.03)
@@ -73,15 +73,15 @@ def as_svg(figure: Figure) -> str:
         # The fonts are those of whoever looks at it.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure.savefig(text, format="svg", metadata={"Date": None})
-    whole = text.getvalue()
-    return whole[whole.index("<svg") :]
+    svg = text.getvalue()
+    return svg[svg.index("<svg") :]
 
 
-def _axes(x: str, y: str) -> tuple[Figure, Axes]:
+def _axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=SIZE, layout="constrained")
     axes = figure.subplots()
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.3)
     return figure, axes

@@ -104,14 +104,14 @@ class Records:
             ) from error
         self._size = len(data)
         whole = data[: data.rfind(b"\n") + 1]
-        self._num_whole = len(whole)
+        self._whole_size = len(whole)
         # as they will be read again
         self.settings: Mapping[str, Any] = json.loads(_line(settings or {}))
         if whole:
             wanted, self.settings = self.settings, self._read(whole)
-            self._compare(wanted)
+            self._check_settings(wanted)
         elif not _line(self._header).startswith(data):
-            raise self._foreign("has no whole line")
+            raise self._not_results("has no whole line")
         elif settings is None:
             raise ConfigError(f"Results {str(path)!r} are empty; make some with `hogwild eval`.")
 
@@ -136,11 +136,11 @@ class Records:
         Raises:
             ConfigError: it is one.
         """
-        there = self.path.exists()
+        existed = self.path.exists()
         try:
             with self.path.open("ab"):
                 pass
-            if not there:
+            if not existed:
                 self.path.unlink()
         except OSError as error:
             raise ConfigError(
@@ -154,7 +154,7 @@ class Records:
         Raises:
             ConfigError: it is not.
         """
-        if any(one.team == name and one.made_of != made_of for one in self.all):
+        if any(record.team == name and record.made_of != made_of for record in self.all):
             raise ConfigError(
                 f"{str(self.path)!r} holds runs of another team {name!r}: its file, its workers or "
                 "its prompts have changed; name another file with --out."
@@ -167,7 +167,7 @@ class Records:
             ConfigError: it cannot be written, or somebody else has written to the file.
         """
         self._by_key[record.key] = record
-        new = b"" if self._num_whole else _line(self._header)
+        new = b"" if self._whole_size else _line(self._header)
         new += _line(asdict(record))
         try:
             with self.path.open("ab") as file:
@@ -176,15 +176,15 @@ class Records:
                         f"Results {str(self.path)!r} were changed by somebody else meanwhile; let "
                         "one evaluation at a time write to them."
                     )
-                file.truncate(self._num_whole)
+                file.truncate(self._whole_size)
                 file.write(new)
         except OSError as error:
             raise ConfigError(
                 f"Results {str(self.path)!r} cannot be written further: {error.strerror}; what is "
                 "there is kept, and the same command goes on from it."
             ) from error
-        self._num_whole += len(new)
-        self._size = self._num_whole
+        self._whole_size += len(new)
+        self._size = self._whole_size
 
     @property
     def _header(self) -> Mapping[str, object]:
@@ -194,23 +194,23 @@ class Records:
         """Take in the records; returns the settings."""
         first, *lines = whole.removesuffix(b"\n").split(b"\n")
         try:
-            began = _SETTINGS.validate_json(first)
+            settings = _SETTINGS.validate_json(first)
         except ValidationError:
-            began = {}
-        if began.pop("evaluation", None) != FORMAT or not _are_budgets(began.get("budgets")):
-            raise self._foreign("begins with something else")
+            settings = {}
+        if settings.pop("evaluation", None) != FORMAT or not _are_budgets(settings.get("budgets")):
+            raise self._not_results("begins with something else")
         for number, line in enumerate(lines, start=2):
             try:
                 record = _RECORD.validate_json(line, strict=True)
             except ValidationError as error:
-                raise self._foreign(f"line {number} is no record of a run") from error
-            wanted = len(began["budgets"]) + 1 if record.right else 0
-            if not len(record.right) == len(record.answers) == wanted:
-                raise self._foreign(f"line {number} has answers for other budgets")
+                raise self._not_results(f"line {number} is no record of a run") from error
+            num_answers = len(settings["budgets"]) + 1 if record.right else 0
+            if not len(record.right) == len(record.answers) == num_answers:
+                raise self._not_results(f"line {number} has answers for other budgets")
             self._by_key[record.key] = record
-        return began
+        return settings
 
-    def _compare(self, wanted: Mapping[str, object]) -> None:
+    def _check_settings(self, wanted: Mapping[str, object]) -> None:
         for name, value in wanted.items():
             if self.settings.get(name) != value:
                 raise ConfigError(
@@ -218,7 +218,7 @@ class Records:
                     f"is {value!r}; name another file with --out."
                 )
 
-    def _foreign(self, why: str) -> ConfigError:
+    def _not_results(self, why: str) -> ConfigError:
         return ConfigError(
             f"{str(self.path)!r} does not hold results of an evaluation ({why}); name another file."
         )
@@ -230,4 +230,4 @@ def _line(data: Mapping[str, object]) -> bytes:
 
 
 def _are_budgets(value: object) -> bool:
-    return isinstance(value, list) and all(type(one) is int for one in value)
+    return isinstance(value, list) and all(type(budget) is int for budget in value)

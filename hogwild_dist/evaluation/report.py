@@ -26,14 +26,14 @@ class Cell:
     Attributes:
         column: of its worker, from 1.
         row: where it begins, from 2 on; row 1 holds the names.
-        below: row before which it ends.
+        end_row: row before which it ends.
         colour: of its worker.
         passage: what was written.
     """
 
     column: int
     row: int
-    below: int
+    end_row: int
     colour: int
     passage: Passage
 
@@ -76,19 +76,19 @@ def cells(record: Record) -> list[Cell]:
     """
     names, transcript = columns(record), record.transcript
     starts = sorted({passage.begin for passage in transcript})
-    taken: dict[str, int] = {}
+    free_row: dict[str, int] = {}
     placed = []
     for passage in transcript:
-        row = max(starts.index(passage.begin) + 2, taken.get(passage.who, 2))
-        later = [place for place, start in enumerate(starts, start=2) if start >= passage.end]
-        below = max(row + 1, later[0] if later else len(starts) + 2)
-        taken[passage.who] = below
+        row = max(starts.index(passage.begin) + 2, free_row.get(passage.who, 2))
+        later = [index for index, start in enumerate(starts, start=2) if start >= passage.end]
+        end_row = max(row + 1, later[0] if later else len(starts) + 2)
+        free_row[passage.who] = end_row
         column = names.index(passage.who)
         placed.append(
             Cell(
                 column=column + 1,
                 row=row,
-                below=below,
+                end_row=end_row,
                 colour=column % COLOURS,
                 passage=passage,
             )
@@ -98,8 +98,8 @@ def cells(record: Record) -> list[Cell]:
 
 def questions(records: Sequence[Record], teams: Sequence[str]) -> list[Question]:
     """The runs, question by question."""
-    ordered = sorted(records, key=lambda one: (one.line, teams.index(one.team), one.seed))
-    grouped = [list(group) for _, group in groupby(ordered, key=lambda one: one.line)]
+    ordered = sorted(records, key=lambda run: (run.line, teams.index(run.team), run.seed))
+    grouped = [list(group) for _, group in groupby(ordered, key=lambda run: run.line)]
     return [
         Question(line=group[0].line, text=group[0].question, known=group[0].known, records=group)
         for group in grouped

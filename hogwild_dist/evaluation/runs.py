@@ -20,18 +20,18 @@ from hogwild_dist.team.team import Team
 
 
 def evaluate(
-    place: Engine | Backend, item: Item, name: str, team: Team, graders: GraderPool
+    backend: Engine | Backend, item: Item, name: str, team: Team, graders: GraderPool
 ) -> Record:
     """Run a team; what goes wrong is in the record.
 
     Args:
-        place: where to run.
+        backend: where to run.
         item: the question.
         name: of the team.
         team: with an `answer_policy`.
         graders: compare the answers.
     """
-    about = Record(
+    record = Record(
         team=name,
         seed=team.seed,
         line=item.line,
@@ -40,24 +40,24 @@ def evaluate(
         made_of=fingerprint(team),
     )
     try:
-        with Run(place, item.question, team) as run:
+        with Run(backend, item.question, team) as run:
             events = list(run)
             result = run.result
     except HogwildError as error:
-        return replace(about, error=str(error))
+        return replace(record, error=str(error))
     answers = _answers(result, team)
-    shares = redundancy(_written(events, len(team.names)))
-    right, fault = _grade(answers, item.answer, graders)
+    redundancies = redundancy(_team_pieces(events, len(team.names)))
+    right, grading_error = _grade(answers, item.answer, graders)
     return replace(
-        about,
+        record,
         answers=tuple(answers),
         right=tuple(right),
         tokens=sum(result.num_tokens[name] for name in team.names),
         forwards=result.num_steps - _num_finishing_steps(events, len(team.names)),
         seconds=result.seconds,
-        redundancy={name: shares[name] for name in team.names if name in shares},
+        redundancy={name: redundancies[name] for name in team.names if name in redundancies},
         transcript=tuple(passages(events, len(team.names))),
-        error=fault,
+        error=grading_error,
     )
 
 
@@ -80,24 +80,28 @@ def _grade(
     answers: Sequence[str | None], known: str, graders: GraderPool
 ) -> tuple[list[bool | None], str | None]:
     right: list[bool | None] = []
-    fault = None
+    grading_error = None
     for answer in answers:
         try:
             right.append(graders.grade(answer, known))
         except GraderError as error:
             right.append(None)
-            fault = f"{answer!r} was not graded: {error}."
-    return right, fault
+            grading_error = f"{answer!r} was not graded: {error}."
+    return right, grading_error
 
 
 def _num_finishing_steps(events: Sequence[Event], num_workers: int) -> int:
     """Steps in which finishers wrote and the team waited."""
-    return len({e.step for e in _chosen(events) if e.worker >= num_workers})
+    return len({event.step for event in _chosen(events) if event.worker >= num_workers})
 
 
-def _written(events: Sequence[Event], num_workers: int) -> list[tuple[str, str, int]]:
+def _team_pieces(events: Sequence[Event], num_workers: int) -> list[tuple[str, str, int]]:
     """What the team's workers chose, piece by piece."""
-    return [(e.name, e.text, e.step) for e in _chosen(events) if e.worker < num_workers]
+    return [
+        (event.name, event.text, event.step)
+        for event in _chosen(events)
+        if event.worker < num_workers
+    ]
 
 
 def _chosen(events: Sequence[Event]) -> list[Text]:

@@ -46,8 +46,8 @@ def passes_tests(program: str, tests: str) -> bool:
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         if disk_usage(folder).free < FREE_BYTES:
             raise OSError(f"less than {FREE_BYTES >> 20} MiB are free in {Path(folder).parent}")
-        ours, theirs = os.pipe()
-        with open(ours, "rb", buffering=0) as channel, open(theirs, "wb") as end:
+        read_end, write_end = os.pipe()
+        with open(read_end, "rb", buffering=0) as channel, open(write_end, "wb") as end:
             process = subprocess.Popen(
                 [sys.executable, "-I", _TRIAL],
                 cwd=folder,
@@ -55,12 +55,12 @@ def passes_tests(program: str, tests: str) -> bool:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                pass_fds=[theirs],
+                pass_fds=[write_end],
                 start_new_session=True,
             )
             end.close()
-            said = _run(process, _trial(program, tests, proof, theirs), channel, folder)
-            return said == f"{proof}\n".encode()
+            received = _run(process, _trial_json(program, tests, proof, write_end), channel, folder)
+            return received == f"{proof}\n".encode()
 
 
 def kill_all(processes: Iterable[psutil.Process]) -> None:
@@ -74,11 +74,11 @@ def descendants(pid: int) -> list[psutil.Process]:
     """The running processes that a process began, and those that they began."""
     with suppress(psutil.NoSuchProcess):
         found = psutil.Process(pid).children(recursive=True)
-        return [one for one in found if _runs(one)]
+        return [process for process in found if _is_running(process)]
     return []
 
 
-def _trial(program: str, tests: str, proof: str, channel: int) -> bytes:
+def _trial_json(program: str, tests: str, proof: str, channel: int) -> bytes:
     limits = {
         "RLIMIT_CPU": SECONDS,
         "RLIMIT_AS": MEMORY_BYTES,
@@ -96,33 +96,33 @@ def _run(process: subprocess.Popen[bytes], trial: bytes, channel: FileIO, folder
         What came over its channel: the proof from the program's process, and the end of the line
         from the process that waited for it.
     """
-    told = select.poll()
-    told.register(channel, select.POLLIN)
-    said = b""
+    poller = select.poll()
+    poller.register(channel, select.POLLIN)
+    received = b""
     seen: set[psutil.Process] = set()
-    end = monotonic() + SECONDS
+    deadline = monotonic() + SECONDS
     try:
         assert process.stdin is not None
         with process.stdin as stdin:
             stdin.write(trial)
-        while b"\n" not in said and process.poll() is None and monotonic() < end:
-            if told.poll(20):
-                said += channel.read(100)
+        while b"\n" not in received and process.poll() is None and monotonic() < deadline:
+            if poller.poll(20):
+                received += channel.read(100)
             found = descendants(process.pid)
             seen.update(found)
             if len(found) > NUM_PROCESSES or disk_usage(folder).free < FREE_BYTES:
                 break
-        return said
+        return received
     finally:
-        while left := descendants(process.pid):
-            kill_all(left)
+        while remaining := descendants(process.pid):
+            kill_all(remaining)
         kill_all(seen)  # also those that lost the process above them
         with suppress(ProcessLookupError):
             os.killpg(process.pid, SIGKILL)
         process.wait()
 
 
-def _runs(process: psutil.Process) -> bool:
+def _is_running(process: psutil.Process) -> bool:
     with suppress(psutil.NoSuchProcess):
         return bool(process.status() != psutil.STATUS_ZOMBIE)
     return False

@@ -19,8 +19,8 @@ from hogwild_dist.team.layout import LAYOUTS
 
 NAMES = ("Alice", "Bob")
 COMMON = (
-    "<|im_start|>user\nAlice and Bob work together and read each other's notes.{told}<|im_end|>\n"
-    "<|im_start|>assistant\n"
+    "<|im_start|>user\nAlice and Bob work together and read each other's notes.{instruction}"
+    "<|im_end|>\n<|im_start|>assistant\n"
 )
 BLOCKS = {"header": "\n\n", "separator": "\n\n"}
 WAITING = " I wait for Alice."
@@ -40,7 +40,7 @@ class SharingItem:
     """One case of a task.
 
     Attributes:
-        told: what both are told.
+        instruction: what both are told.
         alice: her first text.
         alice_writes: what she then writes, token by token.
         bob: his first text.
@@ -49,7 +49,7 @@ class SharingItem:
         waits: whether Bob waits until Alice is done, in place of writing along with her.
     """
 
-    told: str
+    instruction: str
     alice: str
     alice_writes: str
     bob: str
@@ -80,7 +80,7 @@ def told(seed: int) -> SharingItem:
     """Alice knows a made-up word, and Bob needs it."""
     word = "".join(Random(seed).sample(SYLLABLES.split(), 3))
     return SharingItem(
-        told=" Alice holds the code word.",
+        instruction=" Alice holds the code word.",
         alice="Alice's note:",
         alice_writes=f" The code word is {word}. Remember that the code word is {word}.\n\n",
         bob="Bob's note:",
@@ -95,7 +95,7 @@ def split(seed: int) -> SharingItem:
     items = Random(seed).sample(ITEMS.split(), 6)
     hers, his = ", ".join(items[:3]), ", ".join(items[3:])
     return SharingItem(
-        told=" Each of them reads one half of a shopping list.",
+        instruction=" Each of them reads one half of a shopping list.",
         alice="Alice's note:",
         alice_writes=f" The first half of the list is {hers}.\n\n",
         bob="Bob's note:",
@@ -111,7 +111,7 @@ def relay(seed: int) -> SharingItem:
     """Bob passes each of Alice's words on as soon as she has written it."""
     words = " " + " ".join(Random(seed).sample(WORDS.split(), 12))
     return SharingItem(
-        told=" Bob repeats each word of Alice at once.",
+        instruction=" Bob repeats each word of Alice at once.",
         alice="Alice's words:",
         alice_writes=words,
         bob="Bob repeats Alice's words",
@@ -125,7 +125,7 @@ def follow(seed: int) -> SharingItem:
     """As `relay`, but Bob is a few words behind."""
     return replace(
         relay(seed),
-        told=" Bob repeats the words of Alice a little later.",
+        instruction=" Bob repeats the words of Alice a little later.",
         bob_writes=" a little later:",
     )
 
@@ -151,38 +151,44 @@ def score(engine: Engine, item: SharingItem, layout: str) -> Score:
         return tuple(engine.tokenizer.encode(text, add_special_tokens=False))
 
     answer = encode(item.answer)
-    hers = encode(item.alice_writes)
+    alice_tokens = encode(item.alice_writes)
     waiting = encode(WAITING) if item.waits else ()
-    rounds = -(-len(hers) // len(waiting)) if waiting else 0
-    his = waiting * rounds + encode(item.bob_writes) + answer
-    first, texts = (item.alice, item.bob), {**BLOCKS, "common": COMMON.format(told=item.told)}
-    rule = LAYOUTS[layout]
+    rounds = -(-len(alice_tokens) // len(waiting)) if waiting else 0
+    bob_tokens = waiting * rounds + encode(item.bob_writes) + answer
+    texts = {**BLOCKS, "common": COMMON.format(instruction=item.instruction)}
+    team_layout = LAYOUTS[layout]
     workers = tuple(
         WorkerSpec(
             name=name,
             view=view,
-            first_input=encode(begin),
-            max_tokens=len(writes),
-            paragraphs_to=rule.rule(name).paragraphs_to,
+            first_input=encode(first_text),
+            max_tokens=len(tokens),
+            paragraphs_to=team_layout.rule(name).paragraphs_to,
         )
-        for name, view, begin, writes in zip(
-            NAMES, rule.views(NAMES), first, (hers, his), strict=True
+        for name, view, first_text, tokens in zip(
+            NAMES,
+            team_layout.views(NAMES),
+            (item.alice, item.bob),
+            (alice_tokens, bob_tokens),
+            strict=True,
         )
     )
-    shared = {name: encode(texts[name]) for name in rule.shared_blocks(NAMES)}
-    session = engine.start(SessionSpec(workers=workers, shared=shared), forced={0: hers, 1: his})
+    shared = {name: encode(texts[name]) for name in team_layout.shared_blocks(NAMES)}
+    session = engine.start(
+        SessionSpec(workers=workers, shared=shared), forced={0: alice_tokens, 1: bob_tokens}
+    )
     try:
-        return _score(_bobs_log_probabilities(engine, session)[-len(answer) :], answer)
+        return _score_answer(_bobs_log_probabilities(engine, session)[-len(answer) :], answer)
     finally:
         session.free()
 
 
-def _score(rows: list[torch.Tensor], answer: tuple[int, ...]) -> Score:
+def _score_answer(rows: list[torch.Tensor], answer: tuple[int, ...]) -> Score:
     """Args: rows: ``[vocab_size]`` each, one for each token of the answer."""
-    own = [float(row[token]) for row, token in zip(rows, answer, strict=True)]
+    log_probabilities = [float(row[token]) for row, token in zip(rows, answer, strict=True)]
     matched = [int(row.argmax()) == token for row, token in zip(rows, answer, strict=True)]
     return Score(
-        log_probability=sum(own) / len(own),
+        log_probability=sum(log_probabilities) / len(log_probabilities),
         matched=sum(matched) / len(matched),
     )
 
@@ -191,13 +197,13 @@ def _bobs_log_probabilities(engine: Engine, session: Session) -> list[torch.Tens
     """One ``[vocab_size]`` for each token that Bob chose."""
     rows: list[torch.Tensor] = []
 
-    def take(outcome: StepOutcome) -> None:
+    def collect(outcome: StepOutcome) -> None:
         for row in outcome.rows:
             if row.worker == 1 and row.token_id is not None:
                 rows.append(row.logits.float().log_softmax(-1))
 
     session.opening()
     while not session.end_reason:
-        take(engine.step([session]))
-    take(engine.drain())
+        collect(engine.step([session]))
+    collect(engine.drain())
     return rows

@@ -48,8 +48,8 @@ def clustered(counts: Iterable[tuple[int, int]]) -> tuple[float, float]:
     share = right / trials
     between = sum((own - share * total) ** 2 for own, total in clusters)
     variance = len(clusters) / (len(clusters) - 1) * between / trials**2
-    effect = variance * (trials - 1) / (share * (1 - share))
-    return wilson(share, trials / max(1.0, effect))
+    design_effect = variance * (trials - 1) / (share * (1 - share))
+    return wilson(share, trials / max(1.0, design_effect))
 
 
 def redundancy(pieces: Iterable[tuple[str, str, int]]) -> dict[str, float]:
@@ -78,12 +78,12 @@ def redundancy(pieces: Iterable[tuple[str, str, int]]) -> dict[str, float]:
 def _words(pieces: Iterable[tuple[str, str, int]]) -> dict[str, list[tuple[str, int]]]:
     """For each who wrote, the words and the step in which each was finished."""
     words: dict[str, list[tuple[str, int]]] = {}
-    begun: dict[str, tuple[str, int]] = {}
+    unfinished: dict[str, tuple[str, int]] = {}
     for who, text, step in pieces:
-        *finished, rest = re.split(r"\s+", begun.get(who, ("", 0))[0] + text)
+        *finished, rest = re.split(r"\s+", unfinished.get(who, ("", 0))[0] + text)
         words.setdefault(who, []).extend((word, step) for word in finished if word)
-        begun[who] = rest, step
-    for who, last in begun.items():
+        unfinished[who] = rest, step
+    for who, last in unfinished.items():
         if last[0]:
             words[who].append(last)
     return words

@@ -48,35 +48,35 @@ class Row:
 def summarize(records: Sequence[Record], teams: Sequence[str], budgets: Sequence[int]) -> list[Row]:
     """A row for each team and budget, and for its end."""
     return [
-        _row([one for one in records if one.team == team], team, place, budget)
+        _row([record for record in records if record.team == team], team, index, budget)
         for team in teams
-        for place, budget in enumerate([*budgets, None])
+        for index, budget in enumerate([*budgets, None])
     ]
 
 
-def _row(records: Sequence[Record], team: str, place: int, budget: int | None) -> Row:
-    ran = [one for one in records if one.ran]
+def _row(records: Sequence[Record], team: str, index: int, budget: int | None) -> Row:
+    ran = [record for record in records if record.ran]
     questions: dict[int, list[bool]] = defaultdict(list)
-    for one in records:
-        questions[one.line].append(one.ran and one.right[place] is True)
+    for record in records:
+        questions[record.line].append(record.ran and record.right[index] is True)
     low, high = clustered((sum(runs), len(runs)) for runs in questions.values())
     row = Row(
         team=team,
         budget=budget,
         right=sum(map(sum, questions.values())),
         runs=len(records),
-        failed=sum(not one.ran or one.right[place] is None for one in records),
+        failed=sum(not record.ran or record.right[index] is None for record in records),
         low=low,
         high=high,
-        forwards=_mean([min(one.forwards, budget or one.forwards) for one in ran]),
+        forwards=_mean([min(record.forwards, budget or record.forwards) for record in ran]),
     )
     if budget is not None:
         return row
     return replace(
         row,
-        tokens=_mean([one.tokens for one in ran]),
-        seconds=_mean([one.seconds for one in ran]),
-        redundancy=_mean([one.mean_redundancy for one in ran]),
+        tokens=_mean([record.tokens for record in ran]),
+        seconds=_mean([record.seconds for record in ran]),
+        redundancy=_mean([record.mean_redundancy for record in ran]),
     )
 
 

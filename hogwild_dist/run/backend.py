@@ -41,11 +41,11 @@ class Backend(Protocol):
     config: EngineConfig
     info: ModelInfo
 
-    def open(self, origin: SessionRequest, *, recorded: bool) -> Stream:
+    def open(self, request: SessionRequest, /, *, recorded: bool) -> Stream:
         """Start a session.
 
         Args:
-            origin: what it starts from.
+            request: what it starts from.
             recorded: whether its updates carry a trace's entries.
 
         Raises:
@@ -62,9 +62,9 @@ class LocalBackend:
         self.config = engine.config
         self.info = engine.model.info
 
-    def open(self, origin: SessionRequest, *, recorded: bool) -> Stream:
+    def open(self, request: SessionRequest, *, recorded: bool) -> Stream:
         """Start a session."""
-        return LocalStream(self._engine, origin.spec, recorded=recorded)
+        return LocalStream(self._engine, request.spec, recorded=recorded)
 
 
 class LocalStream:
@@ -74,19 +74,19 @@ class LocalStream:
         self._engine = engine
         self._session = engine.start(spec, recorded=recorded)
         self._stopped = False
-        self._waiting: deque[Change] = deque()
+        self._pending_changes: deque[Change] = deque()
 
     def __iter__(self) -> Iterator[Update]:
         yield opening_update(self._session)
         while not self._session.end_reason:
-            while self._waiting:
-                events = self._engine.apply_change(self._session, self._waiting.popleft())
+            while self._pending_changes:
+                events = self._engine.apply_change(self._session, self._pending_changes.popleft())
                 yield change_update(self._session, events)
             yield from updates(self._engine.step([self._session]))
 
     def apply_change(self, change: Change) -> None:
         """Change the session before its next step."""
-        self._waiting.append(change)
+        self._pending_changes.append(change)
 
     def stop(self) -> list[Update]:
         """End the session if it goes on, and free its cache."""

@@ -82,29 +82,29 @@ class Run:
         trace: str | Path | None = None,
     ) -> None:
         source = LocalBackend(backend) if isinstance(backend, Engine) else backend
-        ends = source.info.end_ids
-        texts, spec = team.texts_and_spec(problem, source.tokenizer, end_ids=ends)
-        origin = SessionRequest(problem=problem, team=team, spec=spec)
-        self._changes = ChangeTexts(origin, source.tokenizer)
+        end_ids = source.info.end_ids
+        texts, spec = team.texts_and_spec(problem, source.tokenizer, end_ids=end_ids)
+        request = SessionRequest(problem=problem, team=team, spec=spec)
+        self._changes = ChangeTexts(request, source.tokenizer)
         self._transcript = Transcript(team.names)
         self._vote = team.answer_policy is not None and team.answer_policy.vote
         self._num_steps = 0
         self._seconds = 0.0
         self._closed = False
-        self._rest: list[Event] = []
+        self._closing_events: list[Event] = []
         self._started = False
         self._trace: TraceWriter | None = None
         if trace is not None:
             about = {"model": source.info.about(), "kind": team.layout.name, "texts": texts}
             self._trace = TraceWriter(trace, header(spec, source.config, about))
-        begin = time.perf_counter()
+        started_at = time.perf_counter()
         try:
-            self._stream = source.open(origin, recorded=trace is not None)
+            self._stream = source.open(request, recorded=trace is not None)
         except BaseException:
             if self._trace is not None:
                 self._trace.close()
             raise
-        self._prompt_seconds = time.perf_counter() - begin
+        self._prompt_seconds = time.perf_counter() - started_at
 
     def __iter__(self) -> Iterator[Event]:
         if self._started or self._closed:
@@ -112,7 +112,7 @@ class Run:
         self._started = True
         try:
             for update in self._stream:
-                yield from self._take_in(update)
+                yield from self._apply_update(update)
         finally:
             self.close()
 
@@ -134,15 +134,15 @@ class Run:
             The events that this brought about; again, where the run is closed already.
         """
         if self._closed:
-            return self._rest
+            return self._closing_events
         self._closed = True
         try:
             for update in self._stream.stop():
-                self._rest += self._take_in(update)
+                self._closing_events += self._apply_update(update)
         finally:
             if self._trace is not None:
                 self._trace.close()
-        return self._rest
+        return self._closing_events
 
     def interject(self, text: str, name: str = "You") -> None:
         """Say something to the team; everybody sees it from the next step on.
@@ -175,21 +175,21 @@ class Run:
     @property
     def result(self) -> Result:
         """Text, counts and timings so far."""
-        so_far = self._transcript
+        transcript = self._transcript
         return Result(
-            texts=dict(so_far.texts),
-            history=so_far.history,
-            num_tokens=dict(so_far.num_tokens),
-            finish_reasons=dict(so_far.finish_reasons),
-            end_reason=so_far.end_reason,
+            texts=dict(transcript.texts),
+            history=transcript.history,
+            num_tokens=dict(transcript.num_tokens),
+            finish_reasons=dict(transcript.finish_reasons),
+            end_reason=transcript.end_reason,
             num_steps=self._num_steps,
             prompt_seconds=self._prompt_seconds,
             seconds=self._seconds,
-            answers=tuple(so_far.answers),
-            answer=team_answer(so_far.answers, vote=self._vote),
+            answers=tuple(transcript.answers),
+            answer=team_answer(transcript.answers, vote=self._vote),
         )
 
-    def _take_in(self, update: Update) -> tuple[Event, ...]:
+    def _apply_update(self, update: Update) -> tuple[Event, ...]:
         """Keep what an update says."""
         self._num_steps = max(self._num_steps, update.step + 1)
         self._seconds += update.seconds

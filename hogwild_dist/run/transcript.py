@@ -38,12 +38,12 @@ class Transcript:
 
     def __post_init__(self) -> None:
         for name in self.names:
-            self._meet(name)
+            self._add_worker(name)
 
     def add(self, event: Event) -> None:
         """Take in the next event."""
         if isinstance(event, Text):
-            self._meet(event.name)
+            self._add_worker(event.name)
             self.texts[event.name] += event.text
             self.num_tokens[event.name] += len(event.token_ids) if event.chosen else 0
         elif isinstance(event, ParagraphEnd):
@@ -57,7 +57,7 @@ class Transcript:
         elif isinstance(event, SessionEnd):
             self.end_reason = event.reason
 
-    def _meet(self, name: str) -> None:
+    def _add_worker(self, name: str) -> None:
         """Make room for a worker who has not written yet."""
         self.texts.setdefault(name, "")
         self.num_tokens.setdefault(name, 0)

@@ -86,7 +86,7 @@ def test_what_stands_side_by_side_was_written_at_the_same_time() -> None:
         passage("Alice", 6, 9),
         passage("You", 6, 6),
     ]
-    placed = [(cell.column, cell.row, cell.below) for cell in cells(wrote(transcript))]
+    placed = [(cell.column, cell.row, cell.end_row) for cell in cells(wrote(transcript))]
     # Rows 2, 3 and 4 begin at steps 0, 3 and 6.
     assert placed == [(1, 2, 4), (2, 2, 3), (2, 3, 5), (1, 4, 5), (3, 4, 5)]
 
@@ -108,7 +108,7 @@ def test_passages_of_one_worker_never_overlap() -> None:
     transcript = [passage("Alice", 0, 0), passage("Alice", 0, 0), passage("Alice", 0, 3)]
     placed = cells(wrote(transcript))
     for one, following in pairwise(placed):
-        assert one.row < one.below <= following.row
+        assert one.row < one.end_row <= following.row
 
 
 class _Page(HTMLParser):

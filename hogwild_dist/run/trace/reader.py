@@ -55,15 +55,15 @@ def read_trace(path: str | Path) -> Trace:
     if not isinstance(raw, dict) or raw.get("format") not in (1, 2):
         found = raw.get("format") if isinstance(raw, dict) else type(raw).__name__
         raise TraceError(f"Trace {str(path)!r} has format {found!r}; formats 1 and 2 can be read.")
-    wrong = fault(raw)
-    if wrong is not None:
-        raise TraceError(f"Trace {str(path)!r} is malformed: {wrong}.")
+    error_text = fault(raw)
+    if error_text is not None:
+        raise TraceError(f"Trace {str(path)!r} is malformed: {error_text}.")
     try:
         spec = spec_from_json(raw)
         visibility = Visibility(raw.get("visibility", Visibility.SAME_STEP.value))
         joined = 0
         for index, step in enumerate(raw["steps"]):
-            joined += _joins(index, step)
+            joined += _num_joins(index, step)
             _check_step(index, step, spec, joined)
     except ConfigError as error:
         raise TraceError(f"Trace {str(path)!r} does not fit together: {error}") from error
@@ -73,11 +73,11 @@ def read_trace(path: str | Path) -> Trace:
     return Trace(path, raw, spec, visibility, raw["steps"])
 
 
-def _joins(index: int, step: Mapping[str, Any]) -> int:
+def _num_joins(index: int, step: Mapping[str, Any]) -> int:
     """How many workers join before a step or during it."""
-    made = (*step.get("before", []), *step.get("during", []))
+    changes_json = (*step.get("before", []), *step.get("during", []))
     try:
-        changes = [change_from_json(fields) for fields in made]
+        changes = [change_from_json(fields) for fields in changes_json]
     except ValueError as error:
         raise ValueError(f"step {index} has a change before it that is none") from error
     return sum(isinstance(change, AddWorker) for change in changes)
@@ -95,11 +95,11 @@ def _check_step(index: int, step: Mapping[str, Any], spec: SessionSpec, joined: 
         raise ValueError(f"step {index} names a worker that is not in the team: {list(active)}")
     if not all(step["input_ids"]):
         raise ValueError(f"step {index} has a row without tokens")
-    own = {worker.view[-1] for worker in spec.workers}
-    own |= {block_name(index) for index in known[len(known) - joined :]}
+    own_blocks = {worker.view[-1] for worker in spec.workers}
+    own_blocks |= {block_name(index) for index in known[len(known) - joined :]}
     for event in step.get("events", []):
         source, target = event.get("from_block"), event.get("to_block")
-        if source not in {*own, None} or target not in {*spec.shared, None}:
+        if source not in {*own_blocks, None} or target not in {*spec.shared, None}:
             raise ValueError(f"step {index} moves {source!r} to {target!r}, which cannot be")
         if event.get("worker") not in {*known, None}:
             raise ValueError(f"step {index} has an event of worker {event['worker']}")

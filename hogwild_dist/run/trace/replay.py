@@ -107,8 +107,10 @@ def _all_ids(trace: Trace) -> Iterator[int]:
 def engine_config(trace: Trace, cache_tokens: int) -> EngineConfig:
     """The configuration of an engine that replays a trace."""
     config = EngineConfig(visibility=trace.visibility, cache_tokens=cache_tokens)
-    most = trace.raw.get("max_step_tokens")
-    return config if most is None else replace(config, max_step_tokens=most)
+    max_step_tokens = trace.raw.get("max_step_tokens")
+    if max_step_tokens is None:
+        return config
+    return replace(config, max_step_tokens=max_step_tokens)
 
 
 def replay_fed(trace: Trace, engine: Engine) -> Iterator[RowComparison]:
@@ -123,12 +125,12 @@ def replay_fed(trace: Trace, engine: Engine) -> Iterator[RowComparison]:
         ContextLimitError: the trace is longer than the cache.
     """
     for _, outcome in _steps(trace, engine, _fed_choices(trace)):
-        for one in _recorded(outcome):
-            step = trace.steps[one.index]
-            _check_step(trace, one, step)
+        for played in _recorded_steps(outcome):
+            step = trace.steps[played.index]
+            _check_step(trace, played, step)
             active = trace.active(step)
             for row in outcome.rows:
-                yield _compare(one.index, row, step, active.index(row.worker))
+                yield _compare(played.index, row, step, active.index(row.worker))
 
 
 def replay_free(trace: Trace, engine: Engine) -> Iterator[list[str]]:
@@ -139,8 +141,10 @@ def replay_free(trace: Trace, engine: Engine) -> Iterator[list[str]]:
     """
     try:
         for session, outcome in _steps(trace, engine, {}):
-            for one in _recorded(outcome):
-                yield _differences(trace, trace.steps[one.index], one, session.history.since_check)
+            for played in _recorded_steps(outcome):
+                yield _differences(
+                    trace, trace.steps[played.index], played, session.history.since_check
+                )
     except _EndsEarlyError as error:
         yield [str(error)]
 
@@ -148,7 +152,7 @@ def replay_free(trace: Trace, engine: Engine) -> Iterator[list[str]]:
 def _fed_choices(trace: Trace) -> dict[int, list[int]]:
     """Each worker's choices: what it fed first in its next step, or what the last step says."""
     chosen: dict[int, list[int]] = {}
-    waiting: dict[int, int] = {}
+    unfed: dict[int, int] = {}
     finishers = range(len(trace.spec.workers), len(trace.spec.workers) + len(trace.spec.finishers))
     for step in trace.steps:
         rows = zip(trace.active(step), step["input_ids"], step["new"], strict=True)
@@ -156,12 +160,12 @@ def _fed_choices(trace: Trace) -> dict[int, list[int]]:
             if worker in finishers:  # begin again with their first text each time
                 chosen.setdefault(worker, []).extend([] if new is None else [new])
                 continue
-            if worker in waiting:
+            if worker in unfed:
                 chosen.setdefault(worker, []).append(fed[0])
-                del waiting[worker]
+                del unfed[worker]
             if new is not None:
-                waiting[worker] = new
-    for worker, new in waiting.items():
+                unfed[worker] = new
+    for worker, new in unfed.items():
         chosen.setdefault(worker, []).append(new)
     return chosen
 
@@ -176,14 +180,14 @@ def _steps(
     """
     session = engine.start(trace.spec, forced=forced)
     session.opening()
-    reached = None
+    changed_at = None
     try:
         while not session.end_reason and session.step < len(trace.steps):
-            here = (session.step, engine.phase(session))
-            if here != reached:  # a call of `step` may bring none
+            position = (session.step, engine.phase(session))
+            if position != changed_at:  # a call of `step` may bring none
                 for fields in trace.steps[session.step].get(engine.phase(session), []):
                     engine.apply_change(session, change_from_json(fields))
-            reached = here
+            changed_at = position
             yield session, engine.step([session])
         engine.drain()
         if session.step < len(trace.steps):
@@ -195,27 +199,28 @@ def _steps(
         session.free()
 
 
-def _recorded(outcome: StepOutcome) -> list[SessionStep]:
+def _recorded_steps(outcome: StepOutcome) -> list[SessionStep]:
     """Steps of which a trace has an entry: not those at which a team stops without a forward."""
-    return [one for one in outcome.sessions if one.feeds]
+    return [played for played in outcome.sessions if played.feeds]
 
 
-def _check_step(trace: Trace, one: SessionStep, step: Mapping[str, Any]) -> None:
+def _check_step(trace: Trace, played: SessionStep, step: Mapping[str, Any]) -> None:
     """Refuse a recording whose tokens, lengths or moves do not follow from its own rules."""
-    where = f"Step {one.index} of {str(trace.path)!r}"
-    fed = {feed.worker.index: list(feed.row.token_ids) for feed in one.feeds}
+    where = f"Step {played.index} of {str(trace.path)!r}"
+    fed = {feed.worker.index: list(feed.row.token_ids) for feed in played.feeds}
     recorded = dict(zip(trace.active(step), map(list, step["input_ids"]), strict=True))
     if fed != recorded:
         raise TraceError(f"{where} feeds {fed} by its recorded choices, and says {recorded}.")
     lengths = step.get("block_len", {})
-    wrong = [name for name in lengths if lengths[name] != one.block_lengths.get(name)]
+    wrong = [name for name in lengths if lengths[name] != played.block_lengths.get(name)]
     if wrong:
         raise TraceError(
-            f"After the forward of step {one.index} of {str(trace.path)!r} block {wrong[0]!r} has "
-            f"{one.block_lengths.get(wrong[0])} tokens and the trace says {lengths[wrong[0]]}."
+            f"After the forward of step {played.index} of {str(trace.path)!r} block {wrong[0]!r} "
+            f"has {played.block_lengths.get(wrong[0])} tokens and the trace says "
+            f"{lengths[wrong[0]]}."
         )
-    if _ends(one) != _recorded_ends(step):
-        raise TraceError(f"{where} moves {_ends(one)}, and says {_recorded_ends(step)}.")
+    if _ends(played) != _recorded_ends(step):
+        raise TraceError(f"{where} moves {_ends(played)}, and says {_recorded_ends(step)}.")
 
 
 def _compare(index: int, row: RowOutcome, step: Mapping[str, Any], place: int) -> RowComparison:
@@ -237,23 +242,23 @@ def _largest_difference(values: Tensor, recorded: list[float]) -> float:
 
 
 def _differences(
-    trace: Trace, step: Mapping[str, Any], one: SessionStep, since_check: int
+    trace: Trace, step: Mapping[str, Any], played: SessionStep, since_check: int
 ) -> list[str]:
     """Sentences about what differs between a free step and the recorded one."""
     pairs: list[tuple[str, Any, Any]] = [
-        ("active workers", [feed.worker.index for feed in one.feeds], trace.active(step)),
-        ("input", [list(feed.row.token_ids) for feed in one.feeds], step["input_ids"]),
-        ("tokens", [report.token_id for report in one.reports], step["new"]),
-        ("paragraph ends", _ends(one), _recorded_ends(step)),
-        ("block lengths", one.block_lengths, step.get("block_len", one.block_lengths)),
+        ("active workers", [feed.worker.index for feed in played.feeds], trace.active(step)),
+        ("input", [list(feed.row.token_ids) for feed in played.feeds], step["input_ids"]),
+        ("tokens", [report.token_id for report in played.reports], step["new"]),
+        ("paragraph ends", _ends(played), _recorded_ends(step)),
+        ("block lengths", played.block_lengths, step.get("block_len", played.block_lengths)),
     ]
     if "since_s1" in step:
         pairs.append(("redundancy counter", since_check, step["since_s1"]))
     return [f"{what}: {ours}, recorded {theirs}" for what, ours, theirs in pairs if ours != theirs]
 
 
-def _ends(one: SessionStep) -> list[tuple[Any, ...]]:
-    ends = [event for event in one.events if isinstance(event, ParagraphEnd)]
+def _ends(played: SessionStep) -> list[tuple[Any, ...]]:
+    ends = [event for event in played.events if isinstance(event, ParagraphEnd)]
     return [
         (
             end.worker,

@@ -58,8 +58,8 @@ class Event(_Part):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        wanted = (self.worker, self.from_block, self.moved, self.step_tokens, self.text)
-        if self.type in MOVES and None in wanted:
+        required = (self.worker, self.from_block, self.moved, self.step_tokens, self.text)
+        if self.type in MOVES and None in required:
             raise ValueError("a move needs worker, from_block, moved, step_tokens and text")
         return self
 
@@ -167,6 +167,6 @@ def fault(raw: Any) -> str | None:
     try:
         TraceFile.model_validate(raw)
     except ValidationError as error:
-        place, wrong = first_fault(error, raw)
-        return f"{place}: {wrong}"
+        field, problem = first_fault(error, raw)
+        return f"{field}: {problem}"
     return None

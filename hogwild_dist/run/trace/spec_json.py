@@ -172,8 +172,8 @@ def _sampling_to_json(config: SamplingConfig) -> dict[str, Any]:
 
 def _sampling_from_json(fields: Mapping[str, Any]) -> SamplingConfig:
     bias = {int(token): value for token, value in fields["logit_bias"].items()}
-    made = {**fields, "forbidden_ids": tuple(fields["forbidden_ids"]), "logit_bias": bias}
-    return SamplingConfig(**made)
+    config = {**fields, "forbidden_ids": tuple(fields["forbidden_ids"]), "logit_bias": bias}
+    return SamplingConfig(**config)
 
 
 def _answer_rule_to_json(rule: AnswerRule) -> dict[str, Any]:

@@ -32,7 +32,7 @@ class TraceWriter:
         self._file = _open(self.path)
         self._end = 0
         try:
-            self._put(f'{fields[:-1]}, "steps": [', "\n]}\n")
+            self._append(f'{fields[:-1]}, "steps": [', "\n]}\n")
         except BaseException:
             self.close()
             raise
@@ -40,12 +40,12 @@ class TraceWriter:
     def step(self, record: Mapping[str, Any]) -> None:
         """Add a step, from `trace_record.step_record`."""
         comma = "," if self._num_steps else ""
-        self._put(f"{comma}\n{_json(record)}", "\n]}\n")
+        self._append(f"{comma}\n{_json(record)}", "\n]}\n")
         self._num_steps += 1
 
     def end(self, final: Mapping[str, Any]) -> None:
         """Add what is known at the end, from `trace_record.final_record`."""
-        self._put(f"\n],\n{_json(final)[1:-1]}}}\n", "")
+        self._append(f"\n],\n{_json(final)[1:-1]}}}\n", "")
 
     def close(self) -> None:
         """Close the file."""
@@ -53,7 +53,7 @@ class TraceWriter:
             os.close(self._file)
             self._file = -1
 
-    def _put(self, text: str, closing: str) -> None:
+    def _append(self, text: str, closing: str) -> None:
         """Write `text` over the last closing, and a new closing behind it.
 
         Whatever interrupts it, the next call or the last one left a whole file: what may be behind
