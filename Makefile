@@ -3,9 +3,11 @@ VENV ?= .venv
 PYTHON ?= python3
 PROBLEM ?= Why are trees important for people, and why for animals?
 
-# Tests without the Ray cluster are spread over two processes, file by file; those with it come
-# behind, one by one, since they have limits of time.
+# Tests without the Ray cluster run in two processes, file by file. Those with it follow in one
+# process, since they have time limits.
+PYTEST = $(VENV)/bin/python -m pytest --durations=25
 SPREAD = -n 2 --dist loadfile
+FAST = not full_grid and not cluster and not demo_model and not slow
 
 export PROBLEM
 
@@ -16,7 +18,7 @@ no_venv = '$(PYTHON)' cannot make virtual environments: install python3-venv \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo install test test-all bench bench-exchange bench-sharing \
+.PHONY: help demo install test test-fast test-all coverage docs bench bench-exchange bench-sharing \
   bench-serve lint format typecheck clean
 
 help:  ## List the targets
@@ -29,9 +31,16 @@ demo: $(VENV)/.installed  ## Let two workers solve PROBLEM with the demo model
 
 install: $(VENV)/.installed-dev  ## Install the package with its development tools into VENV
 
-test: $(VENV)/.installed-dev  ## Run the tests
-	$(VENV)/bin/python -m pytest $(SPREAD) -m "not full_grid and not cluster"
-	$(VENV)/bin/python -m pytest -m "not full_grid and cluster"
+test: $(VENV)/.installed-dev  ## Run the tests (about 10 minutes)
+	$(PYTEST) $(SPREAD) -m "not full_grid and not cluster"
+	$(PYTEST) -m "not full_grid and cluster"
+
+test-fast: $(VENV)/.installed-dev  ## Run the tests that need no cluster and no demo model
+	$(PYTEST) $(SPREAD) -m "$(FAST)"
+
+coverage: $(VENV)/.installed-dev  ## Run the tests and report which lines they reach
+	$(PYTEST) $(SPREAD) --cov --cov-report= -m "not full_grid and not cluster"
+	$(PYTEST) --cov --cov-append --cov-report=term --cov-report=html -m "not full_grid and cluster"
 
 # Without these two, glibc gives large results back to the kernel and fetches them anew each step.
 bench: $(VENV)/.installed-dev  ## Measure a step beside plain transformers (about 10 minutes)
@@ -48,12 +57,13 @@ bench-serve: $(VENV)/.installed-dev  ## Measure the service under load (about 15
 	$(VENV)/bin/python -m benchmarks.serve
 
 test-all: $(VENV)/.installed-dev  ## Run the tests with every case of the grids
-	$(VENV)/bin/python -m pytest $(SPREAD) -m "not cluster"
-	$(VENV)/bin/python -m pytest -m cluster
+	$(PYTEST) $(SPREAD) -m "not cluster"
+	$(PYTEST) -m cluster
 
-lint: $(VENV)/.installed-dev  ## Check style and formatting
+lint: $(VENV)/.installed-dev  ## Check style, formatting and spelling
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
+	$(VENV)/bin/codespell
 
 format: $(VENV)/.installed-dev  ## Format the code and repair what can be repaired
 	$(VENV)/bin/ruff format .
@@ -63,7 +73,7 @@ typecheck: $(VENV)/.installed-dev  ## Check the types
 	$(VENV)/bin/mypy
 
 clean:  ## Remove .venv and everything that was generated
-	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist site htmlcov .coverage* *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps are written last, so an interrupted installation leaves none and is done again.

@@ -45,7 +45,7 @@ def check(trace: Trace, rows: list[RowComparison]) -> None:
 
 
 CASES = [(path, shards) for path in GOLDEN for shards in (2, 3)]
-SELECTED = CASES[::7]
+SELECTED = [CASES[9], CASES[14]]  # combined and interleaved; float64 tests carry the rest
 
 
 @pytest.mark.parametrize(

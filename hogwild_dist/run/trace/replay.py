@@ -1,6 +1,6 @@
 """Replay a trace: feed its tokens and compare logits, or let the engine choose tokens."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -133,8 +133,17 @@ def replay_fed(trace: Trace, engine: Engine) -> Iterator[RowComparison]:
                 yield _compare(played.index, row, step, active.index(row.worker))
 
 
-def replay_free(trace: Trace, engine: Engine) -> Iterator[list[str]]:
-    """Let the engine choose; yields, for each step, what came out otherwise than recorded.
+def replay_free(
+    trace: Trace,
+    engine: Engine,
+    observe: Callable[[RowComparison], None] = lambda _: None,
+) -> Iterator[list[str]]:
+    """Let the engine choose; yield the differences of each step from the recorded one.
+
+    Args:
+        trace: the trace to replay.
+        engine: an engine of the trace's model and visibility.
+        observe: called with the logits of each row of a step that agrees with the recorded one.
 
     Raises:
         ContextLimitError: the trace is longer than the cache.
@@ -142,9 +151,12 @@ def replay_free(trace: Trace, engine: Engine) -> Iterator[list[str]]:
     try:
         for session, outcome in _steps(trace, engine, {}):
             for played in _recorded_steps(outcome):
-                yield _differences(
-                    trace, trace.steps[played.index], played, session.history.since_check
-                )
+                step = trace.steps[played.index]
+                found = _differences(trace, step, played, session.history.since_check)
+                active = trace.active(step)
+                for row in outcome.rows if not found else ():
+                    observe(_compare(played.index, row, step, active.index(row.worker)))
+                yield found
     except _EndsEarlyError as error:
         yield [str(error)]
 
