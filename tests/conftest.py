@@ -16,7 +16,7 @@ settings.load_profile("untimed")
 
 torch.set_num_threads(1)  # tiny models gain nothing from more, and lose much on busy cores
 
-pytest_plugins = ["tests.actors.cluster"] if find_spec("ray") else []
+pytest_plugins = ["tests.actors.cluster", "tests.deploy.calling"] if find_spec("ray") else []
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by marks

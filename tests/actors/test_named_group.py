@@ -18,7 +18,8 @@ from tests.tiny_team import BREAKS
 from tests.tiny_tokenizer import EOS
 
 
-def hogwild(cluster: Cluster, *arguments: object) -> subprocess.CompletedProcess[str]:
+def elsewhere(cluster: Cluster, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own; the fixture `hogwild` runs it in this one."""
     words = [*map(str, arguments), "--address", cluster.address]
     command = [sys.executable, "-m", "hogwild_dist.deploy.cli.app", *words]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -31,42 +32,42 @@ ENDLESS = replace(
 
 
 def test_a_second_client_lists_follows_and_cancels(
-    cluster: Cluster, settings: Callable[..., GroupSettings]
+    cluster: Cluster, settings: Callable[..., GroupSettings], hogwild
 ) -> None:
     group = ShardGroup.start(settings(), name="team-room")
     run = Run(group, "Count forever!", ENDLESS)
     events = iter(run)
     first = [next(events) for _ in range(20)]
-    listed = hogwild(cluster, "group", "sessions", "team-room")
-    assert "Count forever!" in listed.stdout
-    assert "running" in listed.stdout
-    cancelled = hogwild(cluster, "group", "cancel", "team-room", 1)
+    listed = hogwild("group", "sessions", "team-room")
+    assert "Count forever!" in listed.out
+    assert "running" in listed.out
+    cancelled = elsewhere(cluster, "group", "cancel", "team-room", 1)
     assert cancelled.returncode == 0, cancelled.stderr
     mine = [*first, *events]
     assert run.result.end_reason == "cancelled"
-    followed = hogwild(cluster, "group", "follow", "team-room", 1, "--json")
-    seen = [json.loads(line) for line in followed.stdout.splitlines()]
+    followed = hogwild("group", "follow", "team-room", 1, "--json")
+    seen = [json.loads(line) for line in followed.out.splitlines()]
     assert seen == [json.loads(json.dumps(event.to_json())) for event in mine]
-    stopped = hogwild(cluster, "group", "stop", "team-room")
-    assert stopped.returncode == 0, stopped.stderr
-    again = hogwild(cluster, "group", "sessions", "team-room")
-    assert again.returncode == 2
-    assert "No group named 'team-room'" in again.stderr
+    stopped = hogwild("group", "stop", "team-room")
+    assert stopped.code == 0, stopped.err
+    again = hogwild("group", "sessions", "team-room")
+    assert again.code == 2
+    assert "No group named 'team-room'" in again.err
 
 
 def test_a_second_client_lets_a_worker_join_and_speaks(
-    cluster: Cluster, settings: Callable[..., GroupSettings]
+    cluster: Cluster, settings: Callable[..., GroupSettings], hogwild
 ) -> None:
     """It has neither the team nor its prompts, and what is read is written with both."""
     group = ShardGroup.start(settings(), name="open-room")
     run = Run(group, "Count forever!", ENDLESS)
     newcomer = ("Zoe", "--role", "checks", "--brief", "Be short.")
-    joined = hogwild(cluster, "group", "join", "open-room", 1, *newcomer)
+    joined = elsewhere(cluster, "group", "join", "open-room", 1, *newcomer)
     assert joined.returncode == 0, joined.stderr
-    spoken = hogwild(cluster, "group", "say", "open-room", 1, "Hurry!", "--speaker", "Eve")
-    assert spoken.returncode == 0, spoken.stderr
-    unknown = hogwild(cluster, "group", "join", "open-room", 7, "Zoe")
-    assert "There is no session 7; known are: 1." in unknown.stderr
+    spoken = hogwild("group", "say", "open-room", 1, "Hurry!", "--speaker", "Eve")
+    assert spoken.code == 0, spoken.err
+    unknown = hogwild("group", "join", "open-room", 7, "Zoe")
+    assert "There is no session 7; known are: 1." in unknown.err
     events = []
     for event in run:
         events.append(event)
