@@ -16,8 +16,7 @@ import ray
 from hogwild_dist.actors.driver.command_sender import CommandSender
 from hogwild_dist.actors.driver.in_order import InOrder
 from hogwild_dist.actors.driver.journal import Journal, Owner, SessionSnapshot, SessionSummary
-from hogwild_dist.actors.driver.lifecycle import FAREWELL_SECONDS, Lifecycle
-from hogwild_dist.actors.driver.proof import probe
+from hogwild_dist.actors.driver.lifecycle import FAREWELL_SECONDS, Lifecycle, probe
 from hogwild_dist.actors.driver.shard_set import ShardSet
 from hogwild_dist.actors.errors import ClusterError, plain
 from hogwild_dist.actors.logs import write_structured

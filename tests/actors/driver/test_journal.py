@@ -1,16 +1,11 @@
 """What a driver remembers of its sessions."""
 
-import asyncio
-import time
-
 import pytest
 
 from hogwild_dist import LAYOUTS
-from hogwild_dist.actors.driver.journal import HEALTH, Journal, Owner
-from hogwild_dist.actors.driver.proof import probe
-from hogwild_dist.actors.errors import ClusterError
+from hogwild_dist.actors.driver.journal import Journal, Owner
 from hogwild_dist.engine.updates import Update
-from hogwild_dist.errors import ConfigError, ContextLimitError
+from hogwild_dist.errors import ConfigError
 from hogwild_dist.session.events import Event, Joined, Refused, SessionEnd, Text
 from hogwild_dist.team.session_request import SessionRequest
 from tests.actors.client.test_shard_group import team
@@ -67,41 +62,3 @@ def test_workers_join_one_at_a_time_where_that_is_asked(news: Event) -> None:
     journal.expect_newcomer(1, alone=False)
     journal.add(update(1, news))
     journal.expect_newcomer(1, alone=True)
-
-
-async def proves(*news: list[Update] | str) -> None:
-    """A proof for which these news come from the shards; a text is what ends them all."""
-    journal = Journal(kept=0)
-
-    async def open_session(*, owner: Owner) -> int:
-        assert (owner.tenant, owner.kept) == (HEALTH, False)
-        begin(journal, 1, owner)
-        return 1
-
-    async def bring() -> None:
-        for one in news:
-            await asyncio.sleep(0)
-            journal.fail(one) if isinstance(one, str) else journal.add(one)
-
-    begun = time.monotonic()
-    _, error = await asyncio.gather(
-        bring(), probe(journal, open_session, 20.0), return_exceptions=True
-    )
-    assert time.monotonic() < begun + 10
-    if isinstance(error, Exception):
-        raise error
-
-
-def test_a_group_that_writes_is_proven() -> None:
-    asyncio.run(proves(update(1), update(1, WORD)))
-    asyncio.run(proves(update(1, WORD, END)))
-
-
-def test_a_group_that_refuses_or_is_lost_is_not_proven() -> None:
-    refusal = Update(session=1, step=-1, events=(), error=ContextLimitError("no room"))
-    with pytest.raises(ClusterError, match="The group cannot write: no room"):
-        asyncio.run(proves([refusal]))
-    with pytest.raises(ClusterError, match="The group cannot write: a shard died"):
-        asyncio.run(proves(update(1), "a shard died"))
-    with pytest.raises(ClusterError, match="has written no token within 20 s"):
-        asyncio.run(proves(update(1, END)))

@@ -1,6 +1,7 @@
 """A driver that a service looks after: claims, proofs of health, time limits, retirement."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
@@ -11,15 +12,17 @@ from hypothesis import strategies as st
 from hogwild_dist import LAYOUTS
 from hogwild_dist.actors.client.async_shard_group import AsyncShardGroup
 from hogwild_dist.actors.client.shard_group import ShardGroup
-from hogwild_dist.actors.driver.journal import Journal, Owner
-from hogwild_dist.actors.driver.lifecycle import Lease, Lifecycle
+from hogwild_dist.actors.driver.journal import HEALTH, Journal, Owner
+from hogwild_dist.actors.driver.lifecycle import Lease, Lifecycle, probe
 from hogwild_dist.actors.errors import ClusterError
 from hogwild_dist.actors.settings import GroupSettings, ShardSettings
-from hogwild_dist.errors import ConfigError
+from hogwild_dist.engine.updates import Update
+from hogwild_dist.errors import ConfigError, ContextLimitError
 from hogwild_dist.session.events import SessionEnd
 from hogwild_dist.team.session_request import SessionRequest
 from tests.actors import leftovers
 from tests.actors.client.test_shard_group import team
+from tests.actors.driver.test_journal import END, WORD, begin, update
 from tests.actors.test_named_group import ENDLESS
 from tests.tiny_tokenizer import byte_tokenizer
 
@@ -73,6 +76,44 @@ def test_a_group_that_nobody_ever_claimed_is_an_orphan_too() -> None:
 
     asyncio.run(watched())
     assert ended.is_set()
+
+
+async def proves(*news: list[Update] | str) -> None:
+    """A proof for which these news come from the shards; a text is what ends them all."""
+    journal = Journal(kept=0)
+
+    async def open_session(*, owner: Owner) -> int:
+        assert (owner.tenant, owner.kept) == (HEALTH, False)
+        begin(journal, 1, owner)
+        return 1
+
+    async def bring() -> None:
+        for one in news:
+            await asyncio.sleep(0)
+            journal.fail(one) if isinstance(one, str) else journal.add(one)
+
+    begun = time.monotonic()
+    _, error = await asyncio.gather(
+        bring(), probe(journal, open_session, 20.0), return_exceptions=True
+    )
+    assert time.monotonic() < begun + 10
+    if isinstance(error, Exception):
+        raise error
+
+
+def test_a_group_that_writes_is_proven() -> None:
+    asyncio.run(proves(update(1), update(1, WORD)))
+    asyncio.run(proves(update(1, WORD, END)))
+
+
+def test_a_group_that_refuses_or_is_lost_is_not_proven() -> None:
+    refusal = Update(session=1, step=-1, events=(), error=ContextLimitError("no room"))
+    with pytest.raises(ClusterError, match="The group cannot write: no room"):
+        asyncio.run(proves([refusal]))
+    with pytest.raises(ClusterError, match="The group cannot write: a shard died"):
+        asyncio.run(proves(update(1), "a shard died"))
+    with pytest.raises(ClusterError, match="has written no token within 20 s"):
+        asyncio.run(proves(update(1, END)))
 
 
 def test_a_service_looks_after_a_group(settings: Settings) -> None:
