@@ -5,7 +5,6 @@ from dataclasses import replace
 
 from ray.util.metrics import Counter, Gauge, Histogram
 
-from hogwild_dist.actors.driver.journal import Journal
 from hogwild_dist.engine.engine import Engine
 from hogwild_dist.engine.scheduler.step import StepOutcome
 from hogwild_dist.engine.updates import Update
@@ -126,11 +125,15 @@ class DriverMetrics:
         for metric in (self.live_shards, self.sessions, self.waiting, self.ended):
             metric.set_default_tags({"group": group or UNNAMED})
 
-    def observe(self, journal: Journal) -> None:
-        """Count the sessions."""
-        going_on = journal.open_records
-        self.sessions.set(len(going_on))
-        self.waiting.set(sum(not record.updates for record in going_on))
+    def observe(self, num_running: int, num_waiting: int) -> None:
+        """Record how many sessions there are.
+
+        Args:
+            num_running: sessions that have not ended.
+            num_waiting: running sessions that have not started yet.
+        """
+        self.sessions.set(num_running)
+        self.waiting.set(num_waiting)
 
     def count_ends(self, updates: Sequence[Update]) -> None:
         """Count the sessions that end with some updates."""

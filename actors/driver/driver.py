@@ -120,7 +120,7 @@ class Driver:
         self._num_sessions += 1
         session, owner = self._num_sessions, owner or Owner()
         self._journal.begin(session, origin, owner, recorded=recorded)
-        self._metrics.observe(self._journal)
+        self._observe_sessions()
         self._command_sender.send(
             Open(session=session, spec=origin.spec, recorded=recorded, tenant=owner.tenant)
         )
@@ -140,10 +140,10 @@ class Driver:
 
     async def load(self) -> Load:
         """How much the group has to do; sessions that probe its health do not count."""
-        going_on = self._journal.client_records
+        running = self._journal.client_records
         return Load(
-            running=len(going_on),
-            waiting=sum(not record.updates for record in going_on),
+            running=len(running),
+            waiting=sum(record.waiting for record in running),
             ready=self._proven and self._lost is None and not self._care.retiring,
         )
 
@@ -261,7 +261,7 @@ class Driver:
         for news in self._news.put(number, updates):
             self._journal.add(news)
             self._metrics.count_ends(news)
-        self._metrics.observe(self._journal)
+        self._observe_sessions()
 
     async def stop(self) -> None:
         """End the shards and give their room back."""
@@ -298,7 +298,11 @@ class Driver:
     def _release(self) -> None:
         self._shards.release()
         self._metrics.live_shards.set(0)
-        self._metrics.observe(self._journal)
+        self._observe_sessions()
+
+    def _observe_sessions(self) -> None:
+        running = self._journal.open_records
+        self._metrics.observe(len(running), sum(record.waiting for record in running))
 
     def _check_ready(self) -> None:
         if self._lost is not None:

@@ -133,6 +133,11 @@ class Record:
         """Whether no further update comes."""
         return self.error is not None or self.transcript.end_reason is not None
 
+    @property
+    def waiting(self) -> bool:
+        """Whether the session has not started yet."""
+        return not self.updates and not self.ended
+
     def wake(self) -> None:
         """Wake everyone who waits."""
         self.changed.set()
@@ -217,7 +222,7 @@ class Journal:
     def snapshot(self, session: int) -> SessionSnapshot:
         """All about a session so far but its single updates; `ConfigError` where there is none."""
         record = self.record(session)
-        waiting = [record.id for record in self.open_records if not record.updates]
+        waiting = [record.id for record in self.open_records if record.waiting]
         ahead = waiting.index(session) if session in waiting else 0
         return record.snapshot(ahead)
 
