@@ -10,6 +10,7 @@ from hogwild_dist.kvcache.cache import Block
 from hogwild_dist.model.sampling import Sampler
 from hogwild_dist.session.events import Text
 from hogwild_dist.session.spec import WorkerSpec
+from hogwild_dist.session.stop_strings import find_stop, num_held
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +154,8 @@ class Worker:
         Returns:
             Characters cut off.
         """
-        starts = [
-            self.text.find(stop, max(0, len(self.text) - len(newest) - len(stop) + 1))
-            for stop in stop_strings
-        ]
-        found = [start for start in starts if start >= 0]
-        cut = len(self.text) - min(found, default=len(self.text))
+        start = find_stop(self.text, stop_strings, len(newest))
+        cut = 0 if start is None else len(self.text) - start
         self.text = self.text[: len(self.text) - cut]
         self.paragraph_text = self.paragraph_text[: max(0, len(self.paragraph_text) - cut)]
         return cut
@@ -173,15 +170,7 @@ class Worker:
         """
         waiting = self.held + newest
         waiting = waiting[: max(0, len(waiting) - cut)]
-        hold = max(
-            (
-                size
-                for stop in stop_strings
-                for size in range(len(stop))
-                if waiting.endswith(stop[:size])
-            ),
-            default=0,
-        )
+        hold = num_held(waiting, stop_strings)
         self.held = waiting[len(waiting) - hold :]
         return waiting[: len(waiting) - hold]
 

@@ -1,41 +1,37 @@
-"""An answer as it may be shown: up to a stop string, and not into what may become one."""
+"""The part of an answer that can be shown: nothing of a stop string, or of what may become one."""
 
 from collections.abc import Sequence
+
+from hogwild_dist.session.stop_strings import find_stop, num_held
 
 
 class StopStringFilter:
     """Text that grows, cut before the first stop string.
 
     Args:
-        stops: none of them is empty.
+        stops: stop strings; none of them is empty.
     """
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = stops
         self._held = ""
         self.stopped = False
-        """Whether a stop string has come."""
+        """Whether a stop string was found."""
 
     def add(self, text: str) -> str:
-        """Take in the next text; returns what can be shown now."""
+        """Add the next text; return what can be shown now."""
         if self.stopped:
             return ""
         waiting = self._held + text
-        found = [at for at in map(waiting.find, self._stops) if at >= 0]
-        if found:
+        start = find_stop(waiting, self._stops, len(text))
+        if start is not None:
             self.stopped, self._held = True, ""
-            return waiting[: min(found)]
-        keep = max((_overlap(waiting, stop) for stop in self._stops), default=0)
-        self._held = waiting[len(waiting) - keep :]
-        return waiting[: len(waiting) - keep]
+            return waiting[:start]
+        shown = len(waiting) - num_held(waiting, self._stops)
+        self._held = waiting[shown:]
+        return waiting[:shown]
 
     def rest(self) -> str:
-        """What was held back, once no text follows."""
+        """Return the text held back, once no more text follows."""
         held, self._held = self._held, ""
         return held
-
-
-def _overlap(text: str, stop: str) -> int:
-    """Length of the longest beginning of `stop`, not all of it, that `text` ends with."""
-    longest = min(len(text), len(stop) - 1)
-    return next((size for size in range(longest, 0, -1) if text.endswith(stop[:size])), 0)
