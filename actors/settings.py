@@ -1,10 +1,11 @@
 """What a group of shards is started with."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from enum import Enum
+from typing import Any, Self
 
-from hogwild_dist.config import EngineConfig
 from hogwild_dist.errors import ConfigError
+from hogwild_dist.run.load import LoadSettings
 
 NAMESPACE = "hogwild-dist"
 """Ray namespace of drivers and shards, so that a second client finds them by name."""
@@ -21,28 +22,28 @@ class Spread(Enum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ShardSettings:
-    """What every shard is started with.
+class ShardSettings(LoadSettings):
+    """What every shard is started with; the model is looked up on the shard's own node.
 
     Attributes:
-        model: a cached name, a hub id, a directory or a .gguf file, on the shard's own node.
-        device: `cpu` or `cuda`; None picks a GPU where Ray gave one.
-        dtype: None picks bfloat16 on a GPU and float32 on a CPU.
-        engine: sizes and visibility.
-        threads: CPU threads of a shard; None divides the node's cores among its shards.
         timeout_seconds: a collective gives up after it.
         audit: whether to keep a checksum of every block of a session that has ended.
         timeline: whether to keep the spans of every step.
     """
 
-    model: str
-    device: str | None = None
-    dtype: str | None = None
-    engine: EngineConfig = field(default_factory=EngineConfig)
-    threads: int | None = None
     timeout_seconds: float = 60.0
     audit: bool = False
     timeline: bool = False
+
+    @classmethod
+    def loading(cls, settings: LoadSettings, **own: Any) -> Self:
+        """Return settings that load the same engine on every shard.
+
+        Args:
+            settings: what the engine is loaded with.
+            own: the shards' own settings.
+        """
+        return cls(**{one.name: getattr(settings, one.name) for one in fields(settings)}, **own)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

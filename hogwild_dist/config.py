@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from hogwild_dist.errors import ConfigError
+from hogwild_dist.settings import setting
 
 
 class Visibility(Enum):
@@ -71,18 +72,18 @@ MAX_TOKENS = 1 << 40
 class EngineConfig:
     """What an engine keeps for its whole life."""
 
-    visibility: Visibility = Visibility.SAME_STEP
-    cache_tokens: int = 65_536
-    """Tokens that the KV cache holds, over all sessions."""
-
-    max_step_tokens: int = 2_048
+    visibility: Visibility = setting(
+        Visibility.SAME_STEP, "When a worker sees the others' newest token."
+    )
+    cache_tokens: int = setting(65_536, "Size of the KV cache in tokens, over all sessions.")
+    max_step_tokens: int = setting(2_048, "Most new tokens of a session in one step.")
     """New tokens of a session in one forward. Longer first texts span several steps, and a token
     sees those of its peers' new tokens that are fed in the same step or before. A session that no
     longer fits into a step with others sits it out, and comes first in the next; under `overlapped`
     visibility, where nobody knows what the peers feed, none sits out."""
 
-    prefill_chunk: int = 512
-    """Tokens of a block encoded alone (prompt, separator) that go through one forward."""
+    prefill_chunk: int = setting(512, "Most prompt tokens in one forward pass.")
+    """For blocks that are encoded alone: the prompt and the separators."""
 
     attention: str | None = None
     """Name of an attention kernel (`attention.registry`), or ``module:function`` for your own; None

@@ -5,10 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
-from hogwild_dist import load
-from hogwild_dist.config import EngineConfig
 from hogwild_dist.deploy.service.config import service_config
 from hogwild_dist.deploy.service.openai.completion import wish_of
 from hogwild_dist.deploy.service.openai.schema import ChatRequest
@@ -17,6 +13,7 @@ from hogwild_dist.engine.commands import Inbox, Open
 from hogwild_dist.engine.scheduler.step import StepOutcome
 from hogwild_dist.engine.shard_loop import ShardLoop
 from hogwild_dist.engine.updates import Update
+from hogwild_dist.run.load import load_engine
 from hogwild_dist.session.events import SessionEnd, Text
 from hogwild_dist.session.spec import SessionSpec
 
@@ -58,10 +55,7 @@ class Alone:
 
     def __init__(self, arguments: dict[str, Any]) -> None:
         self._config = service_config(arguments)
-        if self._config.threads is not None:
-            torch.set_num_threads(self._config.threads)
-        cache = EngineConfig(cache_tokens=self._config.cache_tokens)
-        self._engine = load(self._config.model, config=cache)
+        self._engine = load_engine(self._config.load_settings)
         self._planner = TeamBuilder(self._config)
         self._forwards = 0
         self._engine.model.hf_model.register_forward_hook(self._count)

@@ -9,53 +9,37 @@ import ray
 import torch
 from rich.console import Console
 
-from hogwild_dist import Engine, EngineConfig, load
+from hogwild_dist import Engine
 from hogwild_dist.actors.client.connect import connected
 from hogwild_dist.actors.client.shard_group import ShardGroup
-from hogwild_dist.actors.settings import GroupSettings, ShardSettings, Spread
+from hogwild_dist.actors.settings import GroupSettings, ShardSettings
 from hogwild_dist.deploy.cli.commands.models import fetch_with_progress
+from hogwild_dist.deploy.cli.options.placement import ShardOptions
 from hogwild_dist.errors import ConfigError
+from hogwild_dist.run.load import LoadSettings, load_engine
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExecutionTarget:
-    """What the command line says about it.
+    """Where a command's sessions run.
 
     Attributes:
-        model: a cached name, a hub id, a directory or a .gguf file.
-        device: `cpu`, `cuda`, ...; None picks.
-        dtype: None picks.
-        threads: CPU threads, of each shard where there are shards.
-        config: of the engines.
-        shards: how many; None is this process, or one a GPU where there are several.
-        address: of a Ray cluster; None starts Ray on this machine where it is needed.
-        name: lets the group outlive the command.
-        attach: name of a group that runs already.
-        spread: of the shards over the nodes.
-        cpus_per_shard: that Ray sets aside.
-        wait_for_nodes: seconds.
-        timeline: whether to keep where the time goes.
+        load_settings: what the engine, or each shard's, is loaded with.
+        placement: number of shards; None is this process, or a shard for each of several GPUs.
+        address: address of a Ray cluster; None starts Ray on this machine if there are shards.
+        name: name of the new group, which then outlives the command.
+        attach: name of a running group.
+        timeline: whether to record the time of every step.
     """
 
-    model: str
-    device: str | None = None
-    dtype: str | None = None
-    threads: int | None = None
-    config: EngineConfig = field(default_factory=EngineConfig)
-    shards: int | None = None
+    load_settings: LoadSettings
+    placement: ShardOptions = field(default_factory=ShardOptions)
     address: str | None = None
     name: str | None = None
     attach: str | None = None
-    spread: Spread = Spread.PACK
-    cpus_per_shard: float = 1.0
-    wait_for_nodes: float = 0.0
     timeline: bool = False
 
     def __post_init__(self) -> None:
-        if self.threads is not None and self.threads < 1:
-            raise ConfigError(f"threads is {self.threads}; it must be at least 1.")
-        if self.shards is not None and self.shards < 1:
-            raise ConfigError(f"shards is {self.shards}; it must be at least 1.")
         if self.name is not None and self.address is None:
             raise ConfigError(
                 f"The group {self.name!r} is to outlive this command, and so must Ray: start it "
@@ -66,10 +50,10 @@ class ExecutionTarget:
     def distributed(self) -> bool:
         """Whether sessions run on shards."""
         return (
-            self.shards is not None
+            self.placement.shards is not None
             or self.address is not None
             or self.attach is not None
-            or (self.device is None and torch.cuda.device_count() > 1)
+            or (self.load_settings.device is None and torch.cuda.device_count() > 1)
         )
 
 
@@ -77,9 +61,8 @@ class ExecutionTarget:
 def backend(target: ExecutionTarget) -> Iterator[Engine | ShardGroup]:
     """Make ready what computes sessions, and end it again unless it has a name."""
     if not target.distributed:
-        set_threads(target.threads)
-        fetch_with_progress(target.model)
-        engine = load(target.model, device=target.device, dtype=target.dtype, config=target.config)
+        fetch_with_progress(target.load_settings.model)
+        engine = load_engine(target.load_settings)
         engine.timeline.enabled = target.timeline
         yield engine
         return
@@ -102,10 +85,10 @@ def group(target: ExecutionTarget) -> Iterator[ShardGroup]:
 def start_group(target: ExecutionTarget) -> Iterator[ShardGroup]:
     """New shards; those without a name end with the block."""
     if target.address is None:
-        fetch_with_progress(target.model)
+        fetch_with_progress(target.load_settings.model)
     with progress_lines() as tell:
         tell("starting Ray" if target.address is None else f"reaching Ray at {target.address}")
-        with connected(target.address, target.shards or torch.cuda.device_count()):
+        with connected(target.address, target.placement.shards or torch.cuda.device_count()):
             shards = ShardGroup.start(_settings(target), name=target.name, tell=tell)
             tell("")
             with shards:
@@ -113,19 +96,13 @@ def start_group(target: ExecutionTarget) -> Iterator[ShardGroup]:
 
 
 def _settings(target: ExecutionTarget) -> GroupSettings:
+    placement = target.placement
     return GroupSettings(
-        num_shards=target.shards or _shards_of_cluster(),
-        shard=ShardSettings(
-            model=target.model,
-            device=target.device,
-            dtype=target.dtype,
-            engine=target.config,
-            threads=target.threads,
-            timeline=target.timeline,
-        ),
-        spread=target.spread,
-        cpus_per_shard=target.cpus_per_shard,
-        wait_seconds=target.wait_for_nodes,
+        num_shards=placement.shards or _shards_of_cluster(),
+        shard=ShardSettings.loading(target.load_settings, timeline=target.timeline),
+        spread=placement.spread,
+        cpus_per_shard=placement.cpus_per_shard,
+        wait_seconds=placement.wait_for_nodes,
     )
 
 
@@ -155,9 +132,3 @@ def progress_lines() -> Iterator[Callable[[str], None]]:
         yield tell
     finally:
         status.stop()
-
-
-def set_threads(threads: int | None) -> None:
-    """Let torch use this many CPU threads in this process."""
-    if threads is not None:
-        torch.set_num_threads(threads)

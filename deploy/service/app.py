@@ -47,7 +47,7 @@ class Ingress:
             config=config,
             sessions=SessionService(config),
             keyring=Keyring(config.keys),
-            metrics=ServiceMetrics(config.name, config.model),
+            metrics=ServiceMetrics(config.name, config.load_settings.model),
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:

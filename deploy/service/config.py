@@ -9,10 +9,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from hogwild_dist.actors.settings import GroupSettings, ShardSettings
-from hogwild_dist.config import EngineConfig, Visibility
 from hogwild_dist.errors import ConfigError
-from hogwild_dist.model.hub import DEMO_MODEL
+from hogwild_dist.run.load import LoadSettings
 from hogwild_dist.session.spec import MAX_WORKERS
+from hogwild_dist.settings import arguments_from_flat, flat_fields
 from hogwild_dist.team.presets import TEAMS
 from hogwild_dist.team.user_files import first_fault
 
@@ -127,15 +127,11 @@ class ServiceConfig(_Part):
 
     Attributes:
         name: groups of shards are called after it.
-        model: a cached name, a hub id, a directory or a .gguf file, on every node.
+        load_settings: what each shard's engine is loaded with; a file has its fields beside the
+            others.
         model_name: what clients call it; None is the last part of `model`.
         teams: names of the package's teams, and team files.
         shards: of each group.
-        device: None picks.
-        dtype: None picks.
-        threads: CPU threads of a shard; None picks.
-        visibility: of every group.
-        cache_tokens: that each shard's KV cache holds.
         cpus_per_shard: that Ray sets aside.
         start_seconds: how long a group may wait for nodes that an autoscaler brings.
         health_seconds: within which a group has to write a token.
@@ -149,15 +145,10 @@ class ServiceConfig(_Part):
     """
 
     name: Annotated[str, Field(pattern=r"^[\w.-]{1,40}$")] = "hogwild-service"
-    model: str = DEMO_MODEL
+    load_settings: LoadSettings = LoadSettings()
     model_name: str | None = None
     teams: tuple[str, ...] = TEAMS
     shards: Annotated[int, Field(ge=1, le=64)] = 1
-    device: str | None = None
-    dtype: str | None = None
-    threads: Count | None = None
-    visibility: Visibility = Visibility.SAME_STEP
-    cache_tokens: Count = 65_536
     cpus_per_shard: Annotated[float, Field(ge=0)] = 1.0
     start_seconds: Annotated[float, Field(ge=0)] = 600.0
     health_seconds: Seconds = 30.0
@@ -168,6 +159,16 @@ class ServiceConfig(_Part):
     hosts: Annotated[tuple[Host, ...], Field(min_length=1)] = ("*",)
     keys: tuple[Key, ...] = ()
     log_texts: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, given: Any) -> Any:
+        """Gather the fields of `load_settings`, which are given beside the others."""
+        if "load_settings" in given:
+            raise ValueError("there is no key 'load_settings'; its fields stand beside the others")
+        own = {one.name for one in flat_fields(LoadSettings)}
+        rest = {name: value for name, value in given.items() if name not in own}
+        return rest | {"load_settings": arguments_from_flat(LoadSettings, given)}
 
     @field_validator("keys")
     @classmethod
@@ -181,12 +182,12 @@ class ServiceConfig(_Part):
     @property
     def served_model(self) -> str:
         """What clients call the model."""
-        return self.model_name or self.model.rstrip("/").rpartition("/")[2]
+        return self.model_name or self.load_settings.model.rstrip("/").rpartition("/")[2]
 
     @property
     def session_tokens(self) -> int:
         """What all workers of a session and its answer may choose together."""
-        return self.bounds.session_tokens or max(1, self.cache_tokens // 4)
+        return self.bounds.session_tokens or max(1, self.load_settings.engine.cache_tokens // 4)
 
     def group_name(self, slot: int) -> str:
         """Name of a group's driver."""
@@ -205,13 +206,7 @@ class ServiceConfig(_Part):
         """
         return GroupSettings(
             num_shards=self.shards,
-            shard=ShardSettings(
-                model=self.model,
-                device=self.device,
-                dtype=self.dtype,
-                threads=self.threads,
-                engine=EngineConfig(visibility=self.visibility, cache_tokens=self.cache_tokens),
-            ),
+            shard=ShardSettings.loading(self.load_settings),
             cpus_per_shard=self.cpus_per_shard,
             wait_seconds=self.start_seconds,
             kept_sessions=self.kept_sessions,
@@ -221,10 +216,19 @@ class ServiceConfig(_Part):
 
 
 def read_config(path: Path) -> ServiceConfig:
-    """A service's file, TOML or YAML.
+    """Return the configuration in a service's file, TOML or YAML.
 
     Raises:
-        ConfigError: it cannot be read, or something in it cannot be used.
+        ConfigError: the file cannot be read, or a field cannot be used.
+    """
+    return service_config(read_fields(path))
+
+
+def read_fields(path: Path) -> dict[str, Any]:
+    """Return the fields in a service's file, TOML or YAML, unchecked.
+
+    Raises:
+        ConfigError: the file cannot be read, or holds no fields.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -234,7 +238,7 @@ def read_config(path: Path) -> ServiceConfig:
         raise ConfigError(f"The service's file {str(path)!r} cannot be read: {reason}.") from error
     if not isinstance(fields or {}, dict):
         raise ConfigError(f"The service's file {str(path)!r} holds no fields; see docs/service.md.")
-    return service_config(fields or {})
+    return fields or {}
 
 
 def service_config(fields: Mapping[str, Any]) -> ServiceConfig:
@@ -247,5 +251,5 @@ def service_config(fields: Mapping[str, Any]) -> ServiceConfig:
         return ServiceConfig.model_validate(fields)
     except ValidationError as error:
         place, what = first_fault(error, fields)
-        where = f"at {place!r}: {what}" if place else what
+        where = (f"at {place!r}: {what}" if place else what).removesuffix(".")
         raise ConfigError(f"The service's settings cannot be used, {where}.") from error

@@ -1,9 +1,39 @@
 """From a model's name to an engine."""
 
+from dataclasses import dataclass, field
+
+import torch
+
 from hogwild_dist.config import EngineConfig
 from hogwild_dist.engine.engine import Engine
+from hogwild_dist.errors import ConfigError
 from hogwild_dist.model.hub import DEMO_MODEL, resolve_model
 from hogwild_dist.model.loader import load_model, load_tokenizer
+from hogwild_dist.settings import setting
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadSettings:
+    """Everything that loads an engine.
+
+    Attributes:
+        model: a cached name, a hub id, a local directory or a .gguf file.
+        device: `cpu`, `cuda`, `cuda:1`; None picks a GPU if there is one.
+        dtype: `float32`, `bfloat16`, ...; None picks bfloat16 on a GPU, float32 on a CPU.
+        threads: CPU threads; None keeps PyTorch's choice, or divides a node's cores among its
+            shards.
+        engine: the engine's own settings.
+    """
+
+    model: str = setting(DEMO_MODEL, "A cached name, a hub id, a directory or a .gguf file.")
+    device: str | None = setting(None, "cpu, cuda, cuda:1, ...; picked if left out.")
+    dtype: str | None = setting(None, "float32, bfloat16, ...; picked if left out.")
+    threads: int | None = setting(None, "CPU threads of this process, or of each shard.")
+    engine: EngineConfig = field(default_factory=EngineConfig)
+
+    def __post_init__(self) -> None:
+        if self.threads is not None and self.threads < 1:
+            raise ConfigError(f"threads is {self.threads}; it must be at least 1.")
 
 
 def load(
@@ -19,13 +49,22 @@ def load(
         model: `smollm2-135m`, a hub id, a local directory or a .gguf file.
         device: `cpu`, `cuda`, `cuda:1`; None picks a GPU if there is one.
         dtype: `float32`, `bfloat16`, ...; None picks bfloat16 on a GPU, float32 on a CPU.
-        config: sizes and visibility.
+        config: the engine's own settings.
 
     Raises:
-        ModelError: it cannot be found or loaded, or its positions cannot be turned.
-        DownloadError: fetching it failed.
-        ConfigError: an unknown device or dtype.
+        ModelError: the model cannot be found or loaded, or its keys cannot be rotated.
+        DownloadError: the download failed.
+        ConfigError: the device or the dtype is unknown.
     """
-    path = resolve_model(model)
-    loaded = load_model(path, name=model, device=device, dtype=dtype)
-    return Engine(loaded, load_tokenizer(path), config)
+    return load_engine(
+        LoadSettings(model=model, device=device, dtype=dtype, engine=config or EngineConfig())
+    )
+
+
+def load_engine(settings: LoadSettings) -> Engine:
+    """Load a model as `load` does, and let PyTorch use the given number of CPU threads."""
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    path = resolve_model(settings.model)
+    model = load_model(path, name=settings.model, device=settings.device, dtype=settings.dtype)
+    return Engine(model, load_tokenizer(path), settings.engine)

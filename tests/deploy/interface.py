@@ -37,7 +37,7 @@ def openapi() -> str:
         config=config,
         sessions=cast(SessionService, None),
         keyring=Keyring(config.keys),
-        metrics=ServiceMetrics(config.name, config.model),
+        metrics=ServiceMetrics(config.name, config.load_settings.model),
     )
     document: dict[str, Any] = build_http(service).openapi()
     document["info"].pop("version")

@@ -22,7 +22,7 @@ from hogwild_dist.deploy.cli.commands.run import CANCELLED
 from hogwild_dist.deploy.cli.execution import ExecutionTarget, backend
 from hogwild_dist.deploy.cli.options import common as options
 from hogwild_dist.deploy.cli.options.grouped import grouped
-from hogwild_dist.deploy.cli.options.placement import EngineOptions, ShardOptions, execution_target
+from hogwild_dist.deploy.cli.options.placement import ShardOptions
 from hogwild_dist.deploy.cli.options.sampling import SamplingOptions
 from hogwild_dist.deploy.cli.options.team import PromptOptions
 from hogwild_dist.errors import ConfigError
@@ -31,6 +31,7 @@ from hogwild_dist.evaluation.grading import GraderKind, GraderPool
 from hogwild_dist.evaluation.records import Records
 from hogwild_dist.evaluation.runs import evaluate, fingerprint
 from hogwild_dist.evaluation.summary import summarize
+from hogwild_dist.run.load import LoadSettings
 from hogwild_dist.session.answers import FormKind
 
 
@@ -138,7 +139,7 @@ def eval_command(
     questions: DataOptions,
     sampling: SamplingOptions,
     prompts: PromptOptions,
-    engine: EngineOptions,
+    load: LoadSettings,
     shards: ShardOptions,
     address: options.Address = None,
     out: Annotated[Path, typer.Option(help="Results; a second run goes on from them.")] = Path(
@@ -156,12 +157,12 @@ def eval_command(
     teams = compare.make(AnswerForm(kind=kind), sampling.config(), prompts)
     seeds = compare.each_seed()
     budgets = options.numbers("budgets", compare.budgets)
-    target = execution_target(engine, shards, address=address)
+    target = ExecutionTarget(load_settings=load, placement=shards, address=address)
     items, faults = questions.read(data, grader)
     settings: dict[str, object] = {
-        "model": engine.model,
-        "dtype": engine.dtype,
-        "visibility": engine.visibility.value,
+        "model": load.model,
+        "dtype": load.dtype,
+        "visibility": load.engine.visibility.value,
         "grader": grader.value,
         "budgets": list(budgets),
         "max_tokens": compare.max_tokens,

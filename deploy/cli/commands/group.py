@@ -12,10 +12,11 @@ from rich.table import Table
 from hogwild_dist.actors.client.connect import connected
 from hogwild_dist.actors.client.shard_group import ShardGroup
 from hogwild_dist.actors.driver.journal import SessionSummary
-from hogwild_dist.deploy.cli.execution import start_group
+from hogwild_dist.deploy.cli.execution import ExecutionTarget, start_group
 from hogwild_dist.deploy.cli.options.grouped import grouped
-from hogwild_dist.deploy.cli.options.placement import EngineOptions, ShardOptions, execution_target
+from hogwild_dist.deploy.cli.options.placement import ShardOptions
 from hogwild_dist.deploy.view import ViewInfo, ViewKind, make_view
+from hogwild_dist.run.load import LoadSettings
 from hogwild_dist.session.changes import RemoveWorker
 from hogwild_dist.team.worker_profile import WorkerProfile
 
@@ -31,9 +32,9 @@ At = Annotated[str, typer.Option(help="The Ray cluster: auto or HOST:PORT.")]
 
 @app.command()
 @grouped
-def start(name: Name, engine: EngineOptions, shards: ShardOptions, address: At = "auto") -> None:
+def start(name: Name, load: LoadSettings, shards: ShardOptions, address: At = "auto") -> None:
     """Start a group; `hogwild run --attach NAME` uses it."""
-    target = execution_target(engine, shards, address=address, name=name)
+    target = ExecutionTarget(load_settings=load, placement=shards, address=address, name=name)
     with start_group(target) as group:
         for rank, shard in enumerate(group.group.shards):
             print(f"shard {rank}: {shard.node}, {shard.device}, {shard.threads} threads")

@@ -20,14 +20,15 @@ from typing import Annotated, Any
 import typer
 
 from hogwild_dist import Run, Team
-from hogwild_dist.deploy.cli.execution import group
+from hogwild_dist.deploy.cli.execution import ExecutionTarget, group
 from hogwild_dist.deploy.cli.options import common as options
 from hogwild_dist.deploy.cli.options.grouped import grouped
-from hogwild_dist.deploy.cli.options.placement import EngineOptions, ShardOptions, execution_target
+from hogwild_dist.deploy.cli.options.placement import ShardOptions
 from hogwild_dist.deploy.cli.options.sampling import LimitOptions, SamplingOptions
 from hogwild_dist.deploy.cli.options.team import PromptOptions, TeamOptions
 from hogwild_dist.errors import ConfigError, ContextLimitError
 from hogwild_dist.run.backend import Backend
+from hogwild_dist.run.load import LoadSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ def job_command(
     prompts: PromptOptions,
     sampling: SamplingOptions,
     limits: LimitOptions,
-    engine: EngineOptions,
+    load: LoadSettings,
     shards: ShardOptions,
     sessions: Annotated[int, typer.Option(help="Problems worked on at a time.")] = 4,
     seed: options.Seed = 0,
@@ -60,7 +61,7 @@ def job_command(
         seed=seed,
     )
     workers.check()
-    target = execution_target(engine, shards, address=address)
+    target = ExecutionTarget(load_settings=load, placement=shards, address=address)
     if sessions < 1:
         raise ConfigError(f"sessions is {sessions}; it must be at least 1.")
     everything = read_problems(problems)

@@ -10,25 +10,28 @@ import typer
 from hogwild_dist.actors.client.shard_group import ShardGroup
 from hogwild_dist.deploy.cli.execution import ExecutionTarget, backend
 from hogwild_dist.deploy.cli.options import common as options
+from hogwild_dist.deploy.cli.options.grouped import Given, grouped
+from hogwild_dist.deploy.cli.options.placement import ShardOptions
 from hogwild_dist.engine.engine import Engine
 from hogwild_dist.errors import ConfigError, TraceError
-from hogwild_dist.model.hub import DEMO_MODEL
+from hogwild_dist.run.load import LoadSettings
 from hogwild_dist.run.trace.reader import Trace, read_trace
 from hogwild_dist.run.trace.replay import (
     RowComparison,
     check_fits,
-    engine_config,
+    recorded_settings,
     replay_fed,
     replay_free,
 )
+from hogwild_dist.settings import from_flat
 
 DIFFERS = 1
 """Exit code where the engine and the recording differ."""
 
 
+@grouped
 def replay_command(
     trace: Annotated[Path, typer.Argument(help="A recording of --trace.")],
-    model: Annotated[str, typer.Option(help="The model that it was made with.")] = DEMO_MODEL,
     free: Annotated[
         bool, typer.Option("--free", help="Let the engine choose; compare tokens and events.")
     ] = False,
@@ -36,10 +39,8 @@ def replay_command(
         Path | None, typer.Option(help="Write each row's logits to this JSON file.")
     ] = None,
     tolerance: Annotated[float, typer.Option(help="Largest difference of a logit.")] = 1e-3,
-    dtype: options.Dtype = None,
-    device: options.Device = None,
-    threads: options.Threads = None,
-    cache_tokens: options.CacheTokens = 65_536,
+    *,
+    load: Annotated[dict[str, Any], Given(LoadSettings, without=("visibility",))],
     shards: options.Shards = None,
     address: options.Address = None,
 ) -> None:
@@ -48,18 +49,15 @@ def replay_command(
     Exit code 0 if it agrees, 1 if it differs.
 
     By default the recorded tokens are fed and the logits compared. A greedy token may differ only
-    where the recorded margin is under twice the tolerance.
+    where the recorded margin is under twice the tolerance. Settings of the engine that are left out
+    are the recording's, else the defaults of `hogwild run`.
     """
     if free and logits is not None:
         raise ConfigError("--logits compares fed tokens; leave out --free.")
     recorded = read_trace(trace)
     target = ExecutionTarget(
-        model=model,
-        device=device,
-        dtype=dtype,
-        threads=threads,
-        config=engine_config(recorded, cache_tokens),
-        shards=shards,
+        load_settings=from_flat(LoadSettings, recorded_settings(recorded) | load),
+        placement=ShardOptions(shards=shards),
         address=address,
     )
     with backend(target) as place:

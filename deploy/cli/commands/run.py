@@ -10,15 +10,16 @@ import typer
 from hogwild_dist import Engine, Run, Team
 from hogwild_dist.actors.client.shard_group import ShardGroup
 from hogwild_dist.deploy.cli.commands.slash_commands import HELP, run_slash_command
-from hogwild_dist.deploy.cli.execution import backend
+from hogwild_dist.deploy.cli.execution import ExecutionTarget, backend
 from hogwild_dist.deploy.cli.options import common as options
 from hogwild_dist.deploy.cli.options.answer import AnswerOptions
 from hogwild_dist.deploy.cli.options.grouped import grouped
-from hogwild_dist.deploy.cli.options.placement import EngineOptions, ShardOptions, execution_target
+from hogwild_dist.deploy.cli.options.placement import ShardOptions
 from hogwild_dist.deploy.cli.options.sampling import LimitOptions, SamplingOptions
 from hogwild_dist.deploy.cli.options.team import PromptOptions, TeamOptions
 from hogwild_dist.deploy.view import LiveView, ViewInfo, ViewKind, make_view
 from hogwild_dist.errors import ConfigError, HogwildError
+from hogwild_dist.run.load import LoadSettings
 from hogwild_dist.session.events import Refused
 from hogwild_dist.timeline import Span, write_chrome_trace
 
@@ -34,7 +35,7 @@ def run_command(
     sampling: SamplingOptions,
     limits: LimitOptions,
     answer: AnswerOptions,
-    engine: EngineOptions,
+    load: LoadSettings,
     shards: ShardOptions,
     seed: options.Seed = 0,
     address: options.Address = None,
@@ -66,9 +67,9 @@ def run_command(
             f"The group {attach!r} keeps no timeline; leave out --attach, or --timeline."
         )
     text = _problem(problem)
-    target = execution_target(
-        engine,
-        shards,
+    target = ExecutionTarget(
+        load_settings=load,
+        placement=shards,
         address=address,
         name=name,
         attach=attach,

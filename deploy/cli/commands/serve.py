@@ -18,54 +18,47 @@ from rich.console import Console
 
 from hogwild_dist.actors.client.connect import connected
 from hogwild_dist.actors.errors import ClusterError
-from hogwild_dist.config import Visibility
 from hogwild_dist.deploy.cli.commands.models import fetch_with_progress
 from hogwild_dist.deploy.cli.execution import progress_lines
 from hogwild_dist.deploy.cli.options import common as options
+from hogwild_dist.deploy.cli.options.grouped import Given, grouped
 from hogwild_dist.deploy.service.app import LOGGING, application
-from hogwild_dist.deploy.service.config import ServiceConfig, read_config, service_config
+from hogwild_dist.deploy.service.config import ServiceConfig, read_fields, service_config
 from hogwild_dist.deploy.service.http.request_ids import CONTROLLER
 from hogwild_dist.deploy.service.sessions.session_params import TeamBuilder
 from hogwild_dist.errors import ConfigError
+from hogwild_dist.run.load import LoadSettings
 
 APP = "hogwild"
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 _SENTENCE = re.compile(r"^(?:ray\.exceptions\.)?[\w.()]*?(?:Error|Exception)[\w.()]*: (.+)$", re.M)
 
 
+@grouped
 def serve_command(
     config: Annotated[
         Path | None, typer.Option(help="The service's file, TOML or YAML; see docs/service.md.")
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen at.", min=1, max=65_535)] = 8000,
-    model: Annotated[str | None, typer.Option(help="Overrides the file's.")] = None,
-    shards: Annotated[int | None, typer.Option(help="Of each group; overrides.")] = None,
-    visibility: Annotated[Visibility | None, typer.Option(help="Overrides the file's.")] = None,
-    device: options.Device = None,
-    dtype: options.Dtype = None,
-    threads: options.Threads = None,
-    cache_tokens: Annotated[int | None, typer.Option(help="Overrides the file's.")] = None,
+    shards: Annotated[int | None, typer.Option(help="Shards of each group.")] = None,
+    *,
+    load: Annotated[dict[str, Any], Given(LoadSettings)],
     address: options.Address = None,
 ) -> None:
-    """Serve teams to many clients: OpenAI's interface, a page, and sessions to follow."""
-    given = {
-        "model": model,
-        "shards": shards,
-        "visibility": visibility,
-        "device": device,
-        "dtype": dtype,
-        "threads": threads,
-        "cache_tokens": cache_tokens,
-    }
-    said = {} if config is None else read_config(config).model_dump(exclude_unset=True)
+    """Serve teams to many clients: OpenAI's interface, a page, and sessions to follow.
+
+    Options of the model, its engine and its shards override the fields of the service's file.
+    """
     hosts = {"hosts": (*LOCAL_HOSTS, host)} if _is_local(host) else {}
-    chosen = _with(hosts | said, given)
+    fields = {} if config is None else read_fields(config)
+    given = load if shards is None else load | {"shards": shards}
+    chosen = service_config(hosts | fields | given)
     TeamBuilder(chosen)  # says what is wrong with the teams
     _end_on_sigterm()
     _check_free(host, port)
     _warn(chosen, host)
-    fetch_with_progress(chosen.model)
+    fetch_with_progress(chosen.load_settings.model)
     with progress_lines() as tell:
         tell("starting Ray" if address is None else f"reaching Ray at {address}")
         with connected(address, chosen.shards * chosen.scale.max_groups):
@@ -75,10 +68,6 @@ def serve_command(
                 _show(chosen, host, port)
                 _wait()
             tell("")
-
-
-def _with(fields: dict[str, Any], given: dict[str, Any]) -> ServiceConfig:
-    return service_config(fields | {name: one for name, one in given.items() if one is not None})
 
 
 @contextmanager
@@ -103,7 +92,7 @@ def _running(
         controller_options=CONTROLLER,
     )
     try:
-        tell(f"loading {config.model}")
+        tell(f"loading {config.load_settings.model}")
         try:
             serve.run(application(config), name=APP)
         except RuntimeError as error:

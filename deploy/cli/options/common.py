@@ -5,15 +5,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from hogwild_dist.config import Visibility
 from hogwild_dist.errors import ConfigError
+from hogwild_dist.run.load import LoadSettings
+from hogwild_dist.settings import description
 
-Model = Annotated[str, typer.Option(help="A cached name, a hub id, a directory or a .gguf file.")]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...")]
-Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16, ...")]
-Threads = Annotated[int | None, typer.Option(help="CPU threads, of each shard.")]
-CacheTokens = Annotated[int, typer.Option(help="Tokens that the KV cache holds.")]
-Visible = Annotated[Visibility, typer.Option(help="When a worker sees the others' newest token.")]
+Model = Annotated[str, typer.Option(help=description(LoadSettings, "model"))]
+Device = Annotated[str | None, typer.Option(help=description(LoadSettings, "device"))]
+Dtype = Annotated[str | None, typer.Option(help=description(LoadSettings, "dtype"))]
 Shards = Annotated[int | None, typer.Option(help="Spread the workers over this many Ray actors.")]
 Address = Annotated[
     str | None, typer.Option(help="A Ray cluster: auto or HOST:PORT. Without it, one is started.")

@@ -116,7 +116,7 @@ async def info(service: ServiceDep) -> Info:
     config = service.config
     return Info(
         model=config.served_model,
-        visibility=config.visibility.value,
+        visibility=config.load_settings.engine.visibility.value,
         layouts=list(LAYOUTS),
         max_workers=config.bounds.workers,
         max_problem_chars=config.bounds.problem_chars,

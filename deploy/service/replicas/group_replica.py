@@ -144,5 +144,5 @@ def _short_session(config: ServiceConfig) -> SessionRequest:
     """One worker who writes one token."""
     team = Team(names=("Alice",), layout=LAYOUTS["independent"], limits=Limits(max_tokens=1))
     problem = "Say hello."
-    spec = team.spec(problem, load_tokenizer(resolve_model(config.model)))
+    spec = team.spec(problem, load_tokenizer(resolve_model(config.load_settings.model)))
     return SessionRequest(problem=problem, team=team, spec=spec)

@@ -71,7 +71,7 @@ class SessionService:
         self.config = config
         self.groups = GroupRouter(config)
         self.team_builder = TeamBuilder(config)
-        self._tokenizer = load_tokenizer(resolve_model(config.model))
+        self._tokenizer = load_tokenizer(resolve_model(config.load_settings.model))
         self._texts = ThreadPoolExecutor(1, thread_name_prefix="texts")  # tokenizers share no state
         self._tasks: set[asyncio.Task[None]] = set()
         self._detached = DetachedContext()

@@ -1,7 +1,7 @@
 """Replay a trace: feed its tokens and compare logits, or let the engine choose tokens."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -106,11 +106,13 @@ def _all_ids(trace: Trace) -> Iterator[int]:
 
 def engine_config(trace: Trace, cache_tokens: int) -> EngineConfig:
     """The configuration of an engine that replays a trace."""
-    config = EngineConfig(visibility=trace.visibility, cache_tokens=cache_tokens)
-    max_step_tokens = trace.raw.get("max_step_tokens")
-    if max_step_tokens is None:
-        return config
-    return replace(config, max_step_tokens=max_step_tokens)
+    return EngineConfig(cache_tokens=cache_tokens, **recorded_settings(trace))
+
+
+def recorded_settings(trace: Trace) -> dict[str, Any]:
+    """Return the engine's settings that a trace names, as arguments of `EngineConfig`."""
+    found = {"visibility": trace.visibility, "max_step_tokens": trace.raw.get("max_step_tokens")}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def replay_fed(trace: Trace, engine: Engine) -> Iterator[RowComparison]:

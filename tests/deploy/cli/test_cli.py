@@ -79,6 +79,24 @@ def test_a_recorded_run_replays(hogwild, tiny_dir: Path, tmp_path: Path, layout:
     assert hogwild("replay", trace, "--model", tiny_dir, "--free").code == 0
 
 
+def test_a_step_s_size_comes_from_the_options_then_from_the_recording(
+    hogwild, tiny_dir: Path, tmp_path: Path
+) -> None:
+    trace = tmp_path / "run.json"
+    small = ("--max-step-tokens", 20, "--prefill-chunk", 7)
+    done = hogwild(
+        "run", "Count!", "--model", tiny_dir, "--max-tokens", 3, "--trace", trace, *small
+    )
+    assert done.code == 0
+    raw = json.loads(trace.read_text())
+    assert raw["max_step_tokens"] == 20
+    assert max(len(ids) for step in raw["steps"] for ids in step["input_ids"]) <= 20
+    common = ("replay", trace, "--model", tiny_dir)
+    assert hogwild(*common).code == 0
+    wider = hogwild(*common, "--max-step-tokens", 2_048)
+    assert wider.code != 0
+
+
 def test_a_replay_that_differs_exits_with_1(hogwild, tiny_dir: Path, tmp_path: Path) -> None:
     trace = tmp_path / "run.json"
     hogwild("run", "x", "--model", tiny_dir, "--max-tokens", 4, "--trace", trace)
@@ -108,6 +126,14 @@ BAD = [
     (["run", "x", "--temperature", "-1"], "temperature is -1.0"),
     (["run", "x", "--max-tokens", "0"], "max_tokens is 0"),
     (["run", "x", "--threads", "0"], "threads is 0"),
+    (["run", "x", "--shards", "0"], "shards is 0"),
+    (["run", "x", "--max-step-tokens", "0"], "max_step_tokens is 0; it must be at least 1"),
+    (["run", "x", "--prefill-chunk", "0"], "prefill_chunk is 0; it must be at least 1"),
+    (["job", "p.jsonl", "r.jsonl", "--prefill-chunk", "0"], "prefill_chunk is 0"),
+    (["eval", "d.jsonl", "--grader", "number", "--prefill-chunk", "0"], "prefill_chunk is 0"),
+    (["replay", "{golden}", "--prefill-chunk", "0"], "prefill_chunk is 0"),
+    (["serve", "--prefill-chunk", "0"], "prefill_chunk is 0"),
+    (["group", "start", "g", "--prefill-chunk", "0"], "prefill_chunk is 0"),
     (["run", "x", "--model", "{tiny}", "--dtype", "int4"], "Unknown dtype 'int4'"),
     (["run", "x", "--model", "{tiny}", "--device", "toaster"], "Unknown device 'toaster'"),
     (["run", "x", "--prompts", "none.toml"], "Prompts 'none.toml' is not a folder"),

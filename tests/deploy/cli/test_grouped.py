@@ -1,13 +1,16 @@
 """Commands whose options come in dataclasses."""
 
-from dataclasses import dataclass
-from typing import Annotated
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Any
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from hogwild_dist.deploy.cli.options.grouped import grouped
+from hogwild_dist.deploy.cli.options.grouped import Given, grouped
+from hogwild_dist.run.load import LoadSettings
+from hogwild_dist.settings import flat_fields, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +30,9 @@ def order(
     print(guest, drink, hot)
 
 
-def call(*arguments: str) -> tuple[int, str]:
+def call(*arguments: str, command: Callable[..., None] = order) -> tuple[int, str]:
     app = typer.Typer(rich_markup_mode=None)
-    app.command()(order)
+    app.command()(command)
     done = CliRunner().invoke(app, arguments)
     return done.exit_code, done.output
 
@@ -51,6 +54,39 @@ def test_a_field_without_a_default_is_required() -> None:
     code, out = call("Ann")
     assert code == 2
     assert "Missing option '--kind'" in out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    seats: int = setting(2, "Seats at the table.")
+    drink: Drink = field(default_factory=lambda: Drink(kind="water"))
+
+
+@grouped
+def reserve(table: Table) -> None:
+    print(table)
+
+
+@grouped
+def change(table: Annotated[dict[str, Any], Given(Table, without=("spice",))]) -> None:
+    print(table)
+
+
+def test_fields_of_a_nested_dataclass_are_options_too() -> None:
+    code, out = call("--seats", "4", "--kind", "tea", command=reserve)
+    assert code == 0
+    assert out == f"{Table(seats=4, drink=Drink(kind='tea'))}\n"
+    assert "Seats at the table.  [default: 2]" in call("--help", command=reserve)[1]
+
+
+def test_a_command_may_take_only_what_the_user_gave() -> None:
+    assert call("--kind", "tea", command=change) == (0, "{'kind': 'tea'}\n")
+    assert "default" not in call("--help", command=change)[1]
+    assert call("--spice", "mint", command=change)[0] == 2
+
+
+def test_every_setting_of_an_engine_is_described() -> None:
+    assert [one.name for one in flat_fields(LoadSettings) if "help" not in one.metadata] == []
 
 
 def test_two_groups_cannot_have_the_same_option() -> None:

@@ -12,8 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from hogwild_dist.actors.settings import ShardSettings
+from hogwild_dist.config import EngineConfig, Visibility
 from hogwild_dist.deploy.cli.commands.keys import new
-from hogwild_dist.deploy.service.config import read_config
+from hogwild_dist.deploy.service.config import read_config, read_fields, service_config
 from hogwild_dist.deploy.service.sessions.session_params import TeamBuilder
 from hogwild_dist.errors import ConfigError
 from tests.paths import ROOT
@@ -83,6 +85,11 @@ def test_a_service_starts_answers_and_ends(tiny_dir: Path, tmp_path: Path) -> No
         ("hosts: []", "at 'hosts': it must be 1 or more of them"),
         ("[", "cannot be read"),
         ("- 1", "holds no fields"),
+        ("max_step_tokens: 0", "max_step_tokens is 0; it must be at least 1"),
+        ("prefill_chunk: 0", "prefill_chunk is 0; it must be at least 1"),
+        ("prefill_chunk: many", "at 'prefill_chunk': it must be a whole number"),
+        ("threads: 0", "threads is 0; it must be at least 1"),
+        ("load_settings: {model: x}", "there is no key 'load_settings'"),
         ("visibility: later", "at 'visibility': it must be 'same-step', 'next-step' or"),
     ],
 )
@@ -92,7 +99,23 @@ def test_what_is_wrong_in_a_file_is_one_sentence(text: str, sentence: str, tmp_p
     with pytest.raises(ConfigError) as caught:
         TeamBuilder(read_config(path))
     assert sentence in str(caught.value)
+    assert not str(caught.value).endswith("..")
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_and_the_options_set_the_engine_of_every_shard(tmp_path: Path) -> None:
+    path = tmp_path / "service.toml"
+    path.write_text(
+        'model = "m"\ndtype = "float64"\nvisibility = "overlapped"\nprefill_chunk = 64\n'
+    )
+    fields = read_fields(path) | {"max_step_tokens": 128}
+    assert service_config(fields).group_settings().shard == ShardSettings(
+        model="m",
+        dtype="float64",
+        engine=EngineConfig(
+            visibility=Visibility.OVERLAPPED, max_step_tokens=128, prefill_chunk=64
+        ),
+    )
 
 
 def test_two_keys_of_one_name_are_refused(tmp_path: Path) -> None:

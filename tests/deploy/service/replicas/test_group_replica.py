@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,10 @@ async def held_and_adopted(config: ServiceConfig) -> None:
     heir._keeping.cancel()
     take_over()
     await group.lease("another", 0.0)
-    wider = config.model_copy(update={"cache_tokens": 16_384})
+    engine = replace(config.load_settings.engine, cache_tokens=16_384)
+    wider = config.model_copy(
+        update={"load_settings": replace(config.load_settings, engine=engine)}
+    )
     third = await adapter(wider)
     assert (await third._group.info()).settings == wider.group_settings()
     with pytest.raises(ClusterError, match="died"):
