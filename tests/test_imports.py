@@ -30,6 +30,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"exchange"},
         {"kvcache"},
         {"config", "timeline"},
+        {"settings"},
         {"errors"},
     ],
     "hogwild_dist.actors": [
@@ -46,8 +47,8 @@ FLOORS: dict[str, list[set[str]]] = {
         {"app"},
         {"lazy"},
         {"commands"},
-        {"options"},
         {"execution"},
+        {"options"},
         {"sources", "progress"},
     ],
     "hogwild_dist.deploy.service": [

@@ -226,6 +226,15 @@ def test_prompts_are_shown_and_exported(hogwild, tiny_dir: Path, tmp_path: Path)
     assert "is there already" in again.err
 
 
+def test_an_attention_kernel_is_chosen_by_name(hogwild, tiny_dir: Path) -> None:
+    words = ("run", "Count!", "--model", tiny_dir, "--max-tokens", 4, "--device", "cpu")
+    done = hogwild(*words, "--attention", "flash9")
+    assert done.code == 2
+    assert "Unknown attention kernel 'flash9'; use cpu-flash, matmul" in done.err
+    texts = {name: hogwild(*words, "--attention", name).out for name in ("matmul", "cpu-flash")}
+    assert texts["matmul"] == texts["cpu-flash"] != ""
+
+
 def test_the_version_is_shown(hogwild) -> None:
     assert hogwild("--version").out == f"hogwild {version('hogwild-dist')}\n"
 
