@@ -231,7 +231,8 @@ def test_an_attention_kernel_is_chosen_by_name(hogwild, tiny_dir: Path) -> None:
     done = hogwild(*words, "--attention", "flash9")
     assert done.code == 2
     assert "Unknown attention kernel 'flash9'; use cpu-flash, matmul" in done.err
-    texts = {name: hogwild(*words, "--attention", name).out for name in ("matmul", "cpu-flash")}
+    names = ("matmul", "cpu-flash")
+    texts = {name: hogwild(*words, "--json", "--attention", name).out for name in names}
     assert texts["matmul"] == texts["cpu-flash"] != ""
 
 
