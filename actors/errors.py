@@ -2,7 +2,7 @@
 
 import ray.exceptions
 
-from hogwild_dist.errors import HogwildError
+from hogwild_dist.errors import HogwildError, first_line
 
 
 class ClusterError(HogwildError):
@@ -27,13 +27,13 @@ def plain(error: Exception) -> Exception:
         cause = error.cause
         if isinstance(cause, HogwildError):
             return cause
-        return ClusterError(f"An actor failed: {type(cause).__name__}: {_first_line(cause)}")
+        return ClusterError(f"An actor failed: {type(cause).__name__}: {first_line(cause)}")
     if isinstance(error, ray.exceptions.ActorUnavailableError):
         return ClusterError("The driver of the group cannot be reached for now; try again soon.")
     if isinstance(error, ray.exceptions.RayActorError):
         return GoneError(str(death("The driver of the group", error)))
     if isinstance(error, ray.exceptions.RayError):
-        return ClusterError(f"Ray failed: {_first_line(error)}")
+        return ClusterError(f"Ray failed: {first_line(error)}")
     return error
 
 
@@ -53,8 +53,3 @@ def death(who: str, error: Exception) -> ClusterError:
         f"{who} died: its process was killed, crashed or ran out of memory; its node's "
         "/tmp/ray/session_latest/logs may say why."
     )
-
-
-def _first_line(error: object) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else repr(error)

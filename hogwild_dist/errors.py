@@ -27,3 +27,9 @@ class ExchangeError(HogwildError):
 
 class ContextLimitError(HogwildError):
     """A text holds more tokens than the cache or the model takes."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, or its repr if it has no text."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else repr(error)

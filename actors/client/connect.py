@@ -10,6 +10,7 @@ import ray
 
 from hogwild_dist.actors.errors import ClusterError
 from hogwild_dist.actors.settings import NAMESPACE
+from hogwild_dist.errors import first_line
 
 OBJECT_STORE_BYTES = 100 * 1024 * 1024
 """Of a Ray that is started here: only commands and updates pass through it."""
@@ -77,8 +78,7 @@ def _failures_in_a_sentence(what: str, way_out: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        lines = str(error).strip().splitlines()
-        raise ClusterError(f"{what}: {lines[0] if lines else repr(error)} {way_out}.") from error
+        raise ClusterError(f"{what}: {first_line(error)} {way_out}.") from error
 
 
 def _check_answers(address: str) -> None:

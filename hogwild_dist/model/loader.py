@@ -7,7 +7,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from hogwild_dist.attention import layer as attention
-from hogwild_dist.errors import ConfigError, ModelError
+from hogwild_dist.errors import ConfigError, ModelError, first_line
 from hogwild_dist.model.compatibility import check_config
 from hogwild_dist.model.loaded_model import LoadedModel, prepare_model
 from hogwild_dist.model.self_check import quick_check
@@ -41,15 +41,11 @@ def pick_device(name: str | None = None) -> torch.device:
             torch.empty(0, device=device)
         except (RuntimeError, AssertionError) as error:  # the latter: a build without CUDA
             raise ConfigError(
-                f"Device {name!r} cannot be used ({_first_line(error)}); use cpu, cuda or cuda:N, "
-                "as this machine and this build of torch have them."
+                f"Device {name!r} cannot be used ({first_line(error).rstrip('.')}); use cpu, "
+                "cuda or cuda:N, as this machine and this build of torch have them."
             ) from error
         return device
     return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or repr(error)).splitlines()[0].rstrip(".")
 
 
 def pick_dtype(name: str | None, device: torch.device) -> torch.dtype:
@@ -93,8 +89,7 @@ def load_model(
     except ModelError:
         raise
     except Exception as error:  # a damaged folder surfaces as anything
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-        raise ModelError(f"Model {label!r} cannot be loaded: {reason}") from error
+        raise ModelError(f"Model {label!r} cannot be loaded: {first_line(error)}") from error
     model = prepare_model(hf_model.to(chosen_device), name=label)
     quick_check(model)
     return model
@@ -109,6 +104,6 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path)
     except (OSError, ValueError, KeyError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        reason = first_line(error)
         raise ModelError(f"The tokenizer of {str(path)!r} cannot be loaded: {reason}") from error
     return tokenizer

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from hogwild_dist.attention.layer import ATTENTION_NAME
 from hogwild_dist.config import Visibility
-from hogwild_dist.errors import ModelError
+from hogwild_dist.errors import ModelError, first_line
 from hogwild_dist.exchange.local import LocalExchange
 from hogwild_dist.kvcache.cache import PAGE_TOKENS, KVCache
 from hogwild_dist.kvcache.rope import rotate
@@ -188,8 +188,8 @@ def _own_code(name: str) -> Iterator[None]:
     except ModelError:
         raise
     except Exception as error:
-        first_line = (str(error).strip() or repr(error)).splitlines()[0].rstrip(".")
-        raise refusal(name, f"its own code fails on shared blocks: {first_line}") from error
+        reason = first_line(error).rstrip(".")
+        raise refusal(name, f"its own code fails on shared blocks: {reason}") from error
 
 
 def _random_ids(model: LoadedModel, count: int) -> list[int]:

@@ -26,7 +26,7 @@ from hogwild_dist.deploy.service.app import LOGGING, application
 from hogwild_dist.deploy.service.config import ServiceConfig, read_fields, service_config
 from hogwild_dist.deploy.service.http.request_ids import CONTROLLER
 from hogwild_dist.deploy.service.sessions.session_params import TeamBuilder
-from hogwild_dist.errors import ConfigError
+from hogwild_dist.errors import ConfigError, first_line
 from hogwild_dist.run.load import LoadSettings
 
 APP = "hogwild"
@@ -96,7 +96,7 @@ def _running(
         try:
             serve.run(application(config), name=APP)
         except RuntimeError as error:
-            raise ClusterError(f"The service did not start: {_reason(str(error))}") from error
+            raise ClusterError(f"The service did not start: {_reason(error)}") from error
         yield
     finally:
         if leave:
@@ -104,14 +104,14 @@ def _running(
             serve.shutdown()
 
 
-def _reason(report: str) -> str:
+def _reason(error: RuntimeError) -> str:
     """The sentence of an error in what Serve says about a deployment that failed."""
     status = serve.status().applications.get(APP)
-    parts = [report]
+    parts = [str(error)]
     if status is not None:
         parts += [one.message for one in status.deployments.values()] + [status.message]
     found = [match[1] for part in parts for match in _SENTENCE.finditer(part)]
-    return found[-1] if found else report.strip().splitlines()[0]
+    return found[-1] if found else first_line(error)
 
 
 def _warn(config: ServiceConfig, host: str) -> None:

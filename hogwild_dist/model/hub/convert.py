@@ -9,7 +9,7 @@ import transformers
 from gguf import GGUFReader
 from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
 
-from hogwild_dist.errors import ModelError
+from hogwild_dist.errors import ModelError, first_line
 from hogwild_dist.model.hub.store import is_disk_full
 
 
@@ -80,7 +80,7 @@ def _splits_digits(gguf: Path) -> bool:
 
 
 def _refusal(gguf: Path, error: Exception) -> ModelError:
-    reason = (str(error).strip() or repr(error)).splitlines()[0].rstrip(".")
+    reason = first_line(error).rstrip(".")
     return ModelError(
         f"{gguf.name} cannot be converted ({reason}): it is damaged or of a kind that "
         "transformers cannot import, so give a folder or a hub id of the same model."
