@@ -35,7 +35,7 @@ class ShardMetrics:
     ) -> None:
         self._engine = engine
         self._counts = counts
-        self._seen = ExchangeCounts()
+        self._last_counts = ExchangeCounts()
         tags = {"group": group or UNNAMED, "model": engine.model.name, "shard": str(rank)}
         self.tokens = Counter(
             "hogwild_tokens", "Tokens that the shard's workers chose.", tag_keys=SHARD_TAGS
@@ -82,19 +82,19 @@ class ShardMetrics:
     def observe(self, outcome: StepOutcome) -> None:
         """Count a step."""
         chosen = sum(row.token_id is not None for row in outcome.rows)
-        now, before = self._counts, self._seen
+        now, last = self._counts, self._last_counts
         for metric, amount in (
             (self.tokens, chosen),
-            (self.exchange_seconds, now.seconds - before.seconds),
-            (self.wait_seconds, now.wait_seconds - before.wait_seconds),
-            (self.bytes_sent, now.bytes_sent - before.bytes_sent),
-            (self.collectives, now.collectives - before.collectives),
+            (self.exchange_seconds, now.seconds - last.seconds),
+            (self.wait_seconds, now.wait_seconds - last.wait_seconds),
+            (self.bytes_sent, now.bytes_sent - last.bytes_sent),
+            (self.collectives, now.collectives - last.collectives),
         ):
             if amount > 0:  # Ray refuses to count nothing
                 metric.inc(amount)
         self.step_seconds.observe(outcome.seconds)
         self.observe_pages()
-        self._seen = replace(now)
+        self._last_counts = replace(now)
 
     def observe_pages(self) -> None:
         """Count the pages of the cache."""

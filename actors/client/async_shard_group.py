@@ -41,38 +41,38 @@ class AsyncShardGroup:
 
     async def info(self) -> GroupInfo:
         """What the group is; a `ClusterError` where it is not ready or lost."""
-        found: GroupInfo = await _get(self._driver.info.remote())
-        return found
+        result: GroupInfo = await _get(self._driver.info.remote())
+        return result
 
     async def load(self) -> Load:
         """How much it has to do."""
-        found: Load = await _get(self._driver.load.remote())
-        return found
+        result: Load = await _get(self._driver.load.remote())
+        return result
 
-    async def open(self, origin: SessionRequest, *, recorded: bool, owner: Owner) -> int:
+    async def open(self, request: SessionRequest, *, recorded: bool, owner: Owner) -> int:
         """Start a session as soon as there is room; returns its number."""
-        reference = self._driver.open.remote(origin, recorded=recorded, owner=owner)
+        reference = self._driver.open.remote(request, recorded=recorded, owner=owner)
         number: int = await _get(reference)
         return number
 
     async def snapshot(self, session: int) -> SessionSnapshot:
         """All about a session so far but its single updates."""
-        found: SessionSnapshot = await _get(self._driver.snapshot.remote(session))
-        return found
+        result: SessionSnapshot = await _get(self._driver.snapshot.remote(session))
+        return result
 
     async def sessions(self) -> list[SessionSummary]:
         """A line about every session that the group knows."""
-        found: list[SessionSummary] = await _get(self._driver.sessions.remote())
-        return found
+        result: list[SessionSummary] = await _get(self._driver.sessions.remote())
+        return result
 
     async def read(
         self, session: int, cursor: int, seconds: float
     ) -> tuple[list[Update], bool, str | None]:
         """Updates from `cursor` on; see `Driver.read`."""
-        found: tuple[list[Update], bool, str | None] = await _get(
+        result: tuple[list[Update], bool, str | None] = await _get(
             self._driver.read.remote(session, cursor, seconds)
         )
-        return found
+        return result
 
     async def follow(self, session: int, cursor: int = 0) -> AsyncIterator[list[Update]]:
         """Updates from `cursor` on as they come, up to the end; an empty list is a sign of life.
@@ -99,18 +99,18 @@ class AsyncShardGroup:
         """Change a running session."""
         await _get(self._driver.apply_change.remote(session, change))
 
-    async def join(self, session: int, newcomer: AddWorker) -> None:
+    async def join(self, session: int, worker: AddWorker) -> None:
         """Let a worker join a running session, unless another worker is joining."""
-        await _get(self._driver.apply_change.remote(session, newcomer, alone=True))
+        await _get(self._driver.apply_change.remote(session, worker, exclusive=True))
 
-    async def probe(self, origin: SessionRequest, seconds: float) -> None:
+    async def probe(self, request: SessionRequest, seconds: float) -> None:
         """Prove that the group writes; see `Driver.probe`."""
-        await _get(self._driver.probe.remote(origin, seconds))
+        await _get(self._driver.probe.remote(request, seconds))
 
     async def lease(self, holder: str, seconds: float) -> float:
         """Look after the group, unless another adapter does; see `Driver.lease`."""
-        left: float = await _get(self._driver.lease.remote(holder, seconds))
-        return left
+        seconds_left: float = await _get(self._driver.lease.remote(holder, seconds))
+        return seconds_left
 
     async def retire(self, seconds: float) -> None:
         """Take no more sessions, and end with the last one, or after so many seconds."""

@@ -46,7 +46,7 @@ def connected(address: str | None, num_shards: int = 1) -> Iterator[bool]:
 
 def _start(num_shards: int) -> None:
     cores = max(num_shards, len(os.sched_getaffinity(0)))
-    with _failures_in_a_sentence(
+    with _errors_in_one_sentence(
         "Ray cannot be started on this machine",
         "Try again when less runs here, or use a cluster that runs with --address",
     ):
@@ -63,7 +63,7 @@ def _start(num_shards: int) -> None:
 
 def _attach(address: str) -> None:
     _check_answers(address)
-    with _failures_in_a_sentence(
+    with _errors_in_one_sentence(
         f"Ray at {address!r} cannot be used",
         "Start it with `ray start --head`, or leave --address out to start one on this machine",
     ):
@@ -73,7 +73,7 @@ def _attach(address: str) -> None:
 
 
 @contextmanager
-def _failures_in_a_sentence(what: str, way_out: str) -> Iterator[None]:
+def _errors_in_one_sentence(what: str, way_out: str) -> Iterator[None]:
     """Ray raises whatever went wrong; of that the first line is told."""
     try:
         yield

@@ -84,7 +84,7 @@ class ShardGroup:
                 f"with `hogwild group stop {name}`, or choose another --name."
             ) from error
         try:
-            info = _wait(driver.start.remote(), driver, tell)
+            info = _wait_for_start(driver.start.remote(), driver, tell)
             return cls(driver, info, owned=name is None)
         except BaseException:
             _end(driver)
@@ -106,14 +106,14 @@ class ShardGroup:
             ) from error
         return cls(driver, _get(driver.info.remote()), owned=False)
 
-    def open(self, origin: SessionRequest, *, recorded: bool) -> "RemoteStream":
+    def open(self, request: SessionRequest, *, recorded: bool) -> "RemoteStream":
         """Start a session.
 
         Args:
-            origin: what it starts from.
+            request: what it starts from.
             recorded: whether its updates carry a trace's entries.
         """
-        session = _get(self._driver.open.remote(origin, recorded=recorded))
+        session = _get(self._driver.open.remote(request, recorded=recorded))
         return RemoteStream(self._driver, session)
 
     def follow(self, session: int) -> "RemoteStream":
@@ -147,23 +147,23 @@ class ShardGroup:
 
     def sessions(self) -> list[SessionSummary]:
         """All that the driver's journal holds."""
-        found: list[SessionSummary] = _get(self._driver.sessions.remote())
-        return found
+        result: list[SessionSummary] = _get(self._driver.sessions.remote())
+        return result
 
     def status(self) -> list[ShardStatus]:
         """What each shard holds, by rank."""
-        found: list[ShardStatus] = _get(self._driver.status.remote())
-        return found
+        result: list[ShardStatus] = _get(self._driver.status.remote())
+        return result
 
     def timelines(self) -> list[list[Span]]:
         """Where each shard's time went, by rank, where the group keeps timelines."""
-        found: list[list[Span]] = _get(self._driver.timelines.remote())
-        return found
+        result: list[list[Span]] = _get(self._driver.timelines.remote())
+        return result
 
     def checksums(self, session: int) -> list[dict[str, int]]:
         """Of a session's blocks, by rank, where the group audits."""
-        found: list[dict[str, int]] = _get(self._driver.checksums.remote(session))
-        return found
+        result: list[dict[str, int]] = _get(self._driver.checksums.remote(session))
+        return result
 
     def replay_fed(self, trace: Trace) -> list[RowComparison]:
         """Feed a trace's tokens on the group; see `hogwild_dist.run.trace.replay`."""
@@ -218,12 +218,12 @@ class RemoteStream:
         """End the session if it goes on; returns the updates that were not read."""
         if self._ended or not self._owned:
             return []
-        rest: list[Update] = []
+        unread: list[Update] = []
         _get(self._driver.cancel.remote(self.session))
-        late = time.monotonic() + STOP_SECONDS
-        while not self._ended and time.monotonic() < late:
-            rest += self._next(late - time.monotonic())
-        return rest
+        deadline = time.monotonic() + STOP_SECONDS
+        while not self._ended and time.monotonic() < deadline:
+            unread += self._next(deadline - time.monotonic())
+        return unread
 
     def _next(self, seconds: float) -> list[Update]:
         reference = self._driver.read.remote(self.session, self._cursor, seconds)
@@ -235,11 +235,11 @@ class RemoteStream:
         if self._ended and error is not None and not updates:
             raise ClusterError(f"Session {self.session} was lost: {error}")
         self._ended = self._ended and error is None
-        found: list[Update] = updates
-        return found
+        result: list[Update] = updates
+        return result
 
 
-def _wait(reference: Any, driver: Any, tell: Callable[[str], None]) -> Any:
+def _wait_for_start(reference: Any, driver: Any, tell: Callable[[str], None]) -> Any:
     """Wait for a driver to start, and say what it is doing."""
     last = ""
     while not ray.wait([reference], timeout=0.5)[0]:

@@ -13,32 +13,32 @@ class CommandSender:
 
     Args:
         shards: of the group.
-        lose: is told why the group cannot go on.
+        on_failure: is told why the group cannot go on.
     """
 
-    def __init__(self, shards: ShardSet, lose: Callable[[Exception], None]) -> None:
+    def __init__(self, shards: ShardSet, on_failure: Callable[[Exception], None]) -> None:
         self._shards = shards
-        self._lose = lose
+        self._on_failure = on_failure
         self._num_sent = 0
-        self._wanted = asyncio.Event()
+        self._command_waiting = asyncio.Event()
         self._detached = DetachedContext()
 
     def send(self, command: Command) -> None:
         """Number a command and send it to every shard, whatever becomes of the call that asks."""
         self._num_sent += 1
         self._detached.run(self._shards.send, "command", self._num_sent, command)
-        self._wanted.set()
+        self._command_waiting.set()
 
     async def keep_running(self) -> None:
         """Let the shards run whenever a command waits."""
         applied = 0
         while True:
-            await self._wanted.wait()
-            self._wanted.clear()
+            await self._command_waiting.wait()
+            self._command_waiting.clear()
             while applied < self._num_sent:
                 try:
-                    results = await self._shards.ask("run")
+                    results = await self._shards.call("run")
                 except Exception as error:
-                    self._lose(error)
+                    self._on_failure(error)
                     return
                 applied = min(results)

@@ -16,7 +16,7 @@ import ray
 from hogwild_dist.actors.driver.command_sender import CommandSender
 from hogwild_dist.actors.driver.in_order import InOrder
 from hogwild_dist.actors.driver.journal import Journal, Owner, SessionSnapshot, SessionSummary
-from hogwild_dist.actors.driver.lifecycle import FAREWELL_SECONDS, Lifecycle, probe
+from hogwild_dist.actors.driver.lifecycle import READABLE_SECONDS, Lifecycle, probe
 from hogwild_dist.actors.driver.shard_set import ShardSet
 from hogwild_dist.actors.errors import ClusterError, plain
 from hogwild_dist.actors.logs import write_structured
@@ -49,14 +49,14 @@ class Driver:
         self._settings = settings
         self._name = name
         self._journal = Journal(settings.kept_sessions)
-        self._care = Lifecycle(settings, self._journal, self._cancel, self._end)
+        self._lifecycle = Lifecycle(settings, self._journal, self._cancel, self._end)
         self._metrics = DriverMetrics(name)
         self._progress = "starting"
         self._info: GroupInfo | None = None
-        self._lost: str | None = None
-        self._shards = ShardSet(settings, name, self._tell)
-        self._command_sender = CommandSender(self._shards, self._lose)
-        self._news: InOrder[Sequence[Update]] = InOrder()
+        self._lost_reason: str | None = None
+        self._shards = ShardSet(settings, name, self._report_progress)
+        self._command_sender = CommandSender(self._shards, self._fail)
+        self._ordered_updates: InOrder[Sequence[Update]] = InOrder()
         self._num_sessions = 0
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -70,7 +70,7 @@ class Driver:
         try:
             await self._shards.start(ray.get_runtime_context().current_actor)
         except BaseException as error:
-            self._lost = str(plain(error)) if isinstance(error, Exception) else "not started"
+            self._lost_reason = str(plain(error)) if isinstance(error, Exception) else "not started"
             self._release()
             if isinstance(error, Exception):
                 raise plain(error) from None
@@ -80,10 +80,10 @@ class Driver:
         )
         write_structured(group=self._name, epoch=self._shards.epoch)
         self._metrics.live_shards.set(len(self._shards))
-        self._tell("ready")
+        self._report_progress("ready")
         self._tasks = [
             asyncio.create_task(self._command_sender.keep_running()),
-            asyncio.create_task(self._care.watch()),
+            asyncio.create_task(self._lifecycle.watch()),
         ]
         return self._info
 
@@ -102,12 +102,12 @@ class Driver:
         return self._info
 
     async def open(
-        self, origin: SessionRequest, *, recorded: bool, owner: Owner | None = None
+        self, request: SessionRequest, *, recorded: bool, owner: Owner | None = None
     ) -> int:
         """Start a session on all shards, as soon as there is room for it; returns its id.
 
         Args:
-            origin: what it starts from.
+            request: what it starts from.
             recorded: whether its updates carry a trace's entries.
             owner: whose it is.
 
@@ -115,19 +115,19 @@ class Driver:
             ClusterError: the group is not ready, lost, or takes no more.
         """
         self._check_ready()
-        if self._care.retiring:
+        if self._lifecycle.retiring:
             raise ClusterError("The group takes no more sessions: it ends with those it has.")
         self._num_sessions += 1
         session, owner = self._num_sessions, owner or Owner()
-        self._journal.begin(session, origin, owner, recorded=recorded)
+        self._journal.begin(session, request, owner, recorded=recorded)
         self._observe_sessions()
         self._command_sender.send(
-            Open(session=session, spec=origin.spec, recorded=recorded, tenant=owner.tenant)
+            Open(session=session, spec=request.spec, recorded=recorded, tenant=owner.tenant)
         )
-        about: dict[str, object] = {"session": session}
+        fields: dict[str, object] = {"session": session}
         if self._settings.log_texts:
-            about["problem"] = self._journal.record(session).summary().label
-        log.info("session opened", extra=about)
+            fields["problem"] = self._journal.record(session).summary().label
+        log.info("session opened", extra=fields)
         return session
 
     async def snapshot(self, session: int) -> SessionSnapshot:
@@ -144,25 +144,25 @@ class Driver:
         return Load(
             running=len(running),
             waiting=sum(record.waiting for record in running),
-            ready=self._proven and self._lost is None and not self._care.retiring,
+            ready=self._has_written and self._lost_reason is None and not self._lifecycle.retiring,
         )
 
-    async def probe(self, origin: SessionRequest, seconds: float) -> None:
+    async def probe(self, request: SessionRequest, seconds: float) -> None:
         """Prove that the group writes: within the time, some worker has to choose a token.
 
         Args:
-            origin: of a short session for when nobody else writes.
+            request: of a short session for when nobody else writes.
             seconds: how old the proof may be, and how long to wait for a new one.
 
         Raises:
             ClusterError: no token came, or the group is lost.
         """
         self._check_ready()
-        if not self._care.retiring:
-            await probe(self._journal, partial(self.open, origin, recorded=False), seconds)
+        if not self._lifecycle.retiring:
+            await probe(self._journal, partial(self.open, request, recorded=False), seconds)
 
     @property
-    def _proven(self) -> bool:
+    def _has_written(self) -> bool:
         """Whether the group has written a token."""
         return self._info is not None and self._journal.last_token > 0
 
@@ -171,13 +171,13 @@ class Driver:
 
         Nobody can while the group starts or ends.
         """
-        if self._care.retiring or (self._info is None and self._lost is None):
+        if self._lifecycle.retiring or (self._info is None and self._lost_reason is None):
             return math.inf
-        return self._care.lease.take(holder, seconds, time.monotonic())
+        return self._lifecycle.lease.take(holder, seconds, time.monotonic())
 
     async def retire(self, seconds: float) -> None:
         """Take no more sessions, and end with the last one, or after so many seconds."""
-        self._care.retire(seconds)
+        self._lifecycle.retire(seconds)
 
     async def cancel(self, session: int) -> None:
         """End a session at the same step on all shards.
@@ -188,13 +188,13 @@ class Driver:
         if not self._journal.record(session).ended:
             self._cancel(session, "cancelled")
 
-    async def apply_change(self, session: int, change: Change, *, alone: bool = False) -> None:
+    async def apply_change(self, session: int, change: Change, *, exclusive: bool = False) -> None:
         """Change a session at the same step on all shards; what comes of it is in its updates.
 
         Args:
             session: number of the session.
             change: what to do.
-            alone: whether a worker may join only while no other is joining, so that whoever asks
+            exclusive: whether a worker may join only while no other is joining, so that its client
                 knows all the others.
 
         Raises:
@@ -203,7 +203,7 @@ class Driver:
         if self._journal.record(session).ended:
             raise ConfigError(f"Session {session} has ended; nothing can be changed in it.")
         if isinstance(change, AddWorker):
-            self._journal.expect_newcomer(session, alone=alone)
+            self._journal.expect_join(session, exclusive=exclusive)
         self._command_sender.send(ApplyChange(session=session, change=change))
 
     async def read(
@@ -227,29 +227,29 @@ class Driver:
 
     async def status(self) -> list[ShardStatus]:
         """What each shard holds, by rank."""
-        return await self._shards.ask("status")
+        return await self._shards.call("status")
 
     async def timelines(self) -> list[list[Span]]:
         """Where each shard's time went, by rank."""
-        return await self._shards.ask("timeline")
+        return await self._shards.call("timeline")
 
     async def checksums(self, session: int) -> list[dict[str, int]]:
         """Of a session's blocks, by rank, once every shard has ended it; for audits."""
         while any(session in status.sessions for status in await self.status()):
             await asyncio.sleep(0.05)
-        return await self._shards.ask("checksums", session)
+        return await self._shards.call("checksums", session)
 
     async def replay_fed(self, trace: Trace) -> list[RowComparison]:
         """Feed a trace's tokens; all comparisons, by step and worker."""
-        parts = await self._shards.ask("replay_fed", trace)
-        rows = [row for part in parts for row in part]
+        by_shard = await self._shards.call("replay_fed", trace)
+        rows = [row for comparisons in by_shard for row in comparisons]
         return sorted(rows, key=lambda row: (row.step, row.worker))
 
     async def replay_free(self, trace: Trace) -> list[list[str]]:
         """Let the group choose; what came out otherwise than recorded, from every shard."""
-        parts = await self._shards.ask("replay_free", trace)
-        steps = zip(*parts, strict=True)
-        return [list(dict.fromkeys(line for part in step for line in part)) for step in steps]
+        by_shard = await self._shards.call("replay_free", trace)
+        steps = zip(*by_shard, strict=True)
+        return [list(dict.fromkeys(line for lines in step for line in lines)) for step in steps]
 
     async def publish(self, number: int, updates: Sequence[Update]) -> None:
         """Take in what the shards agreed on; rank 0 calls it.
@@ -258,9 +258,9 @@ class Driver:
             number: of the call, from 0 on; Ray may swap calls.
             updates: of some steps.
         """
-        for news in self._news.put(number, updates):
-            self._journal.add(news)
-            self._metrics.count_ends(news)
+        for ready in self._ordered_updates.put(number, updates):
+            self._journal.add(ready)
+            self._metrics.count_ends(ready)
         self._observe_sessions()
 
     async def stop(self) -> None:
@@ -268,20 +268,20 @@ class Driver:
         for task in self._tasks:
             if task is not asyncio.current_task():
                 task.cancel()
-        self._lost = "the group was stopped"
+        self._lost_reason = "the group was stopped"
         self._journal.fail("The group was stopped.")
-        await self._shards.give_up()
+        await self._shards.cancel_start()
         self._release()
 
-    def _tell(self, progress: str) -> None:
+    def _report_progress(self, progress: str) -> None:
         self._progress = progress
         log.info(progress)
 
-    def _lose(self, error: Exception) -> None:
+    def _fail(self, error: Exception) -> None:
         """A shard is lost: what was written stays in the journal, and nothing is left running."""
-        self._lost = str(plain(error))
-        log.error("the group is lost: %s", self._lost)
-        self._journal.fail(self._lost)
+        self._lost_reason = str(plain(error))
+        log.error("the group is lost: %s", self._lost_reason)
+        self._journal.fail(self._lost_reason)
         self._release()
 
     def _cancel(self, session: int, reason: str) -> None:
@@ -292,7 +292,7 @@ class Driver:
     async def _end(self) -> None:
         """End the shards, and this actor once clients have read how their sessions ended."""
         await self.stop()
-        await asyncio.sleep(FAREWELL_SECONDS)
+        await asyncio.sleep(READABLE_SECONDS)
         ray.kill(ray.get_runtime_context().current_actor)
 
     def _release(self) -> None:
@@ -305,7 +305,7 @@ class Driver:
         self._metrics.observe(len(running), sum(record.waiting for record in running))
 
     def _check_ready(self) -> None:
-        if self._lost is not None:
-            raise ClusterError(f"The group of shards is lost: {self._lost}")
+        if self._lost_reason is not None:
+            raise ClusterError(f"The group of shards is lost: {self._lost_reason}")
         if self._info is None:
             raise ClusterError(f"The group of shards is not ready yet ({self._progress}).")

@@ -9,7 +9,7 @@ class InOrder(Generic[T]):
     """Holds numbered items back until none before them is missing."""
 
     def __init__(self) -> None:
-        self._early: dict[int, T] = {}
+        self._pending: dict[int, T] = {}
         self._next = 0
 
     def put(self, number: int, item: T) -> list[T]:
@@ -22,9 +22,9 @@ class InOrder(Generic[T]):
         Returns:
             The items whose turn it is now, in order.
         """
-        self._early[number] = item
+        self._pending[number] = item
         ready = []
-        while self._next in self._early:
-            ready.append(self._early.pop(self._next))
+        while self._next in self._pending:
+            ready.append(self._pending.pop(self._next))
             self._next += 1
         return ready

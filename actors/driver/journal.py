@@ -106,7 +106,7 @@ class Record:
         error: what went wrong, if anything.
         changed: set and replaced with each change.
         readers: clients that wait for updates now.
-        asked: when a client last asked for updates, by the monotonic clock.
+        last_read: when a client last asked for updates, by the monotonic clock.
         started: seconds since the epoch.
         opened: the same by the monotonic clock.
         cancelled: whether it was asked to end.
@@ -114,7 +114,7 @@ class Record:
     """
 
     id: int
-    origin: SessionRequest
+    request: SessionRequest
     owner: Owner
     recorded: bool
     transcript: Transcript
@@ -122,7 +122,7 @@ class Record:
     error: str | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     readers: int = 0
-    asked: float = field(default_factory=time.monotonic)
+    last_read: float = field(default_factory=time.monotonic)
     started: float = field(default_factory=time.time)
     opened: float = field(default_factory=time.monotonic)
     cancelled: bool = False
@@ -138,14 +138,14 @@ class Record:
         """Whether the session has not started yet."""
         return not self.updates and not self.ended
 
-    def wake(self) -> None:
+    def notify(self) -> None:
         """Wake everyone who waits."""
         self.changed.set()
         self.changed = asyncio.Event()
 
-    def forgotten(self, seconds: float) -> bool:
+    def abandoned(self, seconds: float) -> bool:
         """Whether no client has asked for so long."""
-        return not self.readers and time.monotonic() > self.asked + seconds
+        return not self.readers and time.monotonic() > self.last_read + seconds
 
     def overdue(self, now: float) -> bool:
         """Whether its time is over, by the monotonic clock."""
@@ -160,7 +160,7 @@ class Record:
         return SessionSnapshot(
             summary=self.summary(),
             owner=self.owner,
-            origin=self.origin,
+            origin=self.request,
             transcript=copy.deepcopy(self.transcript),
             recorded=self.recorded,
             cursor=len(self.updates),
@@ -171,7 +171,7 @@ class Record:
         """One line about it."""
         return SessionSummary(
             id=self.id,
-            label=self.origin.problem[:LABEL_CHARS],
+            label=self.request.problem[:LABEL_CHARS],
             workers=tuple(self.transcript.names),
             num_tokens=sum(self.transcript.num_tokens.values()),
             num_steps=max((update.step + 1 for update in self.updates), default=0),
@@ -191,8 +191,8 @@ class Journal:
     """
 
     def __init__(self, kept: int) -> None:
-        self._kept = kept
-        self._over: deque[int] = deque()
+        self._num_kept = kept
+        self._ended: deque[int] = deque()
         """Those that have ended and can be read, in the order in which they ended."""
         self.records: dict[int, Record] = {}
         self.last_token = -math.inf
@@ -226,12 +226,12 @@ class Journal:
         ahead = waiting.index(session) if session in waiting else 0
         return record.snapshot(ahead)
 
-    def begin(self, session: int, origin: SessionRequest, owner: Owner, *, recorded: bool) -> None:
+    def begin(self, session: int, request: SessionRequest, owner: Owner, *, recorded: bool) -> None:
         """Note a new session; of too many that have ended the first to end is forgotten."""
-        names = tuple(worker.name for worker in origin.spec.workers)
-        self.records[session] = Record(session, origin, owner, recorded, Transcript(names))
-        while len(self._over) > self._kept:
-            del self.records[self._over.popleft()]
+        names = tuple(worker.name for worker in request.spec.workers)
+        self.records[session] = Record(session, request, owner, recorded, Transcript(names))
+        while len(self._ended) > self._num_kept:
+            del self.records[self._ended.popleft()]
 
     def add(self, updates: Sequence[Update]) -> None:
         """Take in what the shards agreed on."""
@@ -239,7 +239,7 @@ class Journal:
             record = self.records.get(update.session)
             if record is None:
                 continue
-            over = record.ended
+            had_ended = record.ended
             record.updates.append(update)
             if update.error is not None:
                 record.error = str(update.error)
@@ -249,18 +249,18 @@ class Journal:
                     record.joining = False
                 if isinstance(event, Text) and event.chosen:
                     self.last_token = time.monotonic()
-            record.wake()
-            if record.ended and not over:
+            record.notify()
+            if record.ended and not had_ended:
                 self._end(record)
 
-    def expect_newcomer(self, session: int, *, alone: bool) -> None:
+    def expect_join(self, session: int, *, exclusive: bool) -> None:
         """Note that a worker is to join.
 
         Raises:
-            ConfigError: it may join only `alone`, and no shard has said anything of another.
+            ConfigError: it may join only exclusively, and no shard has said anything of another.
         """
         record = self.record(session)
-        if alone and record.joining:
+        if exclusive and record.joining:
             raise ConfigError(
                 f"Another worker is joining session {session}; ask again when it has begun."
             )
@@ -270,7 +270,7 @@ class Journal:
         """No open session gets any further."""
         for record in self.open_records:
             record.error = reason
-            record.wake()
+            record.notify()
             self._end(record)
 
     async def read(self, session: int, cursor: int, seconds: float) -> tuple[list[Update], bool]:
@@ -286,11 +286,11 @@ class Journal:
                     await asyncio.wait_for(record.changed.wait(), seconds)
         finally:
             record.readers -= 1
-            record.asked = time.monotonic()
+            record.last_read = time.monotonic()
         return record.updates[cursor:], record.ended
 
     def _end(self, record: Record) -> None:
         if record.owner.kept:
-            self._over.append(record.id)
+            self._ended.append(record.id)
         else:
             del self.records[record.id]

@@ -10,7 +10,7 @@ from hogwild_dist.actors.driver.journal import HEALTH, Journal, Owner
 from hogwild_dist.actors.errors import ClusterError
 from hogwild_dist.actors.settings import GroupSettings
 
-FAREWELL_SECONDS = 3.0
+READABLE_SECONDS = 3.0
 """For which the journal of a group that has ended can still be read."""
 
 log = logging.getLogger("hogwild_dist.driver")
@@ -66,44 +66,44 @@ class Lifecycle:
         self._journal = journal
         self._cancel = cancel
         self._stop = stop
-        self._begun = time.monotonic()
-        self._stops_at: float | None = None
+        self._started = time.monotonic()
+        self._deadline: float | None = None
         self.lease = Lease()
 
     @property
     def retiring(self) -> bool:
         """Whether the group takes no further session."""
-        return self._stops_at is not None
+        return self._deadline is not None
 
     def retire(self, seconds: float) -> None:
         """End the group when its last session has ended, or after so many seconds."""
         log.info("retiring within %g s", seconds)
-        self._stops_at = time.monotonic() + seconds
+        self._deadline = time.monotonic() + seconds
 
     async def watch(self) -> None:
         """Look after everything until the group is ended."""
-        self._begun = time.monotonic()
-        while not self._is_over(time.monotonic()):
+        self._started = time.monotonic()
+        while not self._should_stop(time.monotonic()):
             await asyncio.sleep(min(0.5, self._settings.lease_seconds / 4))
-            self._end_sessions(time.monotonic())
+            self._cancel_sessions(time.monotonic())
         await self._stop()
 
-    def _is_over(self, now: float) -> bool:
-        orphaned = self._settings.orphan_seconds
-        looked_after = max(self.lease.until, self._begun)
-        if orphaned is not None and not self.retiring and now > looked_after + orphaned:
+    def _should_stop(self, now: float) -> bool:
+        orphan_seconds = self._settings.orphan_seconds
+        last_managed = max(self.lease.until, self._started)
+        if orphan_seconds is not None and not self.retiring and now > last_managed + orphan_seconds:
             log.warning("nobody looks after the group")
-            self._stops_at = now + orphaned
-        if self._stops_at is None:
+            self._deadline = now + orphan_seconds
+        if self._deadline is None:
             return False
-        return not self._journal.client_records or now > self._stops_at
+        return not self._journal.client_records or now > self._deadline
 
-    def _end_sessions(self, now: float) -> None:
+    def _cancel_sessions(self, now: float) -> None:
         """Cancel sessions whose client has gone, and those whose time is over."""
         for record in self._journal.open_records:
             if record.cancelled:
                 continue
-            if record.owner.leased and record.forgotten(self._settings.lease_seconds):
+            if record.owner.leased and record.abandoned(self._settings.lease_seconds):
                 log.warning("the client has gone", extra={"session": record.id})
                 self._cancel(record.id, "cancelled")
             elif record.overdue(now):
@@ -124,16 +124,16 @@ async def probe(
     Raises:
         ClusterError: no token came.
     """
-    begin = time.monotonic()
-    if begin < journal.last_token + seconds:
+    started = time.monotonic()
+    if started < journal.last_token + seconds:
         return
     session = await open_session(owner=Owner(tenant=HEALTH, seconds=seconds, kept=False))
     record, cursor = journal.records[session], 0
-    while journal.last_token < begin:
+    while journal.last_token < started:
         if record.error is not None:
             raise ClusterError(f"The group cannot write: {record.error}")
-        left = begin + seconds - time.monotonic()
-        if left <= 0 or record.ended:
+        seconds_left = started + seconds - time.monotonic()
+        if seconds_left <= 0 or record.ended:
             raise ClusterError(f"The group has written no token within {seconds:g} s.")
-        updates, _ = await journal.read(session, cursor, left)
+        updates, _ = await journal.read(session, cursor, seconds_left)
         cursor += len(updates)

@@ -24,7 +24,7 @@ class ShardSet:
     Args:
         settings: of the group.
         name: of a detached driver, or None where all belongs to its client.
-        tell: takes lines of progress.
+        report_progress: takes lines of progress.
 
     Attributes:
         epoch: number of the membership, from 1 on.
@@ -32,17 +32,17 @@ class ShardSet:
     """
 
     def __init__(
-        self, settings: GroupSettings, name: str | None, tell: Callable[[str], None]
+        self, settings: GroupSettings, name: str | None, report_progress: Callable[[str], None]
     ) -> None:
         self.epoch = 0
         self.infos: list[ShardInfo] = []
         self._settings = settings
         self._name = name
-        self._tell = tell
+        self._report_progress = report_progress
         self._placement_group: PlacementGroup | None = None
         self._actors: list[Any] = []
         self._store: Any = None
-        self._starting: asyncio.Task[None] | None = None
+        self._start_task: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
         return len(self._actors)
@@ -57,47 +57,49 @@ class ShardSet:
             ClusterError: the cluster is too small, or lost a shard, or the start was given up.
             HogwildError: the model cannot be loaded, or the shards are not alike.
         """
-        self._starting = asyncio.create_task(self._start(driver))
+        self._start_task = asyncio.create_task(self._start(driver))
         try:
-            await self._starting
+            await self._start_task
         except asyncio.CancelledError:
             raise ClusterError("The group was stopped before it was ready.") from None
 
-    async def give_up(self) -> None:
+    async def cancel_start(self) -> None:
         """Give up a start that goes on; what it has reserved by then is known afterwards."""
-        if self._starting is not None:
-            self._starting.cancel()
-            await asyncio.wait([self._starting])
+        if self._start_task is not None:
+            self._start_task.cancel()
+            await asyncio.wait([self._start_task])
 
-    async def ask(self, method: str, *arguments: Any) -> list[Any]:
+    async def call(self, method: str, *arguments: Any) -> list[Any]:
         """Call a method of every shard; the results by rank.
 
         Raises:
             ClusterError: a shard has died.
             HogwildError: a shard refused.
         """
-        return await self._gather(getattr(one, method).remote(*arguments) for one in self._actors)
+        return await self._gather(
+            getattr(shard, method).remote(*arguments) for shard in self._actors
+        )
 
     def send(self, method: str, *arguments: Any) -> None:
         """Call a method of every shard and do not wait."""
-        for one in self._actors:
-            getattr(one, method).remote(*arguments)
+        for shard in self._actors:
+            getattr(shard, method).remote(*arguments)
 
     def release(self) -> None:
         """End the shards and give their room back."""
-        for one in self._actors:
-            ray.kill(one)
+        for shard in self._actors:
+            ray.kill(shard)
         self._actors = []
         if self._placement_group is not None:
             remove_placement_group(self._placement_group)
             self._placement_group = None
 
     async def _start(self, driver: Any) -> None:
-        self._tell(f"placing {self._settings.num_shards} shards")
-        self._placement_group = await reserve(self._settings, self._name, self._tell)
+        self._report_progress(f"placing {self._settings.num_shards} shards")
+        self._placement_group = await reserve(self._settings, self._name, self._report_progress)
         self._actors = [self._new_shard(index) for index in range(self._settings.num_shards)]
         await self._load()
-        self._tell("forming the group")
+        self._report_progress("forming the group")
         await self._form(driver)
 
     def _new_shard(self, index: int) -> Any:
@@ -119,14 +121,14 @@ class ShardSet:
 
     async def _load(self) -> None:
         """Load the model everywhere; ranks go by node, so that neighbours share one."""
-        self._tell(f"starting {len(self)} processes")
-        nodes = await self.ask("node")
+        self._report_progress(f"starting {len(self)} processes")
+        nodes = await self.call("node")
         order = sorted(range(len(nodes)), key=lambda index: (nodes[index], index))
         self._actors = [self._actors[index] for index in order]
-        on_node = Counter(nodes)
-        self._tell(f"loading {self._settings.shard.model} on {len(self)} shards")
+        shards_by_node = Counter(nodes)
+        self._report_progress(f"loading {self._settings.shard.model} on {len(self)} shards")
         self.infos = await self._gather(
-            shard.load.remote(on_node[nodes[index]])
+            shard.load.remote(shards_by_node[nodes[index]])
             for shard, index in zip(self._actors, order, strict=True)
         )
 
@@ -155,28 +157,28 @@ class ShardSet:
 
         When a shard dies, its peers fail too, a moment before or after it.
         """
-        waiting: list[asyncio.Task[Any]] = [
-            asyncio.create_task(_one(reference)) for reference in references
+        tasks: list[asyncio.Task[Any]] = [
+            asyncio.create_task(_await(reference)) for reference in references
         ]
-        if not waiting:
+        if not tasks:
             return []
-        done, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_EXCEPTION)
+        done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
         if pending:
-            more, pending = await asyncio.wait(pending, timeout=1.0)
-            done |= more
+            also_done, pending = await asyncio.wait(pending, timeout=1.0)
+            done |= also_done
             for task in pending:
                 task.cancel()
         errors = {
             rank: error
-            for rank, task in enumerate(waiting)
+            for rank, task in enumerate(tasks)
             if task in done and isinstance(error := task.exception(), Exception)
         }
         if errors:
-            rank = max(errors, key=lambda rank: _telling(errors[rank]))
-            raise self._named(rank, errors[rank]) from None
-        return [task.result() for task in waiting]
+            rank = max(errors, key=lambda rank: _specificity(errors[rank]))
+            raise self._with_shard(rank, errors[rank]) from None
+        return [task.result() for task in tasks]
 
-    def _named(self, rank: int, error: Exception) -> Exception:
+    def _with_shard(self, rank: int, error: Exception) -> Exception:
         """A shard's error, which says whose it is."""
         if not isinstance(error, ray.exceptions.RayActorError | ray.exceptions.OutOfMemoryError):
             return plain(error)
@@ -184,11 +186,11 @@ class ShardSet:
         return death(f"Shard {rank}{where}", error)
 
 
-async def _one(reference: Any) -> Any:
+async def _await(reference: Any) -> Any:
     return await reference
 
 
-def _telling(error: BaseException) -> int:
+def _specificity(error: BaseException) -> int:
     """How much an error says of what happened: a death, a failure, a peer that was lost."""
     if isinstance(error, ray.exceptions.RayTaskError):
         cause = error.cause

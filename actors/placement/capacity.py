@@ -27,22 +27,23 @@ def shards_that_fit(nodes: Sequence[NodeCapacity], cpus: float, gpus: float) -> 
         cpus: of one shard.
         gpus: of one shard.
     """
-    return sum(_on_one(node, cpus, gpus) for node in nodes)
+    return sum(_fit_on_node(node, cpus, gpus) for node in nodes)
 
 
 def shortage(nodes: Sequence[NodeCapacity], num_shards: int, cpus: float, gpus: float) -> str:
     """One sentence: what was asked for, what is there, and the way out."""
-    asked = f"{num_shards} shard{'s' * (num_shards != 1)} with {_amount(cpus, 'CPU')}"
-    asked += f" and {_amount(gpus, 'GPU')}" if gpus else ""
-    there = ", ".join(
+    requested = f"{num_shards} shard{'s' * (num_shards != 1)} with {_amount(cpus, 'CPU')}"
+    requested += f" and {_amount(gpus, 'GPU')}" if gpus else ""
+    available = ", ".join(
         f"{node.address} ({_amount(node.cpus, 'CPU')}, {_amount(node.gpus, 'GPU')})"
         for node in nodes
     )
     fits = shards_that_fit(nodes, cpus, gpus)
-    way = "--shards" if gpus else "--shards or --cpus-per-shard"
+    options = "--shards" if gpus else "--shards or --cpus-per-shard"
     return (
-        f"{asked} each were asked for, and {fits} fit on what is free: {there or 'no node'}; lower "
-        f"{way}, add nodes, or wait for them with --wait-for-nodes."
+        f"{requested} each were asked for, and {fits} fit on what is free: "
+        f"{available or 'no node'}; lower {options}, add nodes, or wait for them with "
+        "--wait-for-nodes."
     )
 
 
@@ -66,8 +67,8 @@ def node_capacities(
     ]
 
 
-def _on_one(node: NodeCapacity, cpus: float, gpus: float) -> int:
-    limits = [free / each for free, each in ((node.cpus, cpus), (node.gpus, gpus)) if each]
+def _fit_on_node(node: NodeCapacity, cpus: float, gpus: float) -> int:
+    limits = [free / needed for free, needed in ((node.cpus, cpus), (node.gpus, gpus)) if needed]
     return int(min(limits, default=64) + 1e-6)
 
 

@@ -17,7 +17,7 @@ from hogwild_dist.actors.settings import NAMESPACE
 POLL_SECONDS = 0.1
 """Between two looks whether the names are free."""
 
-FREE_SECONDS = 10.0
+NAMES_FREE_SECONDS = 10.0
 """By when Ray has freed the names of what was ended."""
 
 
@@ -26,12 +26,12 @@ def shard_name(name: str, index: int) -> str:
     return f"{name}/shard-{index}"
 
 
-def group_name(name: str) -> str:
+def placement_group_name(name: str) -> str:
     """Name of the placement group of a named group."""
     return f"{name}/shards"
 
 
-async def end_left_over(name: str) -> None:
+async def kill_leftovers(name: str) -> None:
     """End what a driver of this name has left; only its successor may call it.
 
     Args:
@@ -40,31 +40,33 @@ async def end_left_over(name: str) -> None:
     Raises:
         ClusterError: the names do not become free.
     """
-    late = asyncio.get_running_loop().time() + FREE_SECONDS
-    while shards := _shards(name):
+    deadline = asyncio.get_running_loop().time() + NAMES_FREE_SECONDS
+    while shards := _live_shards(name):
         for shard in shards:
-            _end(shard)
-        if asyncio.get_running_loop().time() > late:
+            _kill(shard)
+        if asyncio.get_running_loop().time() > deadline:
             raise ClusterError(
                 f"{shards[0]!r}, left by a group that died, does not end; choose another name than "
                 f"{name!r}."
             )
         await asyncio.sleep(POLL_SECONDS)
-    for key, room in placement_group_table().items():
-        if room["name"] == group_name(name) and room["state"] != "REMOVED":
-            remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(key))))
+    for group_id, group in placement_group_table().items():
+        if group["name"] == placement_group_name(name) and group["state"] != "REMOVED":
+            remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(group_id))))
 
 
-def _shards(name: str) -> list[str]:
+def _live_shards(name: str) -> list[str]:
     """Names of the shards that are left."""
-    own = re.compile(re.escape(f"{name}/shard-") + r"\d+")
-    named = ray.util.list_named_actors(all_namespaces=True)
+    pattern = re.compile(re.escape(f"{name}/shard-") + r"\d+")
+    actors = ray.util.list_named_actors(all_namespaces=True)
     return [
-        one["name"] for one in named if one["namespace"] == NAMESPACE and own.fullmatch(one["name"])
+        actor["name"]
+        for actor in actors
+        if actor["namespace"] == NAMESPACE and pattern.fullmatch(actor["name"])
     ]
 
 
-def _end(shard: str) -> None:
+def _kill(shard: str) -> None:
     try:
         ray.kill(ray.get_actor(shard, namespace=NAMESPACE))
     except ValueError:  # it has ended meanwhile

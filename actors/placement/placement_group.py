@@ -15,7 +15,7 @@ from hogwild_dist.actors.placement.capacity import (
     shards_that_fit,
     shortage,
 )
-from hogwild_dist.actors.placement.cleanup import end_left_over, group_name
+from hogwild_dist.actors.placement.cleanup import kill_leftovers, placement_group_name
 from hogwild_dist.actors.settings import GroupSettings, Spread
 
 SETTLE_SECONDS = 2.0
@@ -26,42 +26,45 @@ POLL_SECONDS = 0.5
 
 
 async def reserve(
-    settings: GroupSettings, name: str | None, tell: Callable[[str], None]
+    settings: GroupSettings, name: str | None, report_progress: Callable[[str], None]
 ) -> PlacementGroup:
     """Reserve room for every shard.
 
     Args:
         settings: how much, and how long to wait for it.
         name: of a detached driver, or None; what one of that name has left is ended first.
-        tell: takes a line of progress.
+        report_progress: takes a line of progress.
 
     Raises:
         ClusterError: the cluster is too small; nothing stays reserved.
     """
     if name:
-        await end_left_over(name)
+        await kill_leftovers(name)
     gpus = gpus_per_shard(settings)
     bundle = {"CPU": settings.cpus_per_shard, "GPU": float(gpus)}
-    bundle = {what: count for what, count in bundle.items() if count} or {"CPU": 0.001}
+    bundle = {resource: count for resource, count in bundle.items() if count} or {"CPU": 0.001}
     if settings.wait_seconds == 0:
-        await _check_soon(settings, gpus)
+        await _wait_until_it_fits(settings, gpus)
     group: PlacementGroup = placement_group(
         [bundle] * settings.num_shards,
         strategy="PACK" if settings.spread is Spread.PACK else "SPREAD",
-        name=group_name(name) if name else "",
+        name=placement_group_name(name) if name else "",
         lifetime="detached" if name else None,
     )
-    begin = time.monotonic()
-    grace = max(settings.wait_seconds, 5.0)
+    started = time.monotonic()
+    time_limit = max(settings.wait_seconds, 5.0)
     ready = asyncio.ensure_future(_ready(group))
     try:
         while not (await asyncio.wait([ready], timeout=POLL_SECONDS))[0]:
-            waited = time.monotonic() - begin
-            if waited > grace:
-                _check_room(settings, gpus)
-                raise ClusterError(shortage(free_capacity(), settings.num_shards, *_each(settings)))
-            tell(
-                f"waiting for room for {settings.num_shards} shards, {waited:.0f} of {grace:.0f} s"
+            waited = time.monotonic() - started
+            if waited > time_limit:
+                _check_fits(settings, gpus)
+                raise ClusterError(
+                    shortage(free_capacity(), settings.num_shards, *_per_shard(settings))
+                )
+            report_progress(
+                f"waiting for room for {settings.num_shards} shards, "
+                f"{waited:.0f} of {time_limit:.0f} s"
             )
     except BaseException:
         ready.cancel()
@@ -74,8 +77,8 @@ def gpus_per_shard(settings: GroupSettings) -> int:
     """One where the cluster has GPUs, unless the settings say otherwise."""
     if settings.gpus_per_shard is not None:
         return settings.gpus_per_shard
-    wants = (settings.shard.device or "cuda").startswith("cuda")
-    return int(wants and ray.cluster_resources().get("GPU", 0) > 0)
+    wants_gpu = (settings.shard.device or "cuda").startswith("cuda")
+    return int(wants_gpu and ray.cluster_resources().get("GPU", 0) > 0)
 
 
 def free_capacity() -> list[NodeCapacity]:
@@ -83,21 +86,21 @@ def free_capacity() -> list[NodeCapacity]:
     return node_capacities(ray.nodes(), state.available_resources_per_node())
 
 
-async def _check_soon(settings: GroupSettings, gpus: int) -> None:
+async def _wait_until_it_fits(settings: GroupSettings, gpus: int) -> None:
     """Check the room; what a group has just given back is seen after a moment only."""
-    late = time.monotonic() + SETTLE_SECONDS
+    deadline = time.monotonic() + SETTLE_SECONDS
     while True:
         try:
-            _check_room(settings, gpus)
+            _check_fits(settings, gpus)
         except ClusterError:
-            if time.monotonic() > late:
+            if time.monotonic() > deadline:
                 raise
             await asyncio.sleep(POLL_SECONDS)
         else:
             return
 
 
-def _check_room(settings: GroupSettings, gpus: int) -> None:
+def _check_fits(settings: GroupSettings, gpus: int) -> None:
     nodes = free_capacity()
     if shards_that_fit(nodes, settings.cpus_per_shard, gpus) < settings.num_shards:
         raise ClusterError(
@@ -105,7 +108,7 @@ def _check_room(settings: GroupSettings, gpus: int) -> None:
         )
 
 
-def _each(settings: GroupSettings) -> tuple[float, float]:
+def _per_shard(settings: GroupSettings) -> tuple[float, float]:
     return settings.cpus_per_shard, float(gpus_per_shard(settings))
 
 

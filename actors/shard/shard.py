@@ -112,7 +112,7 @@ class Shard:
         settings = self._settings
         cores = len(os.sched_getaffinity(0))
         torch.set_num_threads(settings.threads or max(1, cores // shards_on_node))
-        with self._naming_the_node():
+        with self._errors_name_node():
             path = resolve_model(settings.model)
             self._model = load_model(
                 path, name=settings.model, device=settings.device, dtype=settings.dtype
@@ -127,11 +127,11 @@ class Shard:
             model=self._model.info,
         )
 
-    def join(self, place: Membership, driver: Any) -> None:
+    def join(self, membership: Membership, driver: Any) -> None:
         """Become a rank of a group.
 
         Args:
-            place: in the group.
+            membership: in the group.
             driver: takes the updates, where this is rank 0.
 
         Raises:
@@ -139,30 +139,30 @@ class Shard:
             ConfigError: there is no memory for the KV cache; the sentence names the node.
         """
         assert self._model is not None, "the model is loaded before"
-        about = {"shard": place.rank, "epoch": place.epoch, "node": self._node}
-        write_structured(group=self._group, **about)
-        check_alike(place, self._about())
-        group = form_group(place, self._model.device, self._node)
+        fields = {"shard": membership.rank, "epoch": membership.epoch, "node": self._node}
+        write_structured(group=self._group, **fields)
+        check_alike(membership, self._configuration())
+        group = form_group(membership, self._model.device, self._node)
         config = self._settings.engine
-        with self._naming_the_node():
+        with self._errors_name_node():
             cache = self._model.new_cache(config.cache_tokens)
         timeline = Timeline(enabled=self._settings.timeline)
-        exchange = TorchDistExchange(group, cache, config.visibility, place.epoch, timeline)
+        exchange = TorchDistExchange(group, cache, config.visibility, membership.epoch, timeline)
         engine = Engine(
             self._model, self._tokenizer, config, exchange, cache=cache, timeline=timeline
         )
 
-        numbers = count()
+        call_numbers = count()
 
         def publish(updates: Sequence[Update]) -> None:
-            if place.rank == 0 and updates:
-                driver.publish.remote(next(numbers), list(updates))
+            if membership.rank == 0 and updates:
+                driver.publish.remote(next(call_numbers), list(updates))
 
-        metrics = ShardMetrics(self._group, place.rank, engine, exchange.counts)
+        metrics = ShardMetrics(self._group, membership.rank, engine, exchange.counts)
         audit = self._settings.audit
         loop = ShardLoop(engine, self._inbox, publish, observe=metrics.observe, audit=audit)
         self._joined = _Member(engine, exchange, loop, metrics)
-        log.info("joined a group of %d", place.world_size)
+        log.info("joined a group of %d", membership.world_size)
 
     def run(self) -> int:
         """Step until no session is left; returns the number of the last command carried out.
@@ -225,14 +225,14 @@ class Shard:
         return self._joined
 
     @contextmanager
-    def _naming_the_node(self) -> Iterator[None]:
+    def _errors_name_node(self) -> Iterator[None]:
         try:
             yield
         except HogwildError as error:
             kind = ConfigError if isinstance(error, ConfigError) else ModelError
             raise kind(f"On node {self._node}: {error}") from error
 
-    def _about(self) -> dict[str, str]:
+    def _configuration(self) -> dict[str, str]:
         """What must be the same on every shard."""
         assert self._model is not None, "the model is loaded before"
         return {

@@ -55,10 +55,10 @@ def test_a_look_stays_what_it_was_when_the_session_goes_on() -> None:
 def test_workers_join_one_at_a_time_where_that_is_asked(news: Event) -> None:
     journal = Journal(kept=0)
     begin(journal, 1)
-    journal.expect_newcomer(1, alone=True)
+    journal.expect_join(1, exclusive=True)
     journal.add(update(1, WORD))
     with pytest.raises(ConfigError, match="Another worker is joining session 1; ask again when"):
-        journal.expect_newcomer(1, alone=True)
-    journal.expect_newcomer(1, alone=False)
+        journal.expect_join(1, exclusive=True)
+    journal.expect_join(1, exclusive=False)
     journal.add(update(1, news))
-    journal.expect_newcomer(1, alone=True)
+    journal.expect_join(1, exclusive=True)

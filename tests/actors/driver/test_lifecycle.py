@@ -70,9 +70,9 @@ def test_a_group_that_nobody_ever_claimed_is_an_orphan_too() -> None:
         settings = GroupSettings(
             num_shards=1, shard=ShardSettings(model="none"), orphan_seconds=0.05, lease_seconds=0.1
         )
-        care = Lifecycle(settings, Journal(kept=0), lambda *_: None, stop)
-        await asyncio.wait_for(care.watch(), 10.0)
-        assert care.retiring
+        lifecycle = Lifecycle(settings, Journal(kept=0), lambda *_: None, stop)
+        await asyncio.wait_for(lifecycle.watch(), 10.0)
+        assert lifecycle.retiring
 
     asyncio.run(watched())
     assert ended.is_set()

@@ -46,7 +46,7 @@ class Group:
         self.changes.append(change)
 
     async def join(self, number: int, newcomer: Change) -> None:
-        self.journal.expect_newcomer(number, alone=True)
+        self.journal.expect_join(number, exclusive=True)
         await self.apply_change(number, newcomer)
 
 
