@@ -58,10 +58,7 @@ async def reserve(
         while not (await asyncio.wait([ready], timeout=POLL_SECONDS))[0]:
             waited = time.monotonic() - started
             if waited > time_limit:
-                _check_fits(settings, gpus)
-                raise ClusterError(
-                    shortage(free_capacity(), settings.num_shards, *_per_shard(settings))
-                )
+                raise _too_small(settings, gpus, free_capacity())
             report_progress(
                 f"waiting for room for {settings.num_shards} shards, "
                 f"{waited:.0f} of {time_limit:.0f} s"
@@ -103,13 +100,11 @@ async def _wait_until_it_fits(settings: GroupSettings, gpus: int) -> None:
 def _check_fits(settings: GroupSettings, gpus: int) -> None:
     nodes = free_capacity()
     if shards_that_fit(nodes, settings.cpus_per_shard, gpus) < settings.num_shards:
-        raise ClusterError(
-            shortage(nodes, settings.num_shards, settings.cpus_per_shard, float(gpus))
-        )
+        raise _too_small(settings, gpus, nodes)
 
 
-def _per_shard(settings: GroupSettings) -> tuple[float, float]:
-    return settings.cpus_per_shard, float(gpus_per_shard(settings))
+def _too_small(settings: GroupSettings, gpus: int, nodes: list[NodeCapacity]) -> ClusterError:
+    return ClusterError(shortage(nodes, settings.num_shards, settings.cpus_per_shard, gpus))
 
 
 async def _ready(group: PlacementGroup) -> None:
