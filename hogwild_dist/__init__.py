@@ -1,9 +1,9 @@
-"""Several instances of one language model think together over a shared key-value cache.
+"""Several instances of one language model work together over a shared key-value cache.
 
 The method is Hogwild! Inference (Rodionov et al., arXiv 2504.06261).
 
-What can be imported from here is listed in `__init__.pyi`, and loaded when it is first used: torch
-and transformers take seconds, which nobody waits for who only wants to be helped.
+`__init__.pyi` lists the public names. Each is loaded on first use, because torch and transformers
+take seconds to import and commands such as `hogwild --help` do not need them.
 """
 
 import lazy_loader

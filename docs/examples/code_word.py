@@ -1,9 +1,9 @@
-"""Does Bob read what Alice writes? She holds a made-up word; he is asked for it.
+"""Tests whether Bob reads what Alice writes: she has a made-up word, and he is asked for it.
 
     .venv/bin/python docs/examples/code_word.py [WORD]
 
-Both notes are fed in the same step, so Bob has no earlier text to look the word up in: it reaches
-him through Alice's keys and values, or not at all.
+Both notes are fed in the same step, so the word is in no text before Bob's: it can reach him only
+through Alice's keys and values.
 """
 
 import sys
@@ -20,7 +20,7 @@ BOB = "Bob's note: I read Alice's note. The code word is"
 
 
 def bob_writes(engine: Engine, layout_name: str, word: str) -> tuple[str, float]:
-    """What Bob writes, and the probability that he gave to the word's first token."""
+    """Return Bob's text and the probability of the word's first token."""
 
     def encode(text: str) -> tuple[int, ...]:
         return tuple(engine.tokenizer.encode(text, add_special_tokens=False))
@@ -44,7 +44,7 @@ def bob_writes(engine: Engine, layout_name: str, word: str) -> tuple[str, float]
 
 
 def main() -> None:
-    """Ask in every layout."""
+    """Print Bob's text in every layout."""
     word = sys.argv[1] if len(sys.argv) > 1 else "zorbafin"
     engine = load("smollm2-135m")
     for name in LAYOUTS:

@@ -1,4 +1,4 @@
-"""Draw the live view as an SVG picture, from what `hogwild run --json` printed."""
+"""Draws the live view as an SVG picture from the output of `hogwild run --json`."""
 
 import argparse
 import io
@@ -21,8 +21,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("events", type=Path, help="file of JSON lines")
     parser.add_argument("picture", type=Path, help="file to write")
-    parser.add_argument("--at", type=int, help="number of events that have happened (default: all)")
-    parser.add_argument("--seconds", type=float, required=True, help="time they took")
+    parser.add_argument("--at", type=int, help="number of events to apply (default: all)")
+    parser.add_argument("--seconds", type=float, required=True, help="elapsed time to show")
     parser.add_argument("--width", type=int, default=100)
     parser.add_argument("--height", type=int, default=28)
     for name in ("problem", "model", "layout", "visibility"):
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def read_events(path: Path) -> Iterator[Event]:
-    """The events of a file of JSON lines."""
+    """Yield the events of a file of JSON lines."""
     with path.open(encoding="utf-8") as lines:
         for line in lines:
             fields = json.loads(line)

@@ -1,10 +1,10 @@
-"""The letter that an answer to a multiple choice names."""
+"""The letter that an answer to a multiple-choice question names."""
 
 import re
 
 _MARKUP = re.compile(r"\\[A-Za-z]+|[\\{}$*~]")
 _NO_SECOND = r"(?!\s*(?:and|or|&|/|,)\s*[(\[]?[A-Z](?![\w'’]))"
-"""Behind a letter: there is no second one."""
+"""After a letter: no second letter follows."""
 _ANNOUNCED = re.compile(
     r"(?i:\banswer(?:\s+is)?[\s:]*(?:(?:option|choice)[\s:]*)?)"
     rf"(?:[(\[]([A-Z])[)\]]|([A-Z])(?![\w'’])){_NO_SECOND}"
@@ -17,10 +17,11 @@ _PROSE = re.compile(r"\s+(?!(?:is|and|or|nor)\b)[a-z]")
 
 
 def choice(text: str) -> str | None:
-    """The letter that is announced (the answer is B), or begins the text as a label, or is alone.
+    """Return the letter that a text names, or None.
 
-    Alone is a capital that is a word of its own, where there is no other one. A and I that begin a
-    clause ("A good plan", "I think") are words.
+    Tried in order: the last letter that is announced ("the answer is B"); a label at the start
+    ("B)"); the only capital letter that is a word by itself. "A" and "I" that begin a clause
+    ("A good plan", "I think") are words and not letters.
     """
     text = _MARKUP.sub(" ", text)
     announced = [match[1] or match[2] for match in _ANNOUNCED.finditer(text)]

@@ -1,4 +1,4 @@
-"""Questions from a JSONL file."""
+"""`read_items`: questions from a JSONL file."""
 
 import json
 from collections.abc import Callable
@@ -13,17 +13,17 @@ from hogwild_dist.team.tokenizer_utils import check_text
 
 QUESTIONS = ("question", "problem", "prompt")
 ANSWERS = ("answer", "target", "tests", "test")
-"""Names under which a field is looked for where none is given."""
+"""Field names that are tried in order if none is given."""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One question.
+    """One question with its known answer.
 
     Attributes:
-        line: in the file, from 1.
-        question: its text.
-        answer: what the grader compares with: an answer, or unit tests.
+        line: line number in the file, from 1.
+        question: text of the question.
+        answer: known answer or unit tests, for the grader.
     """
 
     line: int
@@ -42,22 +42,22 @@ def read_items(
     """Read a dataset.
 
     Args:
-        path: of the JSONL file.
-        question: name of the question's field; None looks for a common one.
-        answer: name of the answer's field; None looks for a common one.
-        limit: items to read at most.
-        check: raises a `GraderError` for an answer with which nothing can be compared.
+        path: path of the JSONL file.
+        question: field of the question; None tries the usual names.
+        answer: field of the answer; None tries the usual names.
+        limit: largest number of items; None reads all.
+        check: raises a `GraderError` if a known answer cannot be graded against.
 
     Returns:
-        The items, and a sentence for each line that is none.
+        The items, and one sentence for each skipped line.
 
     Raises:
-        ConfigError: the file cannot be read, or holds no item.
+        ConfigError: the limit is below 1, or the file cannot be read or has no item.
     """
     if limit is not None and limit < 1:
         raise ConfigError(f"limit is {limit}; it must be at least 1.")
     try:
-        # Other line ends than this one may stand within a JSON string.
+        # JSON strings may contain other line separators.
         lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
     except OSError as error:
         raise ConfigError(f"Dataset {str(path)!r} cannot be read: {error.strerror}.") from error
@@ -91,10 +91,12 @@ def _item(
 ) -> Item:
     try:
         fields = json.loads(line)
-    except (ValueError, RecursionError) as error:  # the latter: far too many brackets
+    except (ValueError, RecursionError) as error:  # RecursionError: nested too deeply
         raise ConfigError(f"Line {number} is not JSON: {error}.") from error
     if not isinstance(fields, dict):
-        raise ConfigError(f"Line {number} is {type(fields).__name__} and not an object.")
+        raise ConfigError(
+            f"Line {number} is of type {type(fields).__name__}; it must be a JSON object."
+        )
     question_text = _field(number, fields, (question,) if question else QUESTIONS, "question")
     answer_text = _field(number, fields, (answer,) if answer else ANSWERS, "answer")
     try:
@@ -122,7 +124,7 @@ def _field(number: int, fields: dict[str, Any], names: tuple[str, ...], what: st
 
 
 def _joined(value: object) -> object:
-    """A list of texts, as MBPP has its asserts, as one text."""
+    """Return a list of texts (the asserts of MBPP) as one text; other values are unchanged."""
     if isinstance(value, list) and all(isinstance(line, str) for line in value):
         return "\n".join(value)
     return value

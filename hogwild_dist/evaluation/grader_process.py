@@ -1,4 +1,4 @@
-"""The process that grades; it is started by its path, with the kind of grader and its pipe."""
+"""The script of a grader process; its arguments are a grader kind and the handle of a pipe."""
 
 import sys
 from contextlib import suppress
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def main(kind: str, handle: str) -> None:
-    """Say that it is ready, and grade until the other side closes."""
+    """Report readiness, then grade until the other side closes the pipe."""
     sys.path.insert(0, str(Path(__file__).parents[2]))  # the package of the parent process
     from hogwild_dist.evaluation.graders import GRADERS, warm_up  # noqa: PLC0415
     from hogwild_dist.evaluation.grading import GraderError, GraderKind  # noqa: PLC0415
@@ -23,7 +23,7 @@ def main(kind: str, handle: str) -> None:
                 pipe.send(GRADERS[grader](answer, known))
             except GraderError as error:
                 pipe.send(str(error))
-            except Exception as error:  # whatever a parser meets in a model's text
+            except Exception as error:  # parsers may raise anything on a model's text
                 pipe.send(f"{type(error).__name__}: {error}")
 
 

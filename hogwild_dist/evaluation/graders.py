@@ -1,4 +1,4 @@
-"""What each kind of grader does with an answer and what is known."""
+"""The graders: each compares an answer with the known one."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from hogwild_dist.evaluation.unit_tests import tests_something
 
 
 def same_number(answer: str, known: str) -> bool:
-    """Compare the last numbers; in GSM8K the known one follows ``####``."""
+    """Compare the last numbers; in GSM8K the known number follows ``####``."""
     expected = last_number(known.rpartition("####")[2])
     if expected is None:
         raise GraderError(f"the known answer {known!r} does not end with a number")
@@ -18,7 +18,7 @@ def same_number(answer: str, known: str) -> bool:
 
 
 def same_mathematics(answer: str, known: str) -> bool:
-    """Compare as mathematics, by math-verify."""
+    """Compare as mathematical expressions, with math-verify."""
     from math_verify import parse, verify  # noqa: PLC0415 - an extra
 
     expected, given = (parse(f"\\boxed{{{plain_digits(text)}}}") for text in (known, answer))
@@ -28,21 +28,21 @@ def same_mathematics(answer: str, known: str) -> bool:
 
 
 def same_choice(answer: str, known: str) -> bool:
-    """Compare the letters that are named."""
+    """Compare the named letters."""
     expected = choice(known)
     if expected is None:
-        raise GraderError(f"the known answer {known!r} names no single letter")
+        raise GraderError(f"the known answer {known!r} does not name exactly one letter")
     return choice(answer) == expected
 
 
 def passes_known_tests(answer: str, known: str) -> bool:
-    """Run a program and the known tests."""
+    """Run a program and then the known tests."""
     try:
         tested = tests_something(known)
     except (SyntaxError, ValueError) as error:
-        raise GraderError(f"the known tests are no Python: {error}") from error
+        raise GraderError(f"the known tests are not valid Python: {error}") from error
     if not tested:
-        raise GraderError("the known tests define and never call, so that every program passes")
+        raise GraderError("the known tests run nothing, so every program would pass")
     return passes_tests(answer, known)
 
 
@@ -55,6 +55,6 @@ GRADERS: dict[GraderKind, Callable[[str, str], bool]] = {
 
 
 def warm_up(kind: GraderKind) -> None:
-    """Load what the first answer would wait for."""
+    """Load what the first answer would otherwise have to wait for."""
     if kind is GraderKind.MATH:
         same_mathematics("1", "1")

@@ -1,4 +1,4 @@
-"""Is an answer right? Graders run in a process of their own, so that none can stop the rest."""
+"""`GraderPool`: graders in a separate process, so that a crash or a loop does no harm."""
 
 import multiprocessing
 import subprocess
@@ -14,13 +14,13 @@ from hogwild_dist.errors import ConfigError
 from hogwild_dist.evaluation.sandbox import descendants, kill_all
 
 START_SECONDS = 120.0
-"""In which a grader says that it is ready: loading its library is not part of an answer."""
+"""Time limit for starting a grader, which includes loading its library."""
 
 _PROCESS = Path(__file__).with_name("grader_process.py")
 
 
 class GraderKind(StrEnum):
-    """How an answer is compared."""
+    """How an answer is compared with the known one."""
 
     NUMBER = "number"
     MATH = "math"
@@ -29,18 +29,18 @@ class GraderKind(StrEnum):
 
 
 class GraderError(Exception):
-    """An answer could not be graded; the text says why."""
+    """An answer could not be graded."""
 
 
 class GraderPool:
-    """Grades in another process, which is replaced when it crashes or takes too long.
+    """A grader process, which is replaced if it crashes or takes too long.
 
     Args:
         kind: how answers are compared.
-        seconds: for one answer; starting is not counted.
+        seconds: time limit for one answer; the start is not counted.
 
     Raises:
-        ConfigError: the library that the grader needs is not installed.
+        ConfigError: the grader's library is not installed.
     """
 
     def __init__(self, kind: GraderKind, seconds: float = 20.0) -> None:
@@ -54,11 +54,11 @@ class GraderPool:
         self._worker: tuple[subprocess.Popen[bytes], Connection] | None = None
 
     def grade(self, answer: str | None, known: str) -> bool:
-        """Whether an answer is right; none is wrong.
+        """Return whether an answer is right; a missing answer is wrong.
 
         Args:
-            answer: what the team said.
-            known: what is right, or the unit tests of a program.
+            answer: answer of the team, or None.
+            known: known answer, or the unit tests of a program.
 
         Raises:
             GraderError: the grader failed, crashed or took too long.
@@ -79,16 +79,16 @@ class GraderPool:
         return bool(right)
 
     def check(self, known: str) -> None:
-        """Read a known answer before anybody answers; tests of programs are read as they run.
+        """Check that the grader can read a known answer; unit tests are checked as they run.
 
         Raises:
-            GraderError: the grader cannot read it.
+            GraderError: the grader cannot read the known answer.
         """
         if self._kind is not GraderKind.CODE:
             self.grade("1", known)
 
     def close(self) -> None:
-        """End the process, and what it began."""
+        """Kill the process and its descendants."""
         if self._worker is not None:
             process, pipe = self._worker
             pipe.close()
@@ -118,12 +118,12 @@ class GraderPool:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 pass_fds=[child_end.fileno()],
-                start_new_session=True,  # Ctrl-C is for us
+                start_new_session=True,  # Ctrl-C must not reach it
             )
         return process, own_end
 
     def _receive(self, seconds: float, what: str) -> Any:
-        assert self._worker is not None, "only a grader that was started answers"
+        assert self._worker is not None, "a grader must be started before it answers"
         _, pipe = self._worker
         try:
             if pipe.poll(seconds):
@@ -134,7 +134,7 @@ class GraderPool:
         raise GraderError(f"the {self._kind} grader took more than {seconds:g} seconds {what}")
 
     def _exit_error(self) -> GraderError:
-        assert self._worker is not None, "only a grader that was started dies"
+        assert self._worker is not None, "a grader must be started before it exits"
         process, _ = self._worker
         code = process.wait()
         self.close()

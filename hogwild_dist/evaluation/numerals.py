@@ -9,7 +9,7 @@ _INTEGER = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)"
 _NUMBER = re.compile(
     r"(?:(?<![\w)\]}])(?P<minus>-))?"
     r"(?:\\?[$€£¥₹]\s?)?"
-    r"(?<![A-Za-z\d])(?<!\d\.)"  # m2 and x1 hold no number
+    r"(?<![A-Za-z\d])(?<!\d\.)"  # m2 and x1 contain no number
     r"(?:(?P<whole>\d+)\s+(?=\d+/\d))?"  # 2 1/2
     rf"(?P<number>(?:{_INTEGER}(?:\.\d+)?|\.\d+)(?:e[+-]?\d{{1,2}}(?!\d))?)"
     rf"(?:\s?/\s?(?P<denominator>{_INTEGER}))?"
@@ -24,7 +24,7 @@ _REWRITTEN = (
     # 3 \times 10^{5} is 3e5.
     (re.compile(r"(?<=\d)\s*(?:\\times|\\cdot|[×·*x])\s*10\^\{?([+-]?\d{1,2})\b\}?"), r"e\1"),
     (re.compile(r"\^\s*\{?\\circ\}?"), ""),
-    # The powers of units and the numbers of variables are not what was asked for.
+    # Powers of units and subscripts of variables are not part of a number.
     (re.compile(r"([A-Za-z]\s*\}?)(?:\^|\*\*)(?:\{-?\d+\}|-?\d+)"), r"\1"),
     (re.compile(r"_(?:\{[^{}]*\}|\w)"), ""),
 )
@@ -32,15 +32,16 @@ _SEPARATOR = re.compile(r"(?<=\d)(?:\{,\}|,?\\[,!]|[\u00a0\u2009\u202f])(?=\d{3}
 
 
 def plain_digits(text: str) -> str:
-    """A text with ASCII minus signs, and commas wherever thousands are set apart."""
+    """Return a text with ASCII minus signs, and commas as the separators of thousands."""
     return _SEPARATOR.sub(",", text.translate(_MINUS))
 
 
 def last_number(text: str) -> Fraction | None:
-    """The last number of a text; units, currency and percent signs are passed over.
+    """Return the last number of a text; units, currency and percent signs are ignored.
 
-    None where there is no number, or the last one is a part of something that is not read: a power,
-    a root, a ratio, a multiple of π.
+    Returns:
+        None if there is no number, or if the last one is part of an expression that is not
+        evaluated: a power, a root, a ratio or a multiple of π.
     """
     text = plain_digits(text)
     for pattern, replacement in _REWRITTEN:

@@ -1,4 +1,4 @@
-"""A run's text as passages: who wrote what, from which step to which."""
+"""The text of a run as passages, each with its writer and its steps."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -11,11 +11,11 @@ class Passage:
     """A paragraph, a stated answer, or an interjection.
 
     Attributes:
-        who: wrote it.
+        who: name of the writer.
         begin: step after which it began; 0 is the first.
         end: step after which it ended.
-        text: of it, prefix and all.
-        stated: whether it was written when an answer was asked for.
+        text: text of the passage, prefix included.
+        stated: whether a finisher wrote it to state an answer.
     """
 
     who: str
@@ -26,11 +26,11 @@ class Passage:
 
 
 def passages(events: Iterable[Event], num_workers: int) -> list[Passage]:
-    """The passages of a run in the order in which they began.
+    """Return the passages of a run in the order in which they began.
 
     Args:
-        events: of the run.
-        num_workers: of the team; who comes behind them states answers.
+        events: events of the run.
+        num_workers: number of the team's workers; later indices are finishers.
     """
     finished: list[Passage] = []
     unfinished: dict[str, Passage] = {}

@@ -1,4 +1,4 @@
-"""Plots of an evaluation."""
+"""Plots of accuracy and redundancy."""
 
 import io
 import warnings
@@ -13,14 +13,15 @@ from hogwild_dist.evaluation.records import Record
 from hogwild_dist.evaluation.summary import Row
 
 SIZE = (6.4, 3.8)
-"""Inches."""
+"""Width and height of a figure in inches."""
 
 
 @matplotlib.rc_context({"text.parse_math": False})  # names may hold dollar signs
 def accuracy_plot(rows: Sequence[Row]) -> Figure:
-    """Accuracy of each team over forwards, the paper's axis, with 95 % intervals.
+    """Plot each team's accuracy over sequential forward passes, with 95 % intervals.
 
-    A budget stands at its number of forwards, the end at the mean of the runs.
+    The paper's figures use the same axis. A budget is plotted at its number of forwards, the end at
+    the mean of the runs.
     """
     figure, axes = _axes("sequential forwards", "accuracy")
     teams = list(dict.fromkeys(row.team for row in rows))
@@ -28,7 +29,7 @@ def accuracy_plot(rows: Sequence[Row]) -> Figure:
     lines = []
     for index, team in enumerate(teams):
         team_rows = sorted((row for row in rows if row.team == team), key=_forwards)
-        # Side by side, since teams share their budgets and intervals would hide each other.
+        # Shifted, because teams share budgets and their intervals would overlap.
         offset = (index - (len(teams) - 1) / 2) * max_forwards / 100
         positions = [_forwards(row) + offset for row in team_rows]
         shares = [row.accuracy for row in team_rows]
@@ -47,7 +48,7 @@ def accuracy_plot(rows: Sequence[Row]) -> Figure:
 
 @matplotlib.rc_context({"text.parse_math": False})  # names may hold dollar signs
 def redundancy_plot(records: Sequence[Record], teams: Sequence[str]) -> Figure:
-    """Share of each worker's 4-grams that others had written before: runs, and their mean."""
+    """Plot the redundancy of each worker: a dot for each run, and a bar for their mean."""
     figure, axes = _axes("", "redundancy")
     labels: list[str] = []
     for index, team in enumerate(teams):
@@ -64,13 +65,13 @@ def redundancy_plot(records: Sequence[Record], teams: Sequence[str]) -> Figure:
 
 
 def as_svg(figure: Figure) -> str:
-    """The figure as an `<svg>` element, the same for the same figures."""
+    """Return a figure as an `<svg>` element; equal figures give equal text."""
     text = io.StringIO()
     with (
         matplotlib.rc_context({"svg.hashsalt": "hogwild", "svg.fonttype": "none"}),
         warnings.catch_warnings(),
     ):
-        # The fonts are those of whoever looks at it.
+        # The viewer supplies the fonts.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure.savefig(text, format="svg", metadata={"Date": None})
     svg = text.getvalue()

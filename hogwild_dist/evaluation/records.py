@@ -1,4 +1,4 @@
-"""Results on disk: one JSON line for each run, so that an interrupted evaluation goes on."""
+"""Results on disk: one JSON line for each run, so that an interrupted evaluation can continue."""
 
 import json
 from collections.abc import Mapping
@@ -13,29 +13,29 @@ from hogwild_dist.errors import ConfigError
 from hogwild_dist.evaluation.passages import Passage
 
 FORMAT = 1
-"""Of the file: its first line says it beside the settings."""
+"""Version of the file format; the first line of a file has it with the settings."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Record:
-    """One team on one question with one seed.
+    """The result of one team on one question with one seed.
 
     Attributes:
-        team: its name.
-        seed: of the run.
-        line: of the question in the dataset.
-        question: its text.
-        known: what is right.
-        answers: the team's answer at each budget, and in the end.
-        right: whether each is right; None where the grader failed.
-        tokens: chosen by all workers; finishers' are not counted.
-        forwards: steps of the team; those in which finishers wrote are not counted.
-        seconds: of stepping.
-        redundancy: worker -> share of its word 4-grams that another wrote in an earlier step,
-            in team order.
-        transcript: all that was written.
+        team: name of the team.
+        seed: seed of the run.
+        line: line of the question in the dataset.
+        question: text of the question.
+        known: known answer or unit tests.
+        answers: the team's answer at each budget and at the end.
+        right: whether each answer is right; None if the grader failed.
+        tokens: number of tokens chosen by the workers, without the finishers'.
+        forwards: number of the team's steps, without those in which finishers wrote.
+        seconds: time spent in steps, in seconds.
+        redundancy: worker -> share of its word 4-grams that another worker wrote in an earlier
+            step, in team order.
+        transcript: everything that was written.
         made_of: fingerprint of the team, its prompts and its limits.
-        error: what went wrong with the run or the grader, if anything.
+        error: why the run or its grading failed, or None.
     """
 
     team: str
@@ -55,22 +55,22 @@ class Record:
 
     @property
     def key(self) -> tuple[str, int, int]:
-        """What was run."""
+        """Team, seed and line, which identify a run."""
         return self.team, self.seed, self.line
 
     @property
     def ran(self) -> bool:
-        """Whether the run came to its end."""
+        """Whether the run was completed."""
         return bool(self.right)
 
     @property
     def done(self) -> bool:
-        """Whether all of it was graded; a later evaluation runs it again where it was not."""
+        """Whether every answer was graded; otherwise, a later evaluation repeats the run."""
         return self.ran and None not in self.right
 
     @property
     def mean_redundancy(self) -> float:
-        """Of the workers."""
+        """Mean redundancy of the workers."""
         return fmean(self.redundancy.values()) if self.redundancy else 0.0
 
 
@@ -79,15 +79,15 @@ _SETTINGS = TypeAdapter(dict[str, Any])
 
 
 class Records:
-    """The results of an evaluation; of runs that were run again, the last.
+    """The results of an evaluation; a repeated run replaces the earlier one.
 
-    The file is begun with its first record. Half a line at its end, from an interruption, is cut
-    off when the next record is added.
+    The file is created with the first record. An incomplete last line, left by an interruption, is
+    removed when the next record is added.
 
     Args:
-        path: of the file; what is in it already is kept.
-        settings: of the evaluation; a file that began with others is refused. None takes those
-            of the file, which must be there.
+        path: path of the file; existing results are kept.
+        settings: settings of the evaluation, which must equal those of an existing file. None
+            takes the settings of the file, which must exist.
 
     Raises:
         ConfigError: the file cannot be used.
@@ -105,36 +105,36 @@ class Records:
         self._size = len(data)
         whole = data[: data.rfind(b"\n") + 1]
         self._whole_size = len(whole)
-        # as they will be read again
+        # in the form in which they are read back
         self.settings: Mapping[str, Any] = json.loads(_line(settings or {}))
         if whole:
             wanted, self.settings = self.settings, self._read(whole)
             self._check_settings(wanted)
         elif not _line(self._header).startswith(data):
-            raise self._not_results("has no whole line")
+            raise self._not_results("its first line is incomplete")
         elif settings is None:
-            raise ConfigError(f"Results {str(path)!r} are empty; make some with `hogwild eval`.")
+            raise ConfigError(f"Results file {str(path)!r} is empty; fill it with `hogwild eval`.")
 
     @property
     def all(self) -> list[Record]:
-        """One for each run, in the order in which they began to be run."""
+        """The records in the order in which the runs were first made, one for each run."""
         return list(self._by_key.values())
 
     @property
     def teams(self) -> list[str]:
-        """Names in the order in which they were first run."""
+        """The teams' names in the order in which they were first run."""
         return list(dict.fromkeys(record.team for record in self.all))
 
     @property
     def budgets(self) -> tuple[int, ...]:
-        """Of the evaluation."""
+        """The budgets of the evaluation, in steps."""
         return tuple(self.settings["budgets"])
 
     def check_writable(self) -> None:
-        """Refuse a place where nothing can be written, before anything is run.
+        """Refuse a path that cannot be written, before anything is run.
 
         Raises:
-            ConfigError: it is one.
+            ConfigError: the file cannot be written.
         """
         existed = self.path.exists()
         try:
@@ -149,22 +149,22 @@ class Records:
             ) from error
 
     def check_team(self, name: str, made_of: str) -> None:
-        """Refuse a team that is not the one that was run under this name.
+        """Refuse a team that differs from the recorded team of the same name.
 
         Raises:
-            ConfigError: it is not.
+            ConfigError: the fingerprints differ.
         """
         if any(record.team == name and record.made_of != made_of for record in self.all):
             raise ConfigError(
-                f"{str(self.path)!r} holds runs of another team {name!r}: its file, its workers or "
+                f"{str(self.path)!r} has runs of another team {name!r}: its file, its workers or "
                 "its prompts have changed; name another file with --out."
             )
 
     def add(self, record: Record) -> None:
-        """Keep one more.
+        """Add a record and write it to the file.
 
         Raises:
-            ConfigError: it cannot be written, or somebody else has written to the file.
+            ConfigError: the file cannot be written, or another process has changed it.
         """
         self._by_key[record.key] = record
         new = b"" if self._whole_size else _line(self._header)
@@ -173,15 +173,15 @@ class Records:
             with self.path.open("ab") as file:
                 if file.tell() != self._size:
                     raise ConfigError(
-                        f"Results {str(self.path)!r} were changed by somebody else meanwhile; let "
-                        "one evaluation at a time write to them."
+                        f"Results {str(self.path)!r} were changed by another process; let one "
+                        "evaluation at a time write to the file."
                     )
                 file.truncate(self._whole_size)
                 file.write(new)
         except OSError as error:
             raise ConfigError(
-                f"Results {str(self.path)!r} cannot be written further: {error.strerror}; what is "
-                "there is kept, and the same command goes on from it."
+                f"Results {str(self.path)!r} cannot be extended: {error.strerror}; earlier "
+                "results are kept, and the same command continues from them."
             ) from error
         self._whole_size += len(new)
         self._size = self._whole_size
@@ -191,22 +191,22 @@ class Records:
         return {"evaluation": FORMAT, **self.settings}
 
     def _read(self, whole: bytes) -> dict[str, Any]:
-        """Take in the records; returns the settings."""
+        """Read the records and return the settings."""
         first, *lines = whole.removesuffix(b"\n").split(b"\n")
         try:
             settings = _SETTINGS.validate_json(first)
         except ValidationError:
             settings = {}
         if settings.pop("evaluation", None) != FORMAT or not _are_budgets(settings.get("budgets")):
-            raise self._not_results("begins with something else")
+            raise self._not_results("its first line is not the header of results")
         for number, line in enumerate(lines, start=2):
             try:
                 record = _RECORD.validate_json(line, strict=True)
             except ValidationError as error:
-                raise self._not_results(f"line {number} is no record of a run") from error
+                raise self._not_results(f"line {number} is not a record of a run") from error
             num_answers = len(settings["budgets"]) + 1 if record.right else 0
             if not len(record.right) == len(record.answers) == num_answers:
-                raise self._not_results(f"line {number} has answers for other budgets")
+                raise self._not_results(f"line {number} has answers at other budgets")
             self._by_key[record.key] = record
         return settings
 
@@ -214,18 +214,19 @@ class Records:
         for name, value in wanted.items():
             if self.settings.get(name) != value:
                 raise ConfigError(
-                    f"{str(self.path)!r} began with {name} {self.settings.get(name)!r} and now it "
+                    f"{str(self.path)!r} began with {name} {self.settings.get(name)!r}, but now it "
                     f"is {value!r}; name another file with --out."
                 )
 
     def _not_results(self, why: str) -> ConfigError:
         return ConfigError(
-            f"{str(self.path)!r} does not hold results of an evaluation ({why}); name another file."
+            f"{str(self.path)!r} does not contain results of an evaluation ({why}); name another "
+            "file."
         )
 
 
 def _line(data: Mapping[str, object]) -> bytes:
-    """A line of the file; half a character, which no reader takes, becomes a question mark."""
+    """Return a line of the file; a lone surrogate, which UTF-8 cannot encode, becomes `?`."""
     return json.dumps(data, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
 

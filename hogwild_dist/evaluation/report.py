@@ -1,4 +1,4 @@
-"""An evaluation as one HTML file: table, plots, and every transcript side by side."""
+"""The report of an evaluation: one HTML file with a table, plots and every transcript."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,19 +16,19 @@ from hogwild_dist.evaluation.records import Record, Records
 from hogwild_dist.evaluation.summary import summarize
 
 COLOURS = 8
-"""Colours of the page; a ninth worker has the first again."""
+"""Number of colours on the page; a ninth worker has the first again."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cell:
-    """A passage on the page.
+    """The place of a passage in the grid of a transcript.
 
     Attributes:
-        column: of its worker, from 1.
-        row: where it begins, from 2 on; row 1 holds the names.
-        end_row: row before which it ends.
-        colour: of its worker.
-        passage: what was written.
+        column: column of its worker, from 1.
+        row: first row, from 2; row 1 has the names.
+        end_row: row after the last one.
+        colour: number of its worker's colour, from 0.
+        passage: passage to show.
     """
 
     column: int
@@ -43,10 +43,10 @@ class Question:
     """All runs on one question.
 
     Attributes:
-        line: in the dataset.
-        text: of it.
-        known: what is right.
-        records: in the order of the teams.
+        line: line of the question in the dataset.
+        text: text of the question.
+        known: known answer or unit tests.
+        records: records of the runs, by team and seed.
     """
 
     line: int
@@ -56,23 +56,23 @@ class Question:
 
     @property
     def verdict(self) -> str:
-        """How the runs ended: `right`, `wrong`, or `mixed`."""
+        """The final answers of the runs: all `right`, all `wrong`, or `mixed`."""
         ends = {bool(record.right and record.right[-1]) for record in self.records}
         return "mixed" if len(ends) > 1 else "right" if True in ends else "wrong"
 
 
 def columns(record: Record) -> list[str]:
-    """Who wrote: the workers in team order, then others in the order in which they began."""
+    """Return the writers: workers in team order, then others in the order of their first text."""
     writers = dict.fromkeys(passage.who for passage in record.transcript)
     workers = [name for name in record.redundancy if name in writers]
     return list(dict.fromkeys([*workers, *writers]))
 
 
 def cells(record: Record) -> list[Cell]:
-    """Where the passages stand: a column for each worker, rows in the order of time.
+    """Return the grid of a transcript: a column for each worker, and rows in order of time.
 
-    A passage reaches from the row of the step at which it began to that at which it ended, so
-    that what stands side by side was written at the same time.
+    A passage spans the rows from its first step to its last, so that passages side by side were
+    written at the same time.
     """
     names, transcript = columns(record), record.transcript
     starts = sorted({passage.begin for passage in transcript})
@@ -97,7 +97,7 @@ def cells(record: Record) -> list[Cell]:
 
 
 def questions(records: Sequence[Record], teams: Sequence[str]) -> list[Question]:
-    """The runs, question by question."""
+    """Return the records grouped by question."""
     ordered = sorted(records, key=lambda run: (run.line, teams.index(run.team), run.seed))
     grouped = [list(group) for _, group in groupby(ordered, key=lambda run: run.line)]
     return [
@@ -107,7 +107,7 @@ def questions(records: Sequence[Record], teams: Sequence[str]) -> list[Question]
 
 
 def figures(records: Records) -> dict[str, Figure]:
-    """The plots by name."""
+    """Return the plots by name."""
     teams, budgets = records.teams, records.budgets
     return {
         "accuracy": accuracy_plot(summarize(records.all, teams, budgets)),
@@ -116,7 +116,7 @@ def figures(records: Records) -> dict[str, Figure]:
 
 
 def report(records: Records) -> str:
-    """The page; it needs no other file and no network."""
+    """Return the page as HTML; it needs no other file and no network."""
     teams, budgets = records.teams, records.budgets
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -137,7 +137,7 @@ def report(records: Records) -> str:
 
 
 def write_report(records: Records, path: Path) -> None:
-    """Write the page.
+    """Write the page to a file.
 
     Raises:
         ConfigError: the file cannot be written.
@@ -149,10 +149,10 @@ def write_report(records: Records, path: Path) -> None:
 
 
 def write_plots(records: Records, folder: Path) -> list[Path]:
-    """Write `accuracy.svg` and `redundancy.svg`.
+    """Write `accuracy.svg` and `redundancy.svg` to a folder and return their paths.
 
     Raises:
-        ConfigError: the folder cannot be used.
+        ConfigError: the folder or a file cannot be written.
     """
     paths = []
     try:

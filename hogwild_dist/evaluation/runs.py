@@ -1,4 +1,4 @@
-"""One team on one question: run, read the answers, grade them."""
+"""`evaluate`: one team on one question, run and graded."""
 
 import hashlib
 import json
@@ -22,14 +22,14 @@ from hogwild_dist.team.team import Team
 def evaluate(
     backend: Engine | Backend, item: Item, name: str, team: Team, graders: GraderPool
 ) -> Record:
-    """Run a team; what goes wrong is in the record.
+    """Run a team on a question, grade its answers, and return the record, also of a failed run.
 
     Args:
-        backend: where to run.
-        item: the question.
-        name: of the team.
-        team: with an `answer_policy`.
-        graders: compare the answers.
+        backend: engine or group of shards that runs the team.
+        item: question with its known answer.
+        name: name of the team in the results.
+        team: team with an `answer_policy`.
+        graders: grades the answers.
     """
     record = Record(
         team=name,
@@ -62,7 +62,7 @@ def evaluate(
 
 
 def fingerprint(team: Team) -> str:
-    """The same for teams that differ at most in their seed and in where their prompts lie."""
+    """Return a hash of a team, without its seed and the path of its prompts."""
     prompts = None if team.prompts is None else replace(team.prompts, label="")
     fields = asdict(replace(team, seed=0, prompts=prompts))
     text = json.dumps(fields, default=repr, sort_keys=True)
@@ -91,12 +91,12 @@ def _grade(
 
 
 def _num_finishing_steps(events: Sequence[Event], num_workers: int) -> int:
-    """Steps in which finishers wrote and the team waited."""
+    """Return the number of steps in which finishers wrote and the team waited."""
     return len({event.step for event in _chosen(events) if event.worker >= num_workers})
 
 
 def _team_pieces(events: Sequence[Event], num_workers: int) -> list[tuple[str, str, int]]:
-    """What the team's workers chose, piece by piece."""
+    """Return (name, text, step) of each text that the team's workers chose."""
     return [
         (event.name, event.text, event.step)
         for event in _chosen(events)

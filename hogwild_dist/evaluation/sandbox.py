@@ -1,7 +1,7 @@
-"""Running a model's program against unit tests, with limits.
+"""Runs a model's program against unit tests, with limits on memory, disk and time.
 
-The limits keep a program from filling memory, disk or time. They are no prison: run programs of a
-model that you do not trust in a container without network.
+The limits are not a security boundary: run the programs of an untrusted model in a container
+without network.
 """
 
 import json
@@ -23,24 +23,24 @@ import psutil
 
 SECONDS = 10
 MEMORY_BYTES = 1 << 30
-"""Of each process."""
+"""Limit of each process."""
 FILE_BYTES = 1 << 20
 FREE_BYTES = 256 << 20
-"""What stays free on the disk."""
+"""Free disk space below which a program is stopped."""
 NUM_PROCESSES = 32
 
 _TRIAL = Path(__file__).with_name("trial.py")
 
 
 def passes_tests(program: str, tests: str) -> bool:
-    """Whether a Python program and the tests after it run to the last line.
+    """Return whether a Python program and then its tests run to the last line.
 
     Args:
-        program: what the model wrote.
-        tests: code that raises where the program is wrong.
+        program: source code by the model.
+        tests: source code that raises if the program is wrong.
 
     Raises:
-        OSError: there is no room to run it.
+        OSError: too little disk space is free.
     """
     proof = secrets.token_hex()
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
@@ -64,14 +64,14 @@ def passes_tests(program: str, tests: str) -> bool:
 
 
 def kill_all(processes: Iterable[psutil.Process]) -> None:
-    """End processes; those that have ended are passed over."""
+    """Kill processes; those that have ended are skipped."""
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.kill()
 
 
 def descendants(pid: int) -> list[psutil.Process]:
-    """The running processes that a process began, and those that they began."""
+    """Return the running children of a process, and their descendants."""
     with suppress(psutil.NoSuchProcess):
         found = psutil.Process(pid).children(recursive=True)
         return [process for process in found if _is_running(process)]
@@ -90,11 +90,11 @@ def _trial_json(program: str, tests: str, proof: str, channel: int) -> bytes:
 
 
 def _run(process: subprocess.Popen[bytes], trial: bytes, channel: FileIO, folder: str) -> bytes:
-    """Run a trial to its end or to a limit; then none of its processes is left.
+    """Run a trial to its end or to a limit, then kill all its processes.
 
     Returns:
-        What came over its channel: the proof from the program's process, and the end of the line
-        from the process that waited for it.
+        The bytes from its channel: the proof, written by the program's process, and a line end,
+        written by the process that waited for it.
     """
     poller = select.poll()
     poller.register(channel, select.POLLIN)
@@ -116,7 +116,7 @@ def _run(process: subprocess.Popen[bytes], trial: bytes, channel: FileIO, folder
     finally:
         while remaining := descendants(process.pid):
             kill_all(remaining)
-        kill_all(seen)  # also those that lost the process above them
+        kill_all(seen)  # also those whose parent has ended
         with suppress(ProcessLookupError):
             os.killpg(process.pid, SIGKILL)
         process.wait()

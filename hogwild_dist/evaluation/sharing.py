@@ -1,8 +1,8 @@
-"""Does sharing help? Small tasks in which Bob can answer only with what Alice alone knows.
+"""Tasks that measure sharing: Bob can answer only with information that Alice alone has.
 
-Both write a given text, token by token and at the same time; Bob's ends with the answer. What is
-measured is how likely the model finds that answer, and whether it is at each token the likeliest:
-then Bob would have written it by himself.
+Both workers are fed a given text, token by token and at the same time; Bob's text ends with the
+answer. The score is the probability of the answer under the model, and the share of its tokens that
+are the most likely ones. If all are, Bob would have written the answer himself.
 """
 
 from collections.abc import Callable, Mapping
@@ -40,13 +40,13 @@ class SharingItem:
     """One case of a task.
 
     Attributes:
-        instruction: what both are told.
-        alice: her first text.
-        alice_writes: what she then writes, token by token.
-        bob: his first text.
-        bob_writes: what he then writes before the answer.
-        answer: what he writes last, which Alice alone knows.
-        waits: whether Bob waits until Alice is done, in place of writing along with her.
+        instruction: part of the common prompt, seen by both.
+        alice: Alice's first text.
+        alice_writes: text that Alice then writes.
+        bob: Bob's first text.
+        bob_writes: text that Bob then writes before the answer.
+        answer: last text of Bob, known to Alice alone.
+        waits: whether Bob fills the time until Alice has finished; otherwise they write together.
     """
 
     instruction: str
@@ -60,11 +60,11 @@ class SharingItem:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Score:
-    """How the answer fared.
+    """The model's rating of the answer.
 
     Attributes:
-        log_probability: nats a token, mean over the answer.
-        matched: share of its tokens that were the likeliest.
+        log_probability: mean log-probability of the answer's tokens, in nats.
+        matched: share of the answer's tokens that were the most likely ones.
     """
 
     log_probability: float
@@ -72,12 +72,12 @@ class Score:
 
     @property
     def exact(self) -> bool:
-        """Whether Bob would have written it by himself."""
+        """Whether greedy decoding would have written the answer."""
         return self.matched == 1
 
 
 def told(seed: int) -> SharingItem:
-    """Alice knows a made-up word, and Bob needs it."""
+    """Return a case in which Alice knows a made-up word that Bob needs."""
     word = "".join(Random(seed).sample(SYLLABLES.split(), 3))
     return SharingItem(
         instruction=" Alice holds the code word.",
@@ -91,7 +91,7 @@ def told(seed: int) -> SharingItem:
 
 
 def split(seed: int) -> SharingItem:
-    """Each has read half of a list, and Bob writes all of it."""
+    """Return a case in which each knows one half of a list, and Bob writes all of it."""
     items = Random(seed).sample(ITEMS.split(), 6)
     hers, his = ", ".join(items[:3]), ", ".join(items[3:])
     return SharingItem(
@@ -108,7 +108,7 @@ def split(seed: int) -> SharingItem:
 
 
 def relay(seed: int) -> SharingItem:
-    """Bob passes each of Alice's words on as soon as she has written it."""
+    """Return a case in which Bob repeats each of Alice's words as soon as she has written it."""
     words = " " + " ".join(Random(seed).sample(WORDS.split(), 12))
     return SharingItem(
         instruction=" Bob repeats each word of Alice at once.",
@@ -122,7 +122,7 @@ def relay(seed: int) -> SharingItem:
 
 
 def follow(seed: int) -> SharingItem:
-    """As `relay`, but Bob is a few words behind."""
+    """Return a case like `relay` in which Bob is a few words behind."""
     return replace(
         relay(seed),
         instruction=" Bob repeats the words of Alice a little later.",
@@ -139,12 +139,12 @@ TASKS: Mapping[str, Callable[[int], SharingItem]] = {
 
 
 def score(engine: Engine, item: SharingItem, layout: str) -> Score:
-    """Let both write and look at Bob's answer.
+    """Feed both texts and score Bob's answer.
 
     Args:
-        engine: its visibility is what Bob sees of Alice's newest tokens.
-        item: the case.
-        layout: name of a layout of the package.
+        engine: runs the case; its visibility decides when Bob sees Alice's newest tokens.
+        item: case to score.
+        layout: name of a built-in layout.
     """
 
     def encode(text: str) -> tuple[int, ...]:
@@ -184,7 +184,7 @@ def score(engine: Engine, item: SharingItem, layout: str) -> Score:
 
 
 def _score_answer(rows: list[torch.Tensor], answer: tuple[int, ...]) -> Score:
-    """Args: rows: ``[vocab_size]`` each, one for each token of the answer."""
+    """Score the log-probabilities, a ``[vocab_size]`` tensor for each token of the answer."""
     log_probabilities = [float(row[token]) for row, token in zip(rows, answer, strict=True)]
     matched = [int(row.argmax()) == token for row, token in zip(rows, answer, strict=True)]
     return Score(
@@ -194,7 +194,7 @@ def _score_answer(rows: list[torch.Tensor], answer: tuple[int, ...]) -> Score:
 
 
 def _bobs_log_probabilities(engine: Engine, session: Session) -> list[torch.Tensor]:
-    """One ``[vocab_size]`` for each token that Bob chose."""
+    """Run the session; return ``[vocab_size]`` log-probabilities for each of Bob's tokens."""
     rows: list[torch.Tensor] = []
 
     def collect(outcome: StepOutcome) -> None:

@@ -1,4 +1,4 @@
-"""Numbers about many graded answers."""
+"""Confidence intervals of an accuracy, and the redundancy of texts."""
 
 import re
 from collections import defaultdict
@@ -29,16 +29,17 @@ def wilson(share: float, trials: float) -> tuple[float, float]:
 
 
 def clustered(counts: Iterable[tuple[int, int]]) -> tuple[float, float]:
-    """Confidence interval of a share whose trials come in clusters, as the seeds of a question do.
+    """Return the 95 % confidence interval of a share whose trials are clustered.
 
-    Trials of one question are alike, so that many of them tell less than as many questions. The
-    variance between clusters says how many independent trials they are worth (Kish, 1965; Korn and
-    Graubard, 1998), and Wilson's interval is taken for that many, as Dean and Pagano (2015) advise.
-    With one trial in each cluster it is Wilson's. Where all trials came out alike there is no
-    variance to see, and a cluster counts as one trial.
+    The seeds of one question are a cluster: their results are correlated, so they carry less
+    information than as many questions. The design effect (Kish, 1965; Korn and Graubard, 1998),
+    estimated from the variance between clusters, gives the effective number of independent trials,
+    and Wilson's interval is computed for that number, as Dean and Pagano (2015) recommend. With one
+    trial in each cluster the result is Wilson's interval. If all trials have the same result, no
+    variance can be estimated, and each cluster counts as one trial.
 
     Args:
-        counts: (successes, trials) of each cluster.
+        counts: pairs (successes, trials), one for each cluster.
     """
     clusters = [(right, total) for right, total in counts if total]
     trials = sum(total for _, total in clusters)
@@ -53,12 +54,12 @@ def clustered(counts: Iterable[tuple[int, int]]) -> tuple[float, float]:
 
 
 def redundancy(pieces: Iterable[tuple[str, str, int]]) -> dict[str, float]:
-    """For each who wrote, the share of its word n-grams that somebody else had written before.
+    """Return, for each writer, the share of its word 4-grams that another wrote earlier.
 
-    What two write in the same step counts for neither.
+    4-grams that two writers finish in the same step count for neither of them.
 
     Args:
-        pieces: (who, text, step) in the order in which it was written; words may span pieces.
+        pieces: triples (writer, text, step) in the order of writing; a word may span pieces.
     """
     grams = {who: list(_ngrams(words)) for who, words in _words(pieces).items()}
     earliest: dict[tuple[str, ...], dict[str, int]] = defaultdict(dict)
@@ -76,7 +77,7 @@ def redundancy(pieces: Iterable[tuple[str, str, int]]) -> dict[str, float]:
 
 
 def _words(pieces: Iterable[tuple[str, str, int]]) -> dict[str, list[tuple[str, int]]]:
-    """For each who wrote, the words and the step in which each was finished."""
+    """Return each writer's words, each with the step in which it was finished."""
     words: dict[str, list[tuple[str, int]]] = {}
     unfinished: dict[str, tuple[str, int]] = {}
     for who, text, step in pieces:
@@ -90,6 +91,6 @@ def _words(pieces: Iterable[tuple[str, str, int]]) -> dict[str, list[tuple[str, 
 
 
 def _ngrams(words: Sequence[tuple[str, int]]) -> Iterator[tuple[tuple[str, ...], int]]:
-    """The n-grams, each with the step of its last word."""
+    """Yield the n-grams, each with the step of its last word."""
     for end in range(GRAM_WORDS, len(words) + 1):
         yield tuple(word for word, _ in words[end - GRAM_WORDS : end]), words[end - 1][1]

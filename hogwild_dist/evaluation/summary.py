@@ -1,4 +1,4 @@
-"""What a table says about an evaluation."""
+"""The table of an evaluation: a row for each team and budget."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,20 +11,20 @@ from hogwild_dist.evaluation.stats import clustered
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """A team at a budget. What is known of whole runs alone is None at a budget.
+    """One team at one budget. Means are over completed runs.
 
     Attributes:
-        team: its name.
-        budget: steps of the team; None is the end.
-        right: right answers.
-        runs: all of them; one that failed, or could not be graded, is not right.
-        failed: those among them.
-        low: lower end of the 95 % interval of the accuracy.
-        high: upper end.
-        forwards: up to here, on average over the runs that came to their end.
-        tokens: of a run, on average over the same.
-        seconds: of a run, on average.
-        redundancy: on average over workers and runs.
+        team: name of the team.
+        budget: number of the team's steps; None is the end.
+        right: number of right answers.
+        runs: number of runs; failed ones count as wrong.
+        failed: number of runs that failed or could not be graded.
+        low: lower end of the accuracy's 95 % interval.
+        high: upper end of the accuracy's 95 % interval.
+        forwards: mean number of forward passes up to the budget.
+        tokens: mean number of tokens of a whole run; None at a budget.
+        seconds: mean time of a whole run in seconds; None at a budget.
+        redundancy: mean redundancy over workers and whole runs; None at a budget.
     """
 
     team: str
@@ -41,12 +41,12 @@ class Row:
 
     @property
     def accuracy(self) -> float:
-        """Share of right answers; failures do not raise it."""
+        """Share of right answers among all runs."""
         return self.right / self.runs if self.runs else 0.0
 
 
 def summarize(records: Sequence[Record], teams: Sequence[str], budgets: Sequence[int]) -> list[Row]:
-    """A row for each team and budget, and for its end."""
+    """Return a row for each team at each budget and at the end."""
     return [
         _row([record for record in records if record.team == team], team, index, budget)
         for team in teams

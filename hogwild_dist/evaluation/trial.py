@@ -1,6 +1,7 @@
-"""Runs one program and its tests; the sandbox starts it by its path and tells it all on stdin.
+"""A script that runs one program and its tests; the sandbox starts it and sends JSON on stdin.
 
-What it needs after the program has begun is bound before, for the program may change any module.
+Every function that is used after the program has started is imported by name beforehand, because
+the program may change any module.
 """
 
 import ctypes
@@ -17,10 +18,10 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 def main() -> None:
-    """Let a child run the program: what the program knows as its parent may be killed.
+    """Run the program in a child process, because it may kill its parent.
 
-    On Linux, whatever the child leaves behind becomes ours, so that the sandbox finds it below us,
-    and both of us end with the grader.
+    On Linux, this process adopts what the child leaves behind, so that the sandbox finds it among
+    the descendants; this process and the child die with the grader.
     """
     trial: dict[str, Any] = json.load(sys.stdin)
     _control(_PR_SET_CHILD_SUBREAPER, 1)
@@ -42,15 +43,15 @@ def _control(what: int, value: int) -> None:
 
 
 def _run(program: str, tests: str, proof: str, channel: int) -> None:
-    """Write the proof where the last line of the tests was reached; nothing else counts."""
+    """Run program and tests, and write the proof if the last line of the tests is reached."""
     own = getpid()
     module = ModuleType("program")
     sys.modules["program"] = sys.modules["__main__"] = module
     try:
-        exec(compile(program, "program.py", "exec"), module.__dict__)  # as if it were imported
+        exec(compile(program, "program.py", "exec"), module.__dict__)  # as an imported module
         module.__name__ = "__main__"
         exec(compile(tests, "tests.py", "exec"), module.__dict__)
-        if getpid() == own:  # and not a copy that the program has made
+        if getpid() == own:  # not in a fork that the program has made
             write(channel, proof.encode())
     finally:
         _exit(0)

@@ -1,4 +1,4 @@
-"""What a dataset says about programs: tests that run by themselves."""
+"""Unit tests of a dataset, completed so that they can be run after a program."""
 
 import ast
 
@@ -6,14 +6,14 @@ from hogwild_dist.errors import ConfigError
 
 
 def with_call(tests: str, entry_point: object) -> str:
-    """Tests that define `check(candidate)`, as in HumanEval, with the call that they lack.
+    """Add the missing call to tests that only define `check(candidate)`, as in HumanEval.
 
     Args:
-        tests: of a dataset's line; what is no such program comes back as it is.
-        entry_point: name of the function that is tested, if the line has one.
+        tests: tests of one item; any other text is returned unchanged.
+        entry_point: name of the tested function, or None.
 
     Raises:
-        ConfigError: nobody says which function is tested.
+        ConfigError: the call is missing and the tested function is not named.
     """
     check = _uncalled_check(tests)
     if check is None:
@@ -29,10 +29,10 @@ def with_call(tests: str, entry_point: object) -> str:
 
 
 def tests_something(tests: str) -> bool:
-    """Whether tests do more than define; such would let every program pass.
+    """Return whether tests run anything; tests that only define things pass every program.
 
     Raises:
-        SyntaxError: they are no Python.
+        SyntaxError: the tests are not valid Python.
     """
     return any(
         isinstance(node, ast.Call | ast.Assert | ast.Raise)

@@ -1,1 +1,1 @@
-"""One problem from start to end: stream its events and read its result."""
+"""Runs of a team on one problem, and recordings of them."""

@@ -1,4 +1,4 @@
-"""A session as a stream of updates: what `run.Run` reads, whoever computes it."""
+"""Backends: an engine or a group of shards that opens a session as a stream of updates."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -16,25 +16,25 @@ from hogwild_dist.team.session_request import SessionRequest
 
 
 class Stream(Protocol):
-    """A session at work."""
+    """The updates of a running session, and the means to change or stop it."""
 
     def __iter__(self) -> Iterator[Update]:
-        """Its updates, up to its end."""
+        """Yield the updates until the session ends."""
 
     def apply_change(self, change: Change) -> None:
-        """Change the session, if it goes on; what comes of it is among the next updates."""
+        """Apply a change if the session is still running; its events are in a later update."""
 
     def stop(self) -> list[Update]:
-        """End the session if it goes on, and free it; returns the updates that were not read."""
+        """End the session, free its cache, and return the updates that were not read."""
 
 
 class Backend(Protocol):
-    """What computes sessions: an engine in this process, or a group of shards.
+    """An engine in this process, or a group of shards.
 
     Attributes:
-        tokenizer: of the model.
-        config: of the engine, or of every shard's.
-        info: what the model is.
+        tokenizer: tokenizer of the model.
+        config: configuration of the engine, the same on every shard.
+        info: name, vocabulary and end tokens of the model.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -45,16 +45,16 @@ class Backend(Protocol):
         """Start a session.
 
         Args:
-            request: what it starts from.
-            recorded: whether its updates carry a trace's entries.
+            request: problem, team and spec of the session.
+            recorded: whether the updates carry entries for a trace.
 
         Raises:
-            ContextLimitError: it does not fit.
+            ContextLimitError: the session does not fit in the cache.
         """
 
 
 class LocalBackend:
-    """An engine in this process."""
+    """A backend that is an engine in this process."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -68,7 +68,7 @@ class LocalBackend:
 
 
 class LocalStream:
-    """A session of an engine in this process, which steps as the updates are read."""
+    """A session of an engine in this process; it takes a step whenever an update is read."""
 
     def __init__(self, engine: Engine, spec: SessionSpec, *, recorded: bool) -> None:
         self._engine = engine
@@ -85,11 +85,11 @@ class LocalStream:
             yield from updates(self._engine.step([self._session]))
 
     def apply_change(self, change: Change) -> None:
-        """Change the session before its next step."""
+        """Apply a change before the next step."""
         self._pending_changes.append(change)
 
     def stop(self) -> list[Update]:
-        """End the session if it goes on, and free its cache."""
+        """End the session, free its cache, and return the updates that were not read."""
         if self._stopped:
             return []
         self._stopped = True

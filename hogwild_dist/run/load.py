@@ -1,4 +1,4 @@
-"""From a model's name to an engine."""
+"""`load`: an engine for a model, by name."""
 
 from dataclasses import dataclass, field
 
@@ -43,7 +43,7 @@ def load(
     dtype: str | None = None,
     config: EngineConfig | None = None,
 ) -> Engine:
-    """Load a model, fetching the demo model on first use, and make an engine for it.
+    """Load a model and return an engine for it; the demo model is fetched on first use.
 
     Args:
         model: `smollm2-135m`, a hub id, a local directory or a .gguf file.

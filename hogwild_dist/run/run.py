@@ -1,4 +1,4 @@
-"""One problem from start to end: stream its events, then read the result."""
+"""`Run`: a team's work on one problem, as a stream of events and a result."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,19 +24,19 @@ from hogwild_dist.team.worker_profile import WorkerProfile
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Result:
-    """What a run brought.
+    """The outcome of a run so far.
 
     Attributes:
-        texts: worker name -> all that it wrote, first text and prefixes included.
+        texts: worker name -> its whole text, first text and prefixes included.
         history: finished paragraphs in the order in which they ended.
-        num_tokens: worker name -> tokens that it chose.
-        finish_reasons: worker name -> why it stopped, None while it goes on.
-        end_reason: why the session ended, None while it goes on.
-        num_steps: forwards after the prompt.
-        prompt_seconds: encoding the shared blocks.
-        seconds: all steps together.
-        answers: announced or stated, in order.
-        answer: the team's, or None.
+        num_tokens: worker name -> number of tokens that it chose.
+        finish_reasons: worker name -> why it stopped, or None while it is running.
+        end_reason: why the session ended, or None while it is running.
+        num_steps: number of forward passes after the prompt.
+        prompt_seconds: time spent encoding the shared blocks, in seconds.
+        seconds: time spent in steps, in seconds.
+        answers: announced and stated answers, in order.
+        answer: the team's answer, or None.
     """
 
     texts: Mapping[str, str]
@@ -52,25 +52,26 @@ class Result:
 
     @property
     def tokens_per_second(self) -> float:
-        """Chosen tokens of all workers a second of stepping."""
+        """Tokens chosen by all workers for each second spent in steps."""
         return sum(self.num_tokens.values()) / self.seconds if self.seconds else 0.0
 
 
 class Run:
     """A team at work on a problem.
 
-    Iterate once for the events; `result` can be read at any time. Leaving the iteration, a `with`
-    block or an exception ends the session, keeps its text, completes the trace and frees its cache.
+    Iterate once for the events; `result` can be read at any time. The session ends when the
+    iteration or the `with` block is left, also by an exception: its text is kept, the trace is
+    completed and the cache is freed.
 
     Args:
-        backend: from `load`, or a group of shards.
-        problem: what to work on.
-        team: who works on it.
-        trace: file to record to.
+        backend: engine from `load`, or a group of shards.
+        problem: text of the problem.
+        team: workers, layout, prompts and limits.
+        trace: path of the file to record to; None records nothing.
 
     Raises:
         ConfigError: problem, team and limits do not fit together.
-        ContextLimitError: the problem is longer than the model or the cache holds.
+        ContextLimitError: the problem exceeds the context of the model or the size of the cache.
         TraceError: the trace cannot be written.
     """
 
@@ -108,7 +109,7 @@ class Run:
 
     def __iter__(self) -> Iterator[Event]:
         if self._started or self._closed:
-            raise RuntimeError("A run can be iterated once; make a new Run to work on it again.")
+            raise RuntimeError("A run can be iterated only once; create another Run.")
         self._started = True
         try:
             for update in self._stream:
@@ -128,10 +129,10 @@ class Run:
         self.close()
 
     def close(self) -> list[Event]:
-        """End the session if it goes on; complete the trace; free the cache.
+        """End the session if it is running, complete the trace and free the cache.
 
         Returns:
-            The events that this brought about; again, where the run is closed already.
+            The events of the end; the same ones if the run was closed before.
         """
         if self._closed:
             return self._closing_events
@@ -145,23 +146,23 @@ class Run:
         return self._closing_events
 
     def interject(self, text: str, name: str = "You") -> None:
-        """Say something to the team; everybody sees it from the next step on.
+        """Add a message to the shared history; every worker sees it from the next step on.
 
         Args:
-            text: what to say.
-            name: of who says it.
+            text: text of the message.
+            name: name of the speaker.
 
         Raises:
-            ConfigError: there is no text, or no block that everybody sees.
+            ConfigError: the text is empty, or no block is visible to every worker.
         """
         self._stream.apply_change(self._changes.interjection(text, name))
 
     def join(self, name: str, member: WorkerProfile | None = None) -> None:
-        """Let a worker join the team, with the layout's general rule.
+        """Add a worker to the team; the layout's general rule gives its view.
 
         Args:
-            name: of the worker.
-            member: its role, brief and sampling.
+            name: name of the worker.
+            member: role, brief and sampling of the worker; None takes the defaults.
 
         Raises:
             ConfigError: the name cannot be used.
@@ -169,12 +170,12 @@ class Run:
         self._stream.apply_change(self._changes.add_worker(name, member or WorkerProfile()))
 
     def leave(self, name: str) -> None:
-        """Let a worker leave when its paragraph ends, or at once where there are none."""
+        """Remove a worker when its paragraph ends, or at once if the layout has no paragraphs."""
         self._stream.apply_change(RemoveWorker(name=name))
 
     @property
     def result(self) -> Result:
-        """Text, counts and timings so far."""
+        """Texts, counts and timings so far."""
         transcript = self._transcript
         return Result(
             texts=dict(transcript.texts),
@@ -190,7 +191,7 @@ class Run:
         )
 
     def _apply_update(self, update: Update) -> tuple[Event, ...]:
-        """Keep what an update says."""
+        """Record an update in the result and the trace, and return its events."""
         self._num_steps = max(self._num_steps, update.step + 1)
         self._seconds += update.seconds
         for event in update.events:

@@ -1,4 +1,4 @@
-"""What a team has written, put together from the events of its session."""
+"""The text of a team, assembled from the events of its session."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,16 +16,16 @@ from hogwild_dist.session.events import (
 
 @dataclass(slots=True)
 class Transcript:
-    """Grows with each event.
+    """Texts, counts and answers of a session, updated event by event.
 
     Attributes:
-        names: of the workers, in team order.
-        texts: worker name -> all that it wrote, first text and prefixes included.
-        history: finished paragraphs in the order in which they ended.
-        num_tokens: worker name -> tokens that it chose.
-        finish_reasons: worker name -> why it stopped, None while it goes on.
-        end_reason: why the session ended, None while it goes on.
-        answers: announced or stated, in order.
+        names: names of the workers that start, in team order.
+        texts: worker name -> its whole text, first text and prefixes included.
+        history: finished paragraphs and interjections, in order.
+        num_tokens: worker name -> number of tokens that it chose.
+        finish_reasons: worker name -> why it stopped, or None while it is running.
+        end_reason: why the session ended, or None while it is running.
+        answers: announced and stated answers, in order.
     """
 
     names: Sequence[str]
@@ -41,7 +41,7 @@ class Transcript:
             self._add_worker(name)
 
     def add(self, event: Event) -> None:
-        """Take in the next event."""
+        """Apply the next event."""
         if isinstance(event, Text):
             self._add_worker(event.name)
             self.texts[event.name] += event.text
@@ -58,7 +58,7 @@ class Transcript:
             self.end_reason = event.reason
 
     def _add_worker(self, name: str) -> None:
-        """Make room for a worker who has not written yet."""
+        """Create the entries of a worker if it has none."""
         self.texts.setdefault(name, "")
         self.num_tokens.setdefault(name, 0)
         self.finish_reasons.setdefault(name, None)

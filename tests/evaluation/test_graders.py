@@ -187,11 +187,11 @@ def test_the_known_choice_may_have_its_text() -> None:
     ("kind", "known", "sentence"),
     [
         ("number", "a lot", "'a lot' does not end with a number"),
-        ("choice", "A or B", "'A or B' names no single letter"),
+        ("choice", "A or B", "'A or B' does not name exactly one letter"),
         ("math", "", "cannot read the known answer ''"),
-        ("code", "assert (", "the known tests are no Python"),
-        ("code", "A = {}\n\n\nclass Tests:\n    def test(self):\n        f()\n", "never call"),
-        ("code", "", "never call"),
+        ("code", "assert (", "the known tests are not valid Python"),
+        ("code", "A = {}\n\n\nclass Tests:\n    def test(self):\n        f()\n", "run nothing"),
+        ("code", "", "run nothing"),
     ],
 )
 def test_what_is_known_must_be_readable(kind: str, known: str, sentence: str) -> None:

@@ -81,7 +81,7 @@ def test_a_file_of_somebody_else_is_not_touched(tmp_path: Path, line: str, end: 
     path = tmp_path / "r.jsonl"
     path.write_text(line + end)
     for settings in (SETTINGS, None):
-        with pytest.raises(ConfigError, match="does not hold results"):
+        with pytest.raises(ConfigError, match="does not contain results"):
             Records(path, settings)
     assert path.read_text() == line + end
 
@@ -92,20 +92,20 @@ HEADER = b'{"evaluation": 1, "budgets": []}\n'
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"", "are empty"),
-        (b"no json\n", "begins with something else"),
-        (b"\xff\xfe\x00\n", "begins with something else"),
-        (b"[]\n[]\n", "begins with something else"),
-        (b'{"evaluation": 2, "budgets": []}\n', "begins with something else"),
-        (b'{"evaluation": 1, "budgets": ["a"]}\n', "begins with something else"),
-        (HEADER + b'{"team": "peers"}\n', "line 2 is no record"),
-        (HEADER + b'{"question": "?", "answer": 2}\n', "line 2 is no record"),
-        (HEADER + b'{"transcript": [{"zoo": 1}]}\n', "line 2 is no record"),
-        (HEADER + b"[" * 10**5 + b"\n", "line 2 is no record"),
+        (b"", "is empty"),
+        (b"no json\n", "its first line is not the header"),
+        (b"\xff\xfe\x00\n", "its first line is not the header"),
+        (b"[]\n[]\n", "its first line is not the header"),
+        (b'{"evaluation": 2, "budgets": []}\n', "its first line is not the header"),
+        (b'{"evaluation": 1, "budgets": ["a"]}\n', "its first line is not the header"),
+        (HEADER + b'{"team": "peers"}\n', "line 2 is not a record"),
+        (HEADER + b'{"question": "?", "answer": 2}\n', "line 2 is not a record"),
+        (HEADER + b'{"transcript": [{"zoo": 1}]}\n', "line 2 is not a record"),
+        (HEADER + b"[" * 10**5 + b"\n", "line 2 is not a record"),
         (
             HEADER + b'{"team": "a", "seed": 0, "line": 1, "question": "?", "known": "2", '
             b'"answers": ["1", "2"], "right": [true, false]}\n',
-            "line 2 has answers for other budgets",
+            "line 2 has answers at other budgets",
         ),
     ],
 )
@@ -133,19 +133,19 @@ def test_places_that_cannot_be_used_are_one_sentence(tmp_path: Path) -> None:
 def test_two_evaluations_do_not_write_to_one_file(records: Records) -> None:
     other = Records(records.path, SETTINGS)
     other.add(replace(RECORD, line=3))
-    with pytest.raises(ConfigError, match="changed by somebody else"):
+    with pytest.raises(ConfigError, match="changed by another process"):
         records.add(replace(RECORD, line=4))
     assert Records(records.path).all == other.all
 
 
 def test_other_settings_and_other_teams_are_refused(records: Records) -> None:
-    with pytest.raises(ConfigError, match="began with budgets \\[4\\] and now it is \\[5\\]"):
+    with pytest.raises(ConfigError, match="began with budgets \\[4\\], but now it is \\[5\\]"):
         Records(records.path, {**SETTINGS, "budgets": [5]})
     records.add(replace(RECORD, team="mine", made_of="abc"))
     again = Records(records.path, SETTINGS)
     again.check_team("mine", "abc")
     again.check_team("new", "abc")
-    with pytest.raises(ConfigError, match="holds runs of another team 'mine'"):
+    with pytest.raises(ConfigError, match="has runs of another team 'mine'"):
         again.check_team("mine", "abd")
 
 

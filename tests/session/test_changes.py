@@ -259,5 +259,5 @@ def test_a_trace_with_a_malformed_change_is_refused(model: LoadedModel, tmp_path
     text = path.read_text()
     assert '"kind": "leave"' in text
     path.write_text(text.replace('"kind": "leave"', '"kind": "zoo"'))
-    with pytest.raises(Exception, match="has a change before it that is none"):
+    with pytest.raises(Exception, match="has a malformed change"):
         read_trace(path)

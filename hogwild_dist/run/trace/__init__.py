@@ -1,1 +1,1 @@
-"""Traces of runs: written, read and replayed."""
+"""Traces: recordings of runs, which can be replayed and compared."""

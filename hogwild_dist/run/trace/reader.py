@@ -1,4 +1,4 @@
-"""Reads a trace file and checks that it fits together."""
+"""`read_trace`: a trace file, checked."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -16,14 +16,14 @@ from hogwild_dist.session.spec import SessionSpec, block_name
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A trace that has been read and checked.
+    """A checked trace.
 
     Attributes:
-        path: of the file.
-        raw: its content.
-        spec: the session that it recorded.
-        visibility: of the run.
-        steps: one dictionary a step.
+        path: path of the file.
+        raw: content of the file.
+        spec: spec of the recorded session.
+        visibility: visibility of the recorded run.
+        steps: one dictionary for each step.
     """
 
     path: Path
@@ -33,7 +33,7 @@ class Trace:
     steps: Sequence[Mapping[str, Any]]
 
     def active(self, step: Mapping[str, Any]) -> list[int]:
-        """Indices of the workers that fed tokens in a step."""
+        """Return the indices of the workers that fed tokens in a step."""
         return list(step.get("active", range(len(self.spec.workers))))
 
 
@@ -41,14 +41,14 @@ def read_trace(path: str | Path) -> Trace:
     """Read a trace of either format.
 
     Raises:
-        TraceError: it is not there, not JSON, or lacks what a trace needs.
+        TraceError: the file is missing, is not JSON, or is malformed.
     """
     path = Path(path)
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise TraceError(f"Trace {str(path)!r} cannot be read: {error.strerror}.") from error
-    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, or absurd
+    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, or nested too deeply
         raise TraceError(
             f"Trace {str(path)!r} is not JSON ({error}); record it again with --trace."
         ) from error
@@ -74,12 +74,12 @@ def read_trace(path: str | Path) -> Trace:
 
 
 def _num_joins(index: int, step: Mapping[str, Any]) -> int:
-    """How many workers join before a step or during it."""
+    """Return how many workers join before or during a step."""
     changes_json = (*step.get("before", []), *step.get("during", []))
     try:
         changes = [change_from_json(fields) for fields in changes_json]
     except ValueError as error:
-        raise ValueError(f"step {index} has a change before it that is none") from error
+        raise ValueError(f"step {index} has a malformed change") from error
     return sum(isinstance(change, AddWorker) for change in changes)
 
 
@@ -100,6 +100,8 @@ def _check_step(index: int, step: Mapping[str, Any], spec: SessionSpec, joined: 
     for event in step.get("events", []):
         source, target = event.get("from_block"), event.get("to_block")
         if source not in {*own_blocks, None} or target not in {*spec.shared, None}:
-            raise ValueError(f"step {index} moves {source!r} to {target!r}, which cannot be")
+            raise ValueError(
+                f"step {index} moves {source!r} to {target!r}, not a worker's block to a shared one"
+            )
         if event.get("worker") not in {*known, None}:
             raise ValueError(f"step {index} has an event of worker {event['worker']}")

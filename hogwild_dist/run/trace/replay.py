@@ -1,4 +1,4 @@
-"""Replay a trace: feed its tokens and compare logits, or let the engine choose tokens."""
+"""Replays of a trace: its tokens are fed and logits compared, or the engine chooses tokens."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,15 +22,15 @@ from hogwild_dist.session.session import Session
 
 @dataclass(frozen=True, slots=True)
 class RowComparison:
-    """One row of a fed step against the trace.
+    """One worker's logits in one step, compared with the trace.
 
     Attributes:
         step: number of the step.
         worker: index of the worker.
-        logits: of the row's recorded top ids, in their order.
-        difference: largest absolute difference to the recorded ones.
-        argmax: id of the largest allowed logit.
-        expected: what the trace has there.
+        logits: logits of the recorded top ids, in their order.
+        difference: largest absolute difference from the recorded logits.
+        argmax: token id of the largest allowed logit.
+        expected: token id of the largest allowed logit in the trace.
         margin: recorded gap between the two largest allowed logits.
     """
 
@@ -43,48 +43,50 @@ class RowComparison:
     margin: float
 
     def agrees(self, tolerance: float) -> bool:
-        """Whether the logits are within `tolerance` and the greedy token is the recorded one.
+        """Return whether the logits are within `tolerance` and the greedy tokens are equal.
 
-        Where the two best recorded logits are closer than twice the tolerance, either may win.
+        If the two largest recorded logits are closer than twice the tolerance, either may be the
+        greedy token.
         """
         close_call = self.margin < 2 * tolerance
         return self.difference <= tolerance and (self.argmax == self.expected or close_call)
 
 
 class _EndsEarlyError(TraceError):
-    """A session ends before its recording."""
+    """A replayed session ends before its recording does."""
 
 
 def check_fits(trace: Trace, model: ModelInfo, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Refuse a trace that was made with another model's tokens.
+    """Refuse a trace that was recorded with another tokenizer.
 
     Raises:
-        TraceError: an id is outside the vocabulary, or ids and recorded text do not match.
+        TraceError: an id is outside the vocabulary, or ids do not spell the recorded text.
     """
     vocab_size = model.vocab_size
     unknown = [token for token in _all_ids(trace) if not 0 <= token < vocab_size]
     if unknown:
         raise TraceError(
-            f"Trace {str(trace.path)!r} has the token id {unknown[0]} and {model.name!r} knows "
-            f"{vocab_size} tokens; replay it with the model that it was made with."
+            f"Trace {str(trace.path)!r} has token id {unknown[0]}, but {model.name!r} has "
+            f"{vocab_size} tokens; replay the trace with the model that recorded it."
         )
     for name, block in trace.raw["prefill"].items():
         text = block.get("text")
         if text and text != tokenizer.decode(block["ids"]) and not _encodes(tokenizer, block):
             raise TraceError(
                 f"The tokens of block {name!r} in {str(trace.path)!r} do not spell its text with "
-                f"the tokenizer of {model.name!r}; replay it with the model that it was made with."
+                f"the tokenizer of {model.name!r}; replay the trace with the model that recorded "
+                "it."
             )
 
 
 def _encodes(tokenizer: PreTrainedTokenizerBase, block: Mapping[str, Any]) -> bool:
-    """Whether a block's text gives its tokens; some tokenizers normalize what they encode."""
+    """Return whether a block's text encodes to its tokens; some tokenizers normalize text."""
     ids: list[int] = tokenizer.encode(block["text"], add_special_tokens=False)
     return ids == list(block["ids"])
 
 
 def _all_ids(trace: Trace) -> Iterator[int]:
-    """Every token id that a trace feeds, bans or looks up."""
+    """Yield every token id that a trace feeds, bans or compares."""
     yield from (token for ids in trace.spec.shared.values() for token in ids)
     for worker in (*trace.spec.workers, *trace.spec.finishers):
         yield from (*worker.first_input, *worker.sampling.forbidden_ids)
@@ -116,15 +118,17 @@ def recorded_settings(trace: Trace) -> dict[str, Any]:
 
 
 def replay_fed(trace: Trace, engine: Engine) -> Iterator[RowComparison]:
-    """Feed the recorded tokens and compare logits; on a shard, those of its own workers.
+    """Feed the recorded tokens and yield the comparisons of logits.
+
+    On a shard, only its own workers are compared.
 
     Args:
-        trace: what to replay.
-        engine: of the model that it was made with and of the trace's visibility.
+        trace: trace to replay.
+        engine: engine with the recording model and the trace's visibility.
 
     Raises:
-        TraceError: inputs, block lengths, moves or the end come out otherwise than recorded.
-        ContextLimitError: the trace is longer than the cache.
+        TraceError: inputs, block lengths, moves or the end differ from the recording.
+        ContextLimitError: the trace does not fit in the cache.
     """
     for _, outcome in _steps(trace, engine, _fed_choices(trace)):
         for played in _recorded_steps(outcome):
@@ -148,7 +152,7 @@ def replay_free(
         observe: called with the logits of each row of a step that agrees with the recorded one.
 
     Raises:
-        ContextLimitError: the trace is longer than the cache.
+        ContextLimitError: the trace does not fit in the cache.
     """
     try:
         for session, outcome in _steps(trace, engine, {}):
@@ -164,14 +168,14 @@ def replay_free(
 
 
 def _fed_choices(trace: Trace) -> dict[int, list[int]]:
-    """Each worker's choices: what it fed first in its next step, or what the last step says."""
+    """Return each worker's choices: the first token of its next input, or its last `new`."""
     chosen: dict[int, list[int]] = {}
     unfed: dict[int, int] = {}
     finishers = range(len(trace.spec.workers), len(trace.spec.workers) + len(trace.spec.finishers))
     for step in trace.steps:
         rows = zip(trace.active(step), step["input_ids"], step["new"], strict=True)
         for worker, fed, new in rows:
-            if worker in finishers:  # begin again with their first text each time
+            if worker in finishers:  # each time, they start with their first text again
                 chosen.setdefault(worker, []).extend([] if new is None else [new])
                 continue
             if worker in unfed:
@@ -187,10 +191,10 @@ def _fed_choices(trace: Trace) -> dict[int, list[int]]:
 def _steps(
     trace: Trace, engine: Engine, forced: Mapping[int, Sequence[int]]
 ) -> Iterator[tuple[Session, StepOutcome]]:
-    """As many steps as were recorded.
+    """Run as many steps as were recorded.
 
     Raises:
-        _EndsEarlyError: the session ends before.
+        _EndsEarlyError: the session ends earlier.
     """
     session = engine.start(trace.spec, forced=forced)
     session.opening()
@@ -198,7 +202,7 @@ def _steps(
     try:
         while not session.end_reason and session.step < len(trace.steps):
             position = (session.step, engine.phase(session))
-            if position != changed_at:  # a call of `step` may bring none
+            if position != changed_at:  # a call of `step` may complete no step
                 for fields in trace.steps[session.step].get(engine.phase(session), []):
                     engine.apply_change(session, change_from_json(fields))
             changed_at = position
@@ -207,47 +211,49 @@ def _steps(
         if session.step < len(trace.steps):
             raise _EndsEarlyError(
                 f"The team of {str(trace.path)!r} ends after step {session.step} "
-                f"({session.end_reason}), and {len(trace.steps)} steps are recorded."
+                f"({session.end_reason}), but {len(trace.steps)} steps are recorded."
             )
     finally:
         session.free()
 
 
 def _recorded_steps(outcome: StepOutcome) -> list[SessionStep]:
-    """Steps of which a trace has an entry: not those at which a team stops without a forward."""
+    """Return the steps that have an entry in a trace: those with a forward pass."""
     return [played for played in outcome.sessions if played.feeds]
 
 
 def _check_step(trace: Trace, played: SessionStep, step: Mapping[str, Any]) -> None:
-    """Refuse a recording whose tokens, lengths or moves do not follow from its own rules."""
+    """Refuse a recording whose inputs, lengths or moves differ from the replayed ones."""
     where = f"Step {played.index} of {str(trace.path)!r}"
     fed = {feed.worker.index: list(feed.row.token_ids) for feed in played.feeds}
     recorded = dict(zip(trace.active(step), map(list, step["input_ids"]), strict=True))
     if fed != recorded:
-        raise TraceError(f"{where} feeds {fed} by its recorded choices, and says {recorded}.")
+        raise TraceError(f"{where} replays with the inputs {fed}, but has {recorded}.")
     lengths = step.get("block_len", {})
     wrong = [name for name in lengths if lengths[name] != played.block_lengths.get(name)]
     if wrong:
         raise TraceError(
             f"After the forward of step {played.index} of {str(trace.path)!r} block {wrong[0]!r} "
-            f"has {played.block_lengths.get(wrong[0])} tokens and the trace says "
+            f"has {played.block_lengths.get(wrong[0])} tokens, but the trace has "
             f"{lengths[wrong[0]]}."
         )
     if _ends(played) != _recorded_ends(step):
-        raise TraceError(f"{where} moves {_ends(played)}, and says {_recorded_ends(step)}.")
+        raise TraceError(
+            f"{where} replays with the moves {_ends(played)}, but has {_recorded_ends(step)}."
+        )
 
 
-def _compare(index: int, row: RowOutcome, step: Mapping[str, Any], place: int) -> RowComparison:
-    """One row against the recording, where it is row `place`."""
-    values = row.logits[torch.tensor(step["top_ids"][place])].float()
+def _compare(index: int, row: RowOutcome, step: Mapping[str, Any], entry: int) -> RowComparison:
+    """Compare a row with entry `entry` of a recorded step."""
+    values = row.logits[torch.tensor(step["top_ids"][entry])].float()
     return RowComparison(
         step=index,
         worker=row.worker,
         logits=tuple(values.tolist()),
-        difference=_largest_difference(values, step["top_logits"][place]),
+        difference=_largest_difference(values, step["top_logits"][entry]),
         argmax=int(row.allowed.argmax()),
-        expected=(step.get("greedy") or step["new"])[place],
-        margin=step["margin"][place],
+        expected=(step.get("greedy") or step["new"])[entry],
+        margin=step["margin"][entry],
     )
 
 
@@ -258,7 +264,7 @@ def _largest_difference(values: Tensor, recorded: list[float]) -> float:
 def _differences(
     trace: Trace, step: Mapping[str, Any], played: SessionStep, since_check: int
 ) -> list[str]:
-    """Sentences about what differs between a free step and the recorded one."""
+    """Describe how a free step differs from the recorded one, a text for each difference."""
     pairs: list[tuple[str, Any, Any]] = [
         ("active workers", [feed.worker.index for feed in played.feeds], trace.active(step)),
         ("input", [list(feed.row.token_ids) for feed in played.feeds], step["input_ids"]),

@@ -1,4 +1,4 @@
-"""The shape of a trace file, for pydantic to check. docs/traces.md says what the fields mean."""
+"""The schema of a trace file. docs/traces.md says what the fields mean."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -14,24 +14,24 @@ Text = Annotated[str, Field(strict=True)]
 Real = Annotated[float, Field(strict=True)]
 
 MOVES = frozenset({"step_end", "step_end_and_stop", "paragraph_end"})
-"""Event types that move a block; the first two are format 1."""
+"""Event types that move tokens to another block; the first two belong to format 1."""
 
 
 class _Part(BaseModel):
-    """Unknown fields are left alone."""
+    """A part of a trace; unknown fields are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
 
 class Prefill(_Part):
-    """A block that is encoded alone."""
+    """A shared block, encoded before the first step."""
 
     ids: list[TokenId]
     text: Text = ""
 
 
 class Sampling(_Part):
-    """The fields of `SamplingConfig`, whose own checks come later."""
+    """The fields of `SamplingConfig`, which checks their ranges itself."""
 
     model_config = ConfigDict(extra="forbid")
     temperature: Real
@@ -44,7 +44,7 @@ class Sampling(_Part):
 
 
 class Event(_Part):
-    """What followed a step; only moves matter to a replay."""
+    """An event that followed a step; a replay uses moves alone."""
 
     type: Text
     worker: Count | None = None
@@ -65,7 +65,7 @@ class Event(_Part):
 
 
 class Step(_Part):
-    """One step; the lists have an entry for each active worker."""
+    """One step; each list has one entry for each active worker."""
 
     input_ids: list[list[TokenId]]
     active: list[Count] | None = None
@@ -87,12 +87,12 @@ class Step(_Part):
         if self.greedy is not None and len(self.greedy) != len(self.new):
             raise ValueError("greedy and new differ in length")
         if self.greedy is None and None in self.new:
-            raise ValueError("new is null, which needs greedy beside it")
+            raise ValueError("new has a null, which needs greedy")
         return self
 
 
 class Finisher(_Part):
-    """Who states an answer when it is asked for."""
+    """A worker that states an answer on request."""
 
     of: Count | None
     name: Text
@@ -104,7 +104,7 @@ class Finisher(_Part):
 
 
 class Finish(_Part):
-    """How the session comes to an answer."""
+    """How the session reaches an answer."""
 
     form: FormKind
     pattern: Text
@@ -163,7 +163,7 @@ class TraceFile(_Part):
 
 
 def fault(raw: Any) -> str | None:
-    """The first thing wrong with a trace's shape, or None."""
+    """Return the first violation of the schema, or None."""
     try:
         TraceFile.model_validate(raw)
     except ValidationError as error:

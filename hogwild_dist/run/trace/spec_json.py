@@ -1,4 +1,4 @@
-"""The JSON of a session's spec in a trace file: written as the header, read back as the spec.
+"""The JSON of a session's spec in a trace, in both directions.
 
 Format 1 is that of the reference implementation's recordings. Format 2 adds `visibility`,
 `sampling`, the session's limits, and events that name their target block. docs/traces.md lists the

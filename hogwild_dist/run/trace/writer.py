@@ -1,4 +1,4 @@
-"""Record a run as it happens. The file is complete JSON after every step."""
+"""`TraceWriter`: a trace file that is complete JSON after every step."""
 
 import json
 import os
@@ -12,14 +12,14 @@ from hogwild_dist.errors import TraceError
 
 
 class TraceWriter:
-    """Writes a format-2 trace, a step at a time.
+    """A format-2 trace that is written step by step.
 
-    The end of the file is rewritten in one system call a step, so that what a killed process
-    leaves behind can be read.
+    Each step rewrites the end of the file in one system call, so that the file can be read even
+    if the process is killed.
 
     Args:
-        path: of the file; an existing one is replaced.
-        header: from `spec_json.header`.
+        path: path of the file; an existing one is replaced.
+        header: fields from `spec_json.header`.
 
     Raises:
         TraceError: the file cannot be written.
@@ -38,13 +38,13 @@ class TraceWriter:
             raise
 
     def step(self, record: Mapping[str, Any]) -> None:
-        """Add a step, from `trace_record.step_record`."""
+        """Add a step: a record from `trace_record.step_record`."""
         comma = "," if self._num_steps else ""
         self._append(f"{comma}\n{_json(record)}", "\n]}\n")
         self._num_steps += 1
 
     def end(self, final: Mapping[str, Any]) -> None:
-        """Add what is known at the end, from `trace_record.final_record`."""
+        """Add the fields of the end: a record from `trace_record.final_record`."""
         self._append(f"\n],\n{_json(final)[1:-1]}}}\n", "")
 
     def close(self) -> None:
@@ -54,10 +54,9 @@ class TraceWriter:
             self._file = -1
 
     def _append(self, text: str, closing: str) -> None:
-        """Write `text` over the last closing, and a new closing behind it.
+        """Replace the closing brackets by `text` and new closing brackets.
 
-        Whatever interrupts it, the next call or the last one left a whole file: what may be behind
-        the new end is cut off in the end.
+        The file is complete before and after; a failed write is rolled back.
         """
         data = text.encode()
         whole = data + closing.encode()
@@ -76,7 +75,7 @@ class TraceWriter:
 
 
 def _open(path: Path) -> int:
-    """A descriptor of an empty file."""
+    """Open an empty file and return its descriptor."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     except OSError as error:
@@ -86,14 +85,14 @@ def _open(path: Path) -> int:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise TraceError(
-            f"Trace {str(path)!r} is not a file on a disk, and its end is rewritten with every "
-            "step; choose another one."
+            f"Trace {str(path)!r} is not a regular file, and a recording rewrites its end after "
+            "every step; choose another file."
         )
     return descriptor
 
 
 def _write(descriptor: int, data: bytes, offset: int) -> None:
-    """Write all of `data`; a disk that takes a part is asked again, and says why."""
+    """Write all of `data`, repeating partial writes until they are complete or fail."""
     done = 0
     while done < len(data):
         done += os.pwrite(descriptor, data[done:], offset + done)

@@ -59,7 +59,7 @@ def test_an_evaluation_ends_with_a_table_and_goes_on_where_it_stopped(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--max-tokens", "7"], "began with max_tokens 6 and now it is 7"),
+        (["--max-tokens", "7"], "began with max_tokens 6, but now it is 7"),
         (["--budgets", "99"], "budget of 99 steps cannot be reached"),
         (["--teams", "zoo"], "Unknown team 'zoo'"),
         (["--seeds", ""], "--seeds names no seed"),
@@ -71,8 +71,8 @@ def test_an_evaluation_ends_with_a_table_and_goes_on_where_it_stopped(
         (["--limit", "-1"], "limit is -1; it must be at least 1"),
         (["--question-field", "zoo"], "holds no question"),
         (["--question-field", "question"], "began with question_field None"),
-        (["--dtype", "float64"], "began with dtype None and now it is 'float64'"),
-        (["--workers", "3"], "holds runs of another team 'peers'"),
+        (["--dtype", "float64"], "began with dtype None, but now it is 'float64'"),
+        (["--workers", "3"], "has runs of another team 'peers'"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(
@@ -125,7 +125,7 @@ def test_odd_files_are_no_results(hogwild, tmp_path: Path, content: bytes) -> No
     path.write_bytes(content)
     done = hogwild("report", path)
     assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
-    assert "hold results of an evaluation" in done.err or "are empty" in done.err
+    assert "contain results of an evaluation" in done.err or "is empty" in done.err
     assert "Is a directory" in hogwild("report", tmp_path).err
     assert "Is a directory" in hogwild("report", ".").err
 
@@ -226,7 +226,7 @@ def test_teams_of_several_sizes_go_into_one_file(hogwild, data: Path, tiny_dir: 
     ("grader", "known", "why"),
     [
         ("number", "many", "does not end with a number"),
-        ("choice", "B and C", "names no single letter"),
+        ("choice", "B and C", "does not name exactly one letter"),
         ("math", r"\text{}", "math-verify cannot read the known answer"),
     ],
 )
