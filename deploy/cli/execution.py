@@ -1,20 +1,18 @@
 """Where sessions run: in this process, or on a group of shards."""
 
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import ray
 import torch
-from rich.console import Console
 
 from hogwild_dist import Engine
 from hogwild_dist.actors.client.connect import connected
 from hogwild_dist.actors.client.shard_group import ShardGroup
 from hogwild_dist.actors.settings import GroupSettings, ShardSettings
-from hogwild_dist.deploy.cli.commands.models import fetch_with_progress
 from hogwild_dist.deploy.cli.options.placement import ShardOptions
+from hogwild_dist.deploy.cli.progress import fetch_with_progress, progress_lines
 from hogwild_dist.errors import ConfigError
 from hogwild_dist.run.load import LoadSettings, load_engine
 
@@ -110,25 +108,3 @@ def _shards_of_cluster() -> int:
     """One for each GPU, or for each node where there is none."""
     gpus = int(ray.cluster_resources().get("GPU", 0))
     return gpus or sum(node["Alive"] for node in ray.nodes())
-
-
-@contextmanager
-def progress_lines() -> Iterator[Callable[[str], None]]:
-    """Show on standard error what is being waited for: a spinner in a terminal, else lines."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda line: print(f"hogwild: {line}", file=sys.stderr) if line else None
-        return
-    status = console.status("")
-
-    def tell(line: str) -> None:
-        if line:
-            status.update(line)
-            status.start()
-        else:
-            status.stop()
-
-    try:
-        yield tell
-    finally:
-        status.stop()

@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from hogwild_dist.deploy.cli.commands.models import fetch_with_progress
+from hogwild_dist.deploy.cli.progress import fetch_with_progress
 from hogwild_dist.model.loader import load_model
 from hogwild_dist.model.self_check import CheckReport, check_model
 

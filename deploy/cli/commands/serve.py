@@ -18,10 +18,9 @@ from rich.console import Console
 
 from hogwild_dist.actors.client.connect import connected
 from hogwild_dist.actors.errors import ClusterError
-from hogwild_dist.deploy.cli.commands.models import fetch_with_progress
-from hogwild_dist.deploy.cli.execution import progress_lines
 from hogwild_dist.deploy.cli.options import common as options
 from hogwild_dist.deploy.cli.options.grouped import Given, grouped
+from hogwild_dist.deploy.cli.progress import fetch_with_progress, progress_lines
 from hogwild_dist.deploy.service.app import LOGGING, application
 from hogwild_dist.deploy.service.config import ServiceConfig, read_fields, service_config
 from hogwild_dist.deploy.service.http.request_ids import CONTROLLER

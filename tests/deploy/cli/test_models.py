@@ -5,7 +5,8 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from hogwild_dist.deploy.cli.commands.models import PlainLines, app, drawn_bar
+from hogwild_dist.deploy.cli.commands.models import app
+from hogwild_dist.deploy.cli.progress import PlainLines, drawn_bar
 from hogwild_dist.errors import ModelError
 from hogwild_dist.model.hub import Progress
 
