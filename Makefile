@@ -60,6 +60,11 @@ test-all: $(VENV)/.installed-dev  ## Run the tests with every case of the grids
 	$(PYTEST) $(SPREAD) -m "not cluster"
 	$(PYTEST) -m cluster
 
+# Material prints a notice about later versions of MkDocs unless this is set.
+docs: $(VENV)/.installed-docs  ## Build the pages of docs/ and the API reference in site/
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build
+	@echo "Open site/index.html, or with search: $(PYTHON) -m http.server --directory site"
+
 lint: $(VENV)/.installed-dev  ## Check style, formatting and spelling
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
@@ -83,6 +88,10 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/bin/pip
 
 $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/pip
 	$(VENV)/bin/pip install --editable ".[dev]"
+	touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-docs: pyproject.toml | $(VENV)/bin/pip
+	$(VENV)/bin/pip install --editable ".[docs]"
 	touch $@ $(VENV)/.installed
 
 $(VENV)/bin/pip:
