@@ -13,7 +13,7 @@ from hogwild_dist.errors import ConfigError, ContextLimitError
 from hogwild_dist.session.changes import Change
 from hogwild_dist.session.session import Session
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("hogwild_dist.shard_loop")
 
 
 class ShardLoop:

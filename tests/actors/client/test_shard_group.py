@@ -1,6 +1,6 @@
 """Sessions on real Ray actors write what one process writes, and leave nothing behind."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -32,25 +32,31 @@ def team(num_workers: int, layout: Layout, max_tokens: int = 25) -> Team:
     )
 
 
-@pytest.mark.parametrize("visibility", Visibility)
-def test_actors_write_what_one_process_writes(
-    visibility: Visibility, settings: Callable[..., GroupSettings], tiny_dir: Path, tmp_path: Path
-) -> None:
+@pytest.fixture(scope="module", params=Visibility)
+def trio(
+    request: pytest.FixtureRequest, settings: Callable[..., GroupSettings]
+) -> Iterator[ShardGroup]:
+    """Three shards, one group for each visibility, which leaves nothing behind."""
     before = leftovers.now()
-    chosen = settings(3, visibility)
-    model = load_model(tiny_dir, dtype="float64", device="cpu")
-    with ShardGroup.start(chosen) as group:
+    with ShardGroup.start(settings(3, request.param)) as group:
         assert len({shard.pid for shard in group.group.shards}) == 3
-        for number, a_team in enumerate((team(4, LAYOUTS["combined"]), team(3, CRITIC)), start=1):
-            path = tmp_path / f"{number}.json"
-            events = list(Run(group, "Count!", a_team, path))
-            engine = Engine(model, load_tokenizer(tiny_dir), chosen.shard.engine)
-            assert events == list(Run(engine, "Count!", a_team))
-            first, *others = group.checksums(number)
-            assert others == [first, first]
-            assert [status.free_pages for status in group.status()] == [8_192 // 64] * 3
-            replays(path, model)
+        yield group
     assert leftovers.settles(before)
+
+
+def test_actors_write_what_one_process_writes(
+    trio: ShardGroup, tiny_dir: Path, tmp_path: Path
+) -> None:
+    model = load_model(tiny_dir, dtype="float64", device="cpu")
+    for number, a_team in enumerate((team(4, LAYOUTS["combined"]), team(3, CRITIC))):
+        path = tmp_path / f"{number}.json"
+        events = list(Run(trio, "Count!", a_team, path))
+        engine = Engine(model, load_tokenizer(tiny_dir), trio.group.settings.shard.engine)
+        assert events == list(Run(engine, "Count!", a_team))
+        first, *others = trio.checksums(trio.sessions()[-1].id)
+        assert others == [first, first]
+        assert [status.free_pages for status in trio.status()] == [8_192 // 64] * 3
+        replays(path, model)
 
 
 def replays(path: Path, model) -> None:
@@ -111,26 +117,25 @@ def test_a_session_that_does_not_fit_is_refused_and_the_rest_goes_on(group: Shar
     assert list(Run(group, "Count!", team(2, LAYOUTS["combined"])))[-1].kind == "session_end"
 
 
-@pytest.mark.parametrize("visibility", [Visibility.NEXT_STEP, Visibility.OVERLAPPED])
 def test_a_running_session_can_be_changed_on_shards(
-    visibility: Visibility, settings: Callable[..., GroupSettings], tiny_dir: Path, tmp_path: Path
+    trio: ShardGroup, tiny_dir: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "run.json"
-    with ShardGroup.start(settings(2, visibility)) as group:
-        run = Run(group, "Count!", team(3, LAYOUTS["combined"], max_tokens=150), path)
-        events: list[Event] = []
-        for event in run:
-            events.append(event)
-            if len(events) == 5:
-                run.interject("Think of primes.")
-                run.join("Zoe")
-                run.leave("Ben")
-                run.leave("Nobody")
-        kinds = [event.kind for event in events]
-        assert [kinds.count(kind) for kind in ("interjection", "joined", "refused")] == [1, 1, 1]
-        assert any(event.kind == "text" and event.name == "Zoe" for event in events)
-        first, second = group.checksums(1)
-        assert first == second
-        with pytest.raises(ConfigError, match="Session 1 has ended"):
-            run.interject("Too late.")
+    run = Run(trio, "Count!", team(3, LAYOUTS["combined"], max_tokens=150), path)
+    events: list[Event] = []
+    for event in run:
+        events.append(event)
+        if len(events) == 5:
+            run.interject("Think of primes.")
+            run.join("Zoe")
+            run.leave("Ben")
+            run.leave("Nobody")
+    kinds = [event.kind for event in events]
+    assert [kinds.count(kind) for kind in ("interjection", "joined", "refused")] == [1, 1, 1]
+    assert any(event.kind == "text" and event.name == "Zoe" for event in events)
+    session = trio.sessions()[-1].id
+    first, *others = trio.checksums(session)
+    assert others == [first, first]
+    with pytest.raises(ConfigError, match=f"Session {session} has ended"):
+        run.interject("Too late.")
     replays(path, load_model(tiny_dir, dtype="float64", device="cpu"))
