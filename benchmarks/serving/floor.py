@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hogwild_dist.deploy.service.config import service_config
-from hogwild_dist.deploy.service.openai.completion import wish_of
+from hogwild_dist.deploy.service.openai.completion import params_of
 from hogwild_dist.deploy.service.openai.schema import ChatRequest
 from hogwild_dist.deploy.service.sessions.session_params import TeamBuilder
 from hogwild_dist.engine.commands import Inbox, Open
@@ -56,7 +56,7 @@ class Alone:
     def __init__(self, arguments: dict[str, Any]) -> None:
         self._config = service_config(arguments)
         self._engine = load_engine(self._config.load_settings)
-        self._planner = TeamBuilder(self._config)
+        self._team_builder = TeamBuilder(self._config)
         self._forwards = 0
         self._engine.model.hf_model.register_forward_hook(self._count)
         self._number = 0
@@ -68,10 +68,10 @@ class Alone:
         """What the service makes of the requests."""
         found = []
         for body in bodies:
-            wish = wish_of(ChatRequest.model_validate(body), self._config.defaults, 0)
-            team = self._planner.plan(wish).team
+            params = params_of(ChatRequest.model_validate(body), self._config.defaults, 0)
+            team = self._team_builder.build_team(params).team
             end_ids = self._engine.model.info.end_ids
-            found.append(team.spec(wish.problem, self._engine.tokenizer, end_ids=end_ids))
+            found.append(team.spec(params.problem, self._engine.tokenizer, end_ids=end_ids))
         return found
 
     def play(self, bodies: Sequence[dict[str, Any]], at_once: int) -> Floor:

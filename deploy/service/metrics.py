@@ -64,7 +64,7 @@ class Pace:
         self._last = time.perf_counter()
         self._begun = False
 
-    def steps(self, count: int) -> None:
+    def observe_steps(self, count: int) -> None:
         """So many steps in which something was chosen have come."""
         if not count:
             return

@@ -15,8 +15,8 @@ from hogwild_dist.deploy.service.errors import RESPONSES, ApiError, error_body
 from hogwild_dist.deploy.service.http.dependencies import ClientDep, Service, ServiceDep
 from hogwild_dist.deploy.service.keys import Client
 from hogwild_dist.deploy.service.metrics import Pace
-from hogwild_dist.deploy.service.openai.choice import Choice, Said, Thought
-from hogwild_dist.deploy.service.openai.completion import Completion, wish_of
+from hogwild_dist.deploy.service.openai.choice import AnswerDelta, Choice, ThoughtDelta
+from hogwild_dist.deploy.service.openai.completion import Completion, params_of
 from hogwild_dist.deploy.service.openai.schema import ChatRequest
 from hogwild_dist.deploy.service.openai.stop_strings import StopStringFilter
 from hogwild_dist.deploy.service.sessions.sse import GATHER_SECONDS, chosen_steps
@@ -69,14 +69,14 @@ async def complete(
     client.count_request()
     completion = await _open(request, service, client)
     if not request.stream:
-        async with aclosing(_run(completion, service, client)) as news:
-            async for _ in news:
+        async with aclosing(_follow_choices(completion, service, client)) as results:
+            async for _ in results:
                 pass
         return JSONResponse(completion.whole())
     chunks = _stream(request, completion, service, client)
     first = await anext(chunks)  # what refuses the request comes before it
     return StreamingResponse(
-        _behind(first, chunks),
+        _prepended(first, chunks),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store"},
     )
@@ -92,11 +92,11 @@ async def _open(request: ChatRequest, service: Service, client: Client) -> Compl
     choices: list[Choice] = []
     try:
         for index in range(count):
-            params = wish_of(request, service.config.defaults, index)
+            params = params_of(request, service.config.defaults, index)
             opened = await service.sessions.open(params, tenant=client.name, leased=True)
             choices.append(Choice(opened, StopStringFilter(request.stops)))
     except BaseException:
-        _leave(service, choices)
+        _cancel_running(service, choices)
         raise
     completion = Completion(request.model, choices)
     client.count_tokens(completion.num_prompt)
@@ -107,22 +107,22 @@ async def _stream(
     request: ChatRequest, completion: Completion, service: Service, client: Client
 ) -> AsyncIterator[bytes]:
     """Chunks as server-sent events; an error on the way is the last one."""
-    opened: set[int] = set()
+    started: set[int] = set()
     try:
-        async with aclosing(_run(completion, service, client)) as news:
-            async for index, said in news:
-                if said is None:
+        async with aclosing(_follow_choices(completion, service, client)) as results:
+            async for index, deltas in results:
+                if deltas is None:
                     yield format_sse_event(comment="keep-alive")
                     continue
-                if index not in opened:
-                    opened.add(index)
+                if index not in started:
+                    started.add(index)
                     yield _event(completion.opening(index))
-                for one in said:
-                    yield _event(completion.chunk(index, one))
+                for delta in deltas:
+                    yield _event(completion.chunk(index, delta))
                 if completion.choices[index].done:
                     yield _event(completion.closing(index))
     except HogwildError as error:
-        if not opened:
+        if not started:
             raise
         yield _event(error_body(500, str(error)))
         return
@@ -131,9 +131,9 @@ async def _stream(
     yield format_sse_event(data_str="[DONE]")
 
 
-async def _run(
+async def _follow_choices(
     completion: Completion, service: Service, client: Client
-) -> AsyncGenerator[tuple[int, list[Thought | Said] | None]]:
+) -> AsyncGenerator[tuple[int, list[ThoughtDelta | AnswerDelta] | None]]:
     """What each choice's updates bring, as they come; None is a sign of life.
 
     Sessions whose end nobody waits for are ended: with their choice, or with this.
@@ -153,16 +153,16 @@ async def _run(
             if error is not None:
                 raise error
             before = choice.num_chosen
-            said = [one for update in updates for one in choice.take(update)]
+            deltas = [delta for update in updates for delta in choice.apply(update)]
             client.count_tokens(choice.num_chosen - before)
             if choice.done:
                 tasks[index].cancel()
-                _leave(service, [choice])
-            yield index, said if updates else None
+                _cancel_running(service, [choice])
+            yield index, deltas if updates else None
     finally:
         for task in tasks:
             task.cancel()
-        _leave(service, [choice for choice in choices if not choice.done])
+        _cancel_running(service, [choice for choice in choices if not choice.done])
         service.metrics.count_tokens(completion.num_prompt, completion.num_completion)
 
 
@@ -173,25 +173,25 @@ async def _pump(
     pace = Pace(service.metrics)
     try:
         async for updates in service.sessions.follow(choice.opened.id):
-            pace.steps(chosen_steps(updates))
+            pace.observe_steps(chosen_steps(updates))
             await queue.put((index, updates, None))
             await asyncio.sleep(GATHER_SECONDS if updates else 0)
     except HogwildError as error:
         await queue.put((index, [], error))
 
 
-def _leave(service: Service, choices: Sequence[Choice]) -> None:
+def _cancel_running(service: Service, choices: Sequence[Choice]) -> None:
     """End the sessions whose end nobody waits for."""
     for choice in choices:
         if not choice.ended:
-            service.sessions.leave(choice.opened.id)
+            service.sessions.cancel_in_background(choice.opened.id)
 
 
 def _event(data: dict[str, Any]) -> bytes:
     return format_sse_event(data_str=json.dumps(data))
 
 
-async def _behind(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _prepended(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     yield first
     async for chunk in rest:
         yield chunk

@@ -32,7 +32,7 @@ GONE = 499
 """Status, in logs and metrics only, of a request whose client left before it was answered."""
 
 
-class BrokenOffError(Exception):
+class InterruptedResponseError(Exception):
     """An answer that had begun cannot be brought to its end; Serve breaks the connection."""
 
 
@@ -134,7 +134,7 @@ class RequestLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        begin, status = time.perf_counter(), 0
+        start, status = time.perf_counter(), 0
         given = given_id(scope)
         request_id = given or new_id()
         # Serve's proxy returns the name that came with the request.
@@ -158,11 +158,13 @@ class RequestLog:
         except Exception as error:
             _log_failure(error, request_id)
             if status:
-                raise BrokenOffError(f"The answer to request {request_id} broke off.") from None
+                raise InterruptedResponseError(
+                    f"The answer to request {request_id} broke off."
+                ) from None
             message = f"The service failed; its log says more about request {request_id}."
             await JSONResponse(error_body(500, message), 500)(scope, receive, with_headers)
         finally:
-            self._count(scope, request_id, status, time.perf_counter() - begin)
+            self._count(scope, request_id, status, time.perf_counter() - start)
 
     def _count(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "other")

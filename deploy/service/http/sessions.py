@@ -211,9 +211,9 @@ async def join(
 ) -> Accepted:
     """Let a worker join the team."""
     client.count_request()
-    member = WorkerProfile(role=newcomer.role, brief=newcomer.brief)
+    profile = WorkerProfile(role=newcomer.role, brief=newcomer.brief)
     client.count_tokens(
-        await service.sessions.join(found.id, found.snapshot, newcomer.name, member)
+        await service.sessions.add_worker(found.id, found.snapshot, newcomer.name, profile)
     )
     return Accepted()
 
@@ -221,7 +221,7 @@ async def join(
 @router.delete("/sessions/{session}/workers/{worker}", status_code=202)
 async def let_go(worker: str, found: OwnedSession, service: ServiceDep) -> Accepted:
     """Let a worker leave when its paragraph ends."""
-    await service.sessions.let_go(found.id, worker)
+    await service.sessions.remove_worker(found.id, worker)
     return Accepted()
 
 

@@ -15,7 +15,7 @@ CUT = ("max_tokens", "step_limit", "context_limit", "cache_limit", "timeout", "c
 
 
 @dataclass(frozen=True, slots=True)
-class Thought:
+class ThoughtDelta:
     """What a worker wrote on the way."""
 
     worker: str
@@ -23,7 +23,7 @@ class Thought:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class AnswerDelta:
     """What the team says to the user."""
 
     text: str
@@ -35,24 +35,24 @@ class Choice:
 
     Attributes:
         opened: its session.
-        shown: the answer, cut at stop strings.
+        stop_filter: the answer, cut at stop strings.
         content: of the answer so far.
         thoughts: worker -> all that it wrote.
         num_thought: tokens chosen by the workers that do not speak to the user.
-        num_said: tokens of the answer.
+        num_answer: tokens of the answer.
         finish_reason: in OpenAI's words, once nothing more is to be said.
         ended: whether the session has ended.
     """
 
     opened: Opened
-    shown: StopStringFilter
+    stop_filter: StopStringFilter
     content: str = ""
     thoughts: dict[str, str] = field(default_factory=dict)
     num_thought: int = 0
-    num_said: int = 0
+    num_answer: int = 0
     finish_reason: str | None = None
     ended: bool = False
-    _begun: bool = False
+    _started: bool = False
     """Whether the answer has text that is not blank, shown or held back."""
     _stop: str = ""
     _answers: list[Answer] = field(default_factory=list)
@@ -65,16 +65,16 @@ class Choice:
     @property
     def num_chosen(self) -> int:
         """Tokens chosen, thoughts included."""
-        return self.num_thought + self.num_said
+        return self.num_thought + self.num_answer
 
-    def take(self, update: Update) -> Iterator[Thought | Said]:
+    def apply(self, update: Update) -> Iterator[ThoughtDelta | AnswerDelta]:
         """What an update brings the client."""
         for event in update.events:
             self.ended = self.ended or isinstance(event, SessionEnd)
             if not self.done:
                 yield from self._event(event)
 
-    def _event(self, event: Event) -> Iterator[Thought | Said]:
+    def _event(self, event: Event) -> Iterator[ThoughtDelta | AnswerDelta]:
         if isinstance(event, Text):
             yield from self._text(event)
         elif isinstance(event, WorkerStop) and event.name == self.opened.plan.speaker:
@@ -82,26 +82,27 @@ class Choice:
         elif isinstance(event, Answer):
             self._answers.append(event)
         elif isinstance(event, SessionEnd):
-            yield from self._say(self.shown.rest() if self._streams else self._whole_answer())
+            rest = self.stop_filter.rest() if self._streams else self._whole_answer()
+            yield from self._add_answer(rest)
             reason = self._stop or event.reason
             self.finish_reason = self.finish_reason or ("length" if reason in CUT else "stop")
 
-    def _text(self, event: Text) -> Iterator[Thought | Said]:
+    def _text(self, event: Text) -> Iterator[ThoughtDelta | AnswerDelta]:
         speaks = event.name == self.opened.plan.speaker
         if event.chosen and (speaks or event.name.startswith(FINISHER)):
-            self.num_said += len(event.token_ids)
+            self.num_answer += len(event.token_ids)
         elif event.chosen:
             self.num_thought += len(event.token_ids)
         if speaks and self._streams:
             if event.chosen:
-                text = event.text if self._begun else event.text.lstrip()
-                self._begun = self._begun or bool(text)
-                yield from self._say(self.shown.add(text))
-                if self.shown.stopped:
+                text = event.text if self._started else event.text.lstrip()
+                self._started = self._started or bool(text)
+                yield from self._add_answer(self.stop_filter.add(text))
+                if self.stop_filter.stopped:
                     self.finish_reason = "stop"
         elif event.text and not event.name.startswith(FINISHER):
             self.thoughts[event.name] = self.thoughts.get(event.name, "") + event.text
-            yield Thought(event.name, event.text)
+            yield ThoughtDelta(event.name, event.text)
 
     @property
     def _streams(self) -> bool:
@@ -112,9 +113,10 @@ class Choice:
     def _whole_answer(self) -> str:
         policy = self.opened.plan.team.answer_policy
         vote = policy is not None and policy.vote
-        return self.shown.add(team_answer(self._answers, vote=vote) or "") + self.shown.rest()
+        answer = team_answer(self._answers, vote=vote) or ""
+        return self.stop_filter.add(answer) + self.stop_filter.rest()
 
-    def _say(self, text: str) -> Iterator[Said]:
+    def _add_answer(self, text: str) -> Iterator[AnswerDelta]:
         if text:
             self.content += text
-            yield Said(text)
+            yield AnswerDelta(text)

@@ -11,7 +11,7 @@ from jinja2 import Environment
 
 from hogwild_dist import SamplingConfig
 from hogwild_dist.deploy.service.config import Defaults
-from hogwild_dist.deploy.service.openai.choice import Choice, Said, Thought
+from hogwild_dist.deploy.service.openai.choice import AnswerDelta, Choice, ThoughtDelta
 from hogwild_dist.deploy.service.openai.schema import ChatRequest, Message
 from hogwild_dist.deploy.service.sessions.session_params import SessionParams
 
@@ -27,18 +27,18 @@ _INSTRUCTING = ("system", "developer")
 
 def problem_of(messages: Sequence[Message]) -> str:
     """A chat as one problem: its only message, or the conversation up to the last of the user's."""
-    told = [one for one in messages if one.role not in _INSTRUCTING]
-    last = max(index for index, one in enumerate(told) if one.role == "user" and one.text.strip())
+    turns = [one for one in messages if one.role not in _INSTRUCTING]
+    last = max(index for index, one in enumerate(turns) if one.role == "user" and one.text.strip())
     return _CONVERSATION.render(
         system="\n\n".join(one.text for one in messages if one.role in _INSTRUCTING).strip(),
-        earlier=told[:last],
-        last=told[last].text,
+        earlier=turns[:last],
+        last=turns[last].text,
     ).strip()
 
 
-def wish_of(request: ChatRequest, defaults: Defaults, choice: int) -> SessionParams:
+def params_of(request: ChatRequest, defaults: Defaults, choice: int) -> SessionParams:
     """What a request wants of one of its choices."""
-    first = uuid.uuid4().int % 2**62 if request.seed is None else request.seed
+    seed = uuid.uuid4().int % 2**62 if request.seed is None else request.seed
     return SessionParams(
         problem=problem_of(request.messages),
         team=request.team,
@@ -49,7 +49,7 @@ def wish_of(request: ChatRequest, defaults: Defaults, choice: int) -> SessionPar
         total_tokens=request.total_tokens,
         answer=request.answer,
         sampling=sampling_of(request, defaults),
-        seed=first + choice,
+        seed=seed + choice,
     )
 
 
@@ -120,7 +120,7 @@ class Completion:
                         "role": "assistant",
                         "content": choice.content,
                         "refusal": None,
-                        "reasoning_content": _told(choice),
+                        "reasoning_content": _reasoning(choice),
                         "thoughts": [
                             {"worker": worker, "text": text}
                             for worker, text in choice.thoughts.items()
@@ -140,12 +140,12 @@ class Completion:
         session = str(self.choices[index].opened.id)
         return self._chunk(index, {"role": "assistant", "content": ""}, session=session)
 
-    def chunk(self, index: int, said: Thought | Said) -> dict[str, Any]:
+    def chunk(self, index: int, delta: ThoughtDelta | AnswerDelta) -> dict[str, Any]:
         """A chunk with what was thought or said."""
-        if isinstance(said, Thought):
-            delta = {"reasoning_content": said.text, "worker": said.worker}
-            return self._chunk(index, delta)
-        return self._chunk(index, {"content": said.text})
+        if isinstance(delta, ThoughtDelta):
+            fields = {"reasoning_content": delta.text, "worker": delta.worker}
+            return self._chunk(index, fields)
+        return self._chunk(index, {"content": delta.text})
 
     def closing(self, index: int) -> dict[str, Any]:
         """The last chunk of a choice."""
@@ -165,6 +165,6 @@ class Completion:
         return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
 
 
-def _told(choice: Choice) -> str:
+def _reasoning(choice: Choice) -> str:
     """All thoughts, worker by worker."""
     return "\n\n".join(f"{worker}:\n{text.strip()}" for worker, text in choice.thoughts.items())

@@ -7,10 +7,10 @@ const MANY = 3;
 
 /** Tell what is new between two states. */
 export function announce(before, state) {
-  const news = [...paragraphs(before, state), ...stops(before, state)];
-  if (phase(before) !== phase(state)) news.push(`${phase(state)}.`);
-  if (before.answer !== state.answer) news.push(`The answer: ${state.answer}.`);
-  if (news.length) byId("announcer").textContent = news.join(" ");
+  const sentences = [...paragraphs(before, state), ...stops(before, state)];
+  if (phase(before) !== phase(state)) sentences.push(`${phase(state)}.`);
+  if (before.answer !== state.answer) sentences.push(`The answer: ${state.answer}.`);
+  if (sentences.length) byId("announcer").textContent = sentences.join(" ");
 }
 
 function paragraphs(before, state) {

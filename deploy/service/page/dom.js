@@ -16,7 +16,7 @@ export function svg(tag, attributes = {}, ...children) {
 }
 
 /** Show a sentence in an element, or hide the element where there is none. */
-export function tell(element, sentence) {
+export function showText(element, sentence) {
   if (element.textContent !== sentence) element.textContent = sentence;
   element.hidden = !sentence;
 }
@@ -24,7 +24,7 @@ export function tell(element, sentence) {
 /** Show what came of something that a person did. */
 export function note(element, sentence, failed = false) {
   element.classList.toggle("error", failed);
-  tell(element, sentence);
+  showText(element, sentence);
 }
 
 function filled(element, attributes, children) {

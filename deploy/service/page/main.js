@@ -1,7 +1,7 @@
 // The page: a form to start with, or the session that the address names.
 
 import { info, session } from "./api.js";
-import { byId, tell } from "./dom.js";
+import { byId, showText } from "./dom.js";
 import { askForKey } from "./key.js";
 import { showSession } from "./show.js";
 import { prepareStart } from "./start.js";
@@ -21,7 +21,7 @@ async function show(id) {
   try {
     showSession(await session(id));
   } catch (error) {
-    tell(byId("trouble"), error.message);
+    showText(byId("trouble"), error.message);
     showStart();
   }
 }
@@ -34,10 +34,10 @@ function showStart() {
 function started(session) {
   history.pushState(null, "", `/#${session.id}`);
   byId("start").hidden = true;
-  tell(byId("trouble"), "");
+  showText(byId("trouble"), "");
   showSession(session);
   byId("session-problem").focus();
 }
 
 addEventListener("hashchange", () => location.reload());
-open().catch((error) => tell(byId("trouble"), error.message));
+open().catch((error) => showText(byId("trouble"), error.message));

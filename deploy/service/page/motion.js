@@ -5,7 +5,7 @@ import { el } from "./dom.js";
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 /** Let a frame move from one element to another, unless the reader wants no motion. */
-export function fly(from, to) {
+export function animateMove(from, to) {
   if (still.matches || document.hidden || !from) return;
   const [start, end] = [from.getBoundingClientRect(), to.getBoundingClientRect()];
   const frame = el("div", { class: `flying ${from.className}`, "aria-hidden": "true" });

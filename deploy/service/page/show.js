@@ -3,23 +3,23 @@
 import { prepareActions, showActions } from "./actions.js";
 import { announce } from "./announce.js";
 import { showAnswer } from "./answer.js";
-import { session as look } from "./api.js";
+import { session as fetchSession } from "./api.js";
 import { Columns } from "./columns.js";
-import { byId, el, tell } from "./dom.js";
+import { byId, el, showText } from "./dom.js";
 import { History } from "./history.js";
-import { fly } from "./motion.js";
-import { after, beginning, isOver, refreshed } from "./state.js";
+import { animateMove } from "./motion.js";
+import { initialState, isOver, nextState, refreshed } from "./state.js";
 import { follow } from "./stream.js";
 import { Talk } from "./talk.js";
 import { showViews } from "./views.js";
 import { numbers, phase } from "./words.js";
 
-const MOST_FLIGHTS = 3;
+const MAX_ANIMATED = 3;
 
 /** Show a session, as far as it is, and go on with it. */
 export function showSession(session) {
-  let state = beginning(session);
-  const waiting = [];
+  let state = initialState(session);
+  const queued = [];
   const talk = new Talk(state.id);
   const columns = new Columns(byId("columns"), (name, button) => talk.leave(name, button));
   const history = new History(
@@ -32,32 +32,33 @@ export function showSession(session) {
   draw(null);
   follow(state.id, {
     message(kind, data) {
-      if (!waiting.length) requestAnimationFrame(() => take(waiting.splice(0)));
-      waiting.push([kind, data]);
+      if (!queued.length) requestAnimationFrame(() => apply(queued.splice(0)));
+      queued.push([kind, data]);
     },
-    connected(is) {
-      tell(byId("connection"), is || isOver(state) ? "" : "The connection is lost; trying again…");
+    connected(isConnected) {
+      const fine = isConnected || isOver(state);
+      showText(byId("connection"), fine ? "" : "The connection is lost; trying again…");
     },
     gone(why) {
-      tell(byId("connection"), "");
-      take([["end", { state: "failed", end_reason: null, error: why, answer: null }]]);
+      showText(byId("connection"), "");
+      apply([["end", { state: "failed", end_reason: null, error: why, answer: null }]]);
     },
   });
 
   /** Take in messages, and draw once. */
-  function take(messages) {
+  function apply(messages) {
     const before = state;
-    state = messages.reduce((known, [kind, data]) => after(known, kind, data), state);
+    state = messages.reduce((known, [kind, data]) => nextState(known, kind, data), state);
     draw(before);
     if (before.workers.length !== state.workers.length) refresh();
   }
 
   /** The team has changed: ask who sees what now. */
   async function refresh() {
-    const now = await look(state.id).catch(() => null);
-    if (!now) return;
+    const session = await fetchSession(state.id).catch(() => null);
+    if (!session) return;
     const before = state;
-    state = refreshed(state, now);
+    state = refreshed(state, session);
     draw(before);
   }
 
@@ -65,15 +66,15 @@ export function showSession(session) {
     showStatus(state);
     showActions(state);
     showAnswer(state);
-    tell(byId("failure"), state.phase === "failed" ? state.error ?? "" : "");
+    showText(byId("failure"), state.phase === "failed" ? state.error ?? "" : "");
     columns.update(state);
     const added = history.update(state);
     if (state.views !== before?.views) showViews(byId("views"), state);
     talk.update(before ?? state, state);
     if (!before) return;
     announce(before, state);
-    if (added.length > MOST_FLIGHTS) return;
-    for (const { paragraph, item } of added) fly(columns.of(paragraph.name), item);
+    if (added.length > MAX_ANIMATED) return;
+    for (const { paragraph, item } of added) animateMove(columns.of(paragraph.name), item);
   }
 }
 

@@ -1,7 +1,7 @@
 // The form that starts a session.
 
 import { start } from "./api.js";
-import { byId, el, tell } from "./dom.js";
+import { byId, el, showText } from "./dom.js";
 
 const EXAMPLES = [
   "Compare going by train and by plane for a trip of 500 km: time, cost and comfort.",
@@ -91,7 +91,7 @@ function request(form) {
 
 /** Say what is wrong, and with which field. */
 function mark(form, name, sentence) {
-  tell(byId("start-error"), sentence);
+  showText(byId("start-error"), sentence);
   for (const field of form.elements) field.removeAttribute("aria-invalid");
   const field = name && form.elements.namedItem(name);
   if (!(field instanceof HTMLElement)) return;

@@ -3,7 +3,7 @@
 // Workers are known by name. Who writes and is no worker states the answer (a finisher).
 
 /** The state before the first event. */
-export function beginning(session) {
+export function initialState(session) {
   return {
     id: session.id,
     problem: session.problem,
@@ -28,7 +28,7 @@ export function beginning(session) {
 }
 
 /** The state after a message of the stream. */
-export function after(state, kind, data) {
+export function nextState(state, kind, data) {
   switch (kind) {
     case "waiting":
       return { ...state, ahead: data.ahead ?? null };

@@ -24,7 +24,7 @@ log = logging.getLogger("hogwild_dist.service")
 LEASE_SECONDS = 10.0
 """A group whose adapter has not been heard of for so long may be adopted by another."""
 
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 """Between two looks for such a group."""
 
 
@@ -39,12 +39,12 @@ class GroupReplica:
         write_structured(service=config.name)
         self._config = config
         self._id = uuid.uuid4().hex
-        self._held = False
-        self._keeping: asyncio.Task[None] | None = None
-        self._test = _short_session(config)
+        self._leased = False
+        self._lease_task: asyncio.Task[None] | None = None
+        self._probe_request = _probe_request(config)
         self._group = await self._adopt() or await self._start()
-        self._held = True
-        self._keeping = asyncio.create_task(self._keep_claim())
+        self._leased = True
+        self._lease_task = asyncio.create_task(self._keep_lease())
 
     async def check_health(self) -> None:
         """Serve's question, the first time before the replica counts as started.
@@ -52,11 +52,11 @@ class GroupReplica:
         Raises:
             HogwildError: the group writes no token, or is not this replica's; it will be replaced.
         """
-        if not self._held:
+        if not self._leased:
             raise ClusterError(
                 f"{self._group.name} ends, or another replica looks after it; this one is replaced."
             )
-        await self._group.probe(self._test, self._config.health_seconds)
+        await self._group.probe(self._probe_request, self._config.health_seconds)
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """What `autoscaling.wanted_groups` counts."""
@@ -64,9 +64,9 @@ class GroupReplica:
 
     async def __del__(self) -> None:
         """Serve ends this replica on purpose, perhaps while it starts: let the sessions end."""
-        if self._keeping is not None:
-            self._keeping.cancel()
-        if self._held:
+        if self._lease_task is not None:
+            self._lease_task.cancel()
+        if self._leased:
             await self._group.retire(self._config.scale.drain_seconds)
 
     async def _adopt(self) -> AsyncShardGroup | None:
@@ -75,16 +75,16 @@ class GroupReplica:
         That of an adapter that has just died is free only when its lease has run out. Those whose
         lease grows meanwhile are looked after.
         """
-        left: dict[str, float] = {}
-        while groups := [one for one in self._running() if left.get(one.name, 0.0) < math.inf]:
+        leases: dict[str, float] = {}
+        while groups := [one for one in self._running() if leases.get(one.name, 0.0) < math.inf]:
             for group in groups:
-                seconds = await self._take(group)
+                seconds = await self._try_lease(group)
                 if seconds == 0.0:
                     log.info("adopted %s", group.name)
                     return group
-                renewed = seconds > left.get(group.name, math.inf)
-                left[group.name] = math.inf if renewed else seconds
-            await asyncio.sleep(LOOK_SECONDS)
+                renewed = seconds > leases.get(group.name, math.inf)
+                leases[group.name] = math.inf if renewed else seconds
+            await asyncio.sleep(POLL_SECONDS)
         return None
 
     def _running(self) -> list[AsyncShardGroup]:
@@ -95,18 +95,18 @@ class GroupReplica:
                 found.append(AsyncShardGroup(self._config.group_name(slot)))
         return found
 
-    async def _take(self, group: AsyncShardGroup) -> float:
+    async def _try_lease(self, group: AsyncShardGroup) -> float:
         """Take a group; returns for how many seconds it is another's, 0 where it is taken."""
         try:
             left = await group.lease(self._id, LEASE_SECONDS)
-            if left > 0.0 or await self._is_of_use(group):
+            if left > 0.0 or await self._is_usable(group):
                 return left
             await group.end()
         except ClusterError:
             log.info("%s does not answer", group.name)
         return math.inf
 
-    async def _is_of_use(self, group: AsyncShardGroup) -> bool:
+    async def _is_usable(self, group: AsyncShardGroup) -> bool:
         """Whether a group writes, and was started with what this service asks for."""
         if not (await group.load()).ready:
             return False
@@ -130,17 +130,17 @@ class GroupReplica:
             "some to end."
         )
 
-    async def _keep_claim(self) -> None:
+    async def _keep_lease(self) -> None:
         """Show the group that it is looked after, and notice where another took it meanwhile."""
         while True:
             try:
-                self._held = await self._group.lease(self._id, LEASE_SECONDS) == 0.0
+                self._leased = await self._group.lease(self._id, LEASE_SECONDS) == 0.0
             except HogwildError as error:
                 log.warning("%s does not answer: %s", self._group.name, error)
             await asyncio.sleep(LEASE_SECONDS / 4)
 
 
-def _short_session(config: ServiceConfig) -> SessionRequest:
+def _probe_request(config: ServiceConfig) -> SessionRequest:
     """One worker who writes one token."""
     team = Team(names=("Alice",), layout=LAYOUTS["independent"], limits=Limits(max_tokens=1))
     problem = "Say hello."

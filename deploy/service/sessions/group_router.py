@@ -10,7 +10,7 @@ from hogwild_dist.actors.shard.info import GroupInfo, Load
 from hogwild_dist.deploy.service.config import ServiceConfig
 from hogwild_dist.errors import HogwildError
 
-LOOK_SECONDS = 1.0
+LOOKUP_SECONDS = 1.0
 """Who asks all slots looks at one without a group no more often."""
 
 
@@ -23,8 +23,8 @@ class GroupRouter:
 
     def __init__(self, config: ServiceConfig) -> None:
         self._config = config
-        self._known: dict[int, AsyncShardGroup] = {}
-        self._looked: dict[int, float] = {}
+        self._groups: dict[int, AsyncShardGroup] = {}
+        self._looked_up: dict[int, float] = {}
 
     async def info(self) -> GroupInfo:
         """Of any group that is ready: all of a service are alike.
@@ -34,7 +34,7 @@ class GroupRouter:
         """
         for slot in range(self._config.num_slots):
             try:
-                return await self._known_or_due(slot).info()
+                return await self._lookup(slot).info()
             except GoneError:
                 self.forget(slot)
             except HogwildError:
@@ -65,27 +65,27 @@ class GroupRouter:
         Raises:
             GoneError: there is none.
         """
-        if slot not in self._known:
+        if slot not in self._groups:
             if slot >= self._config.num_slots:
                 raise GoneError(f"There is no group in slot {slot}.")
-            self._looked[slot] = time.monotonic()
-            self._known[slot] = AsyncShardGroup(self._config.group_name(slot))
-        return self._known[slot]
+            self._looked_up[slot] = time.monotonic()
+            self._groups[slot] = AsyncShardGroup(self._config.group_name(slot))
+        return self._groups[slot]
 
     def forget(self, slot: int) -> None:
         """Look for a slot's group anew, since what was known of it is gone."""
-        self._known.pop(slot, None)
+        self._groups.pop(slot, None)
 
-    def _known_or_due(self, slot: int) -> AsyncShardGroup:
+    def _lookup(self, slot: int) -> AsyncShardGroup:
         """The group of a slot, for which is looked now and then where there was none."""
-        due = self._looked.get(slot, 0.0) + LOOK_SECONDS
-        if slot not in self._known and time.monotonic() < due:
+        due = self._looked_up.get(slot, 0.0) + LOOKUP_SECONDS
+        if slot not in self._groups and time.monotonic() < due:
             raise GoneError(f"There is no group in slot {slot}.")
         return self.at(slot)
 
     async def _load(self, slot: int) -> Load | None:
         try:
-            load = await self._known_or_due(slot).load()
+            load = await self._lookup(slot).load()
         except GoneError:
             self.forget(slot)
             return None

@@ -70,18 +70,18 @@ def summary_view(name: SessionId, snapshot: SessionSnapshot) -> SessionSummaryVi
 
 def session_view(name: SessionId, snapshot: SessionSnapshot) -> SessionView:
     """A session with all that was written."""
-    so_far, team = snapshot.transcript, snapshot.origin.team
+    transcript, team = snapshot.transcript, snapshot.origin.team
     return SessionView(
         **_summary(name, snapshot),
         answer=answer_of(snapshot),
-        history=so_far.history,
+        history=transcript.history,
         workers=[
             WorkerView(
                 name=worker,
                 role=team.member(worker).role,
-                text=so_far.texts[worker],
-                num_tokens=so_far.num_tokens[worker],
-                finish_reason=so_far.finish_reasons[worker],
+                text=transcript.texts[worker],
+                num_tokens=transcript.num_tokens[worker],
+                finish_reason=transcript.finish_reasons[worker],
             )
             for worker in all_names(snapshot)
         ],
@@ -137,7 +137,7 @@ def _summary(name: SessionId, snapshot: SessionSnapshot) -> dict[str, Any]:
 def _views(snapshot: SessionSnapshot) -> list[SeenBy]:
     """Who sees what, those included who have joined."""
     layout = snapshot.origin.team.layout
-    briefed = {name for name, member in snapshot.origin.team.members.items() if member.brief}
+    briefed = {name for name, profile in snapshot.origin.team.members.items() if profile.brief}
     names = all_names(snapshot)
     views = layout.views(names, briefed)
     owners = {view[-1]: name for name, view in zip(names, views, strict=True)}

@@ -89,7 +89,7 @@ class TeamBuilder:
             ConfigError: there is none such, or it is beyond the service's bounds.
         """
         _check_bounds(params, self._config.bounds)
-        plan = self._file(params)
+        plan = self._plan(params)
         try:
             team = plan.team(params.workers)
         except ConfigError as error:
@@ -101,7 +101,7 @@ class TeamBuilder:
                 f"{self._config.bounds.workers} here.",
             )
         speaker = _speaker(plan)
-        tokens, answer_tokens = self._tokens(params, len(team.names), speaks=speaker != FINISHER)
+        tokens, answer_tokens = self._limits(params, len(team.names), speaks=speaker != FINISHER)
         policy = None
         if speaker == FINISHER:
             policy = AnswerPolicy(
@@ -111,22 +111,22 @@ class TeamBuilder:
                 finisher_tokens=answer_tokens,
                 finisher_sampling=params.sampling,
             )
-        made = replace(
+        built = replace(
             team,
             sampling=params.sampling,
             limits=Limits(max_tokens=tokens),
             members={
-                name: replace(member, max_tokens=min(member.max_tokens or tokens, tokens))
-                for name, member in team.members.items()
+                name: replace(profile, max_tokens=min(profile.max_tokens or tokens, tokens))
+                for name, profile in team.members.items()
             },
             seed=params.seed,
             answer_policy=policy,
         )
-        made.check()
-        check_total(made, self._config.session_tokens)
-        return PlannedTeam(name=plan.name, team=made, speaker=speaker)
+        built.check()
+        check_total(built, self._config.session_tokens)
+        return PlannedTeam(name=plan.name, team=built, speaker=speaker)
 
-    def _file(self, params: SessionParams) -> TeamPlan:
+    def _plan(self, params: SessionParams) -> TeamPlan:
         """The team's file, in the layout that is asked for."""
         name = params.team or self._config.defaults.team
         if name not in self.plans:
@@ -142,7 +142,7 @@ class TeamBuilder:
             )
         return replace(plan, layout=LAYOUTS[params.layout])
 
-    def _tokens(self, params: SessionParams, num_workers: int, *, speaks: bool) -> tuple[int, int]:
+    def _limits(self, params: SessionParams, num_workers: int, *, speaks: bool) -> tuple[int, int]:
         """Tokens of each worker, and of the answer; within the total, where there is one."""
         defaults = self._config.defaults
         each = params.max_tokens or defaults.max_tokens
@@ -167,13 +167,13 @@ def _speaker(plan: TeamPlan) -> str:
 
 
 def check_total(
-    team: Team, most: int, field: str = "max_tokens", *, finishers: int | None = None
+    team: Team, limit: int, field: str = "max_tokens", *, finishers: int | None = None
 ) -> None:
     """Refuse a session that takes the room of many.
 
     Args:
         team: of the session.
-        most: tokens that its workers and its answer may choose together.
+        limit: tokens that its workers and its answer may choose together.
         field: of the request that asks for too many.
         finishers: who state the answer, where the session has begun with them.
 
@@ -186,11 +186,11 @@ def check_total(
         if finishers is None:
             finishers = len(team.names) if team.answer_policy.vote else 1
         total += team.answer_policy.finisher_tokens * finishers
-    if total > most:
+    if total > limit:
         raise FieldError(
             field,
             f"{len(team.names)} workers and their answer may choose {total} tokens together; a "
-            f"session may choose {most} here: ask for fewer workers or tokens, or raise "
+            f"session may choose {limit} here: ask for fewer workers or tokens, or raise "
             "bounds.session_tokens of the service.",
         )
 

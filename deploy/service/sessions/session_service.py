@@ -92,8 +92,8 @@ class SessionService:
         info = await self.groups.info()
         plan = self.team_builder.build_team(params)
         end_ids = info.shards[0].model.end_ids
-        origin = await self._run(self._origin, params.problem, plan, end_ids)
-        prompt_tokens = sum(len(ids) for ids in origin.spec.shared.values())
+        request = await self._in_text_thread(self._request, params.problem, plan, end_ids)
+        prompt_tokens = sum(len(ids) for ids in request.spec.shared.values())
         if prompt_tokens > self.config.bounds.prompt_tokens:
             raise FieldError(
                 "problem",
@@ -110,7 +110,7 @@ class SessionService:
             leased=leased,
             seconds=self.config.bounds.session_seconds,
         )
-        number = await self.groups.at(slot).open(origin, recorded=params.recorded, owner=owner)
+        number = await self.groups.at(slot).open(request, recorded=params.recorded, owner=owner)
         return Opened(id=SessionId(slot, number, secret), plan=plan, prompt_tokens=prompt_tokens)
 
     async def snapshot(self, name: str) -> tuple[SessionId, SessionSnapshot]:
@@ -154,7 +154,7 @@ class SessionService:
         """End a session."""
         await self._group(session).cancel(session.number)
 
-    def leave(self, session: SessionId) -> None:
+    def cancel_in_background(self, session: SessionId) -> None:
         """End a session whose client has gone, in the background."""
         self._in_background(self.cancel(session))
 
@@ -171,13 +171,13 @@ class SessionService:
             FieldError: it is too long to be read at once.
         """
         texts = ChangeTexts(snapshot.origin, self._tokenizer)
-        said = await self._run(texts.interjection, text, speaker)
+        said = await self._in_text_thread(texts.interjection, text, speaker)
         self._check_length("text", "message", len(said.token_ids), "say it in parts")
-        await self._alter(session, said)
+        await self._apply_change(session, said)
         return len(said.token_ids)
 
-    async def join(
-        self, session: SessionId, snapshot: SessionSnapshot, name: str, member: WorkerProfile
+    async def add_worker(
+        self, session: SessionId, snapshot: SessionSnapshot, name: str, profile: WorkerProfile
     ) -> int:
         """Let a worker join the team; returns how many tokens it reads first.
 
@@ -187,24 +187,24 @@ class SessionService:
             ConfigError: another worker is joining.
         """
         texts = ChangeTexts(snapshot.origin, self._tokenizer)
-        newcomer = await self._run(texts.add_worker, name, member)
+        newcomer = await self._in_text_thread(texts.add_worker, name, profile)
         self._check_length("brief", "brief", len(newcomer.worker.first_input), "make it shorter")
         snapshot = await self._group(session).snapshot(session.number)  # who has joined meanwhile
-        most, working = self.config.bounds.workers, len(working_names(snapshot))
-        if working >= most:
+        limit, working = self.config.bounds.workers, len(working_names(snapshot))
+        if working >= limit:
             raise FieldError(
                 "name",
-                f"The team has {working} workers and may have {most} here; let one leave first.",
+                f"The team has {working} workers and may have {limit} here; let one leave first.",
             )
-        wider = replace(snapshot.origin.team, names=(*all_names(snapshot), name))
+        team = replace(snapshot.origin.team, names=(*all_names(snapshot), name))
         finishers = len(snapshot.origin.spec.finishers)
-        check_total(wider, self.config.session_tokens, "name", finishers=finishers)
+        check_total(team, self.config.session_tokens, "name", finishers=finishers)
         await self._group(session).join(session.number, newcomer)
         return len(newcomer.worker.first_input)
 
-    async def let_go(self, session: SessionId, name: str) -> None:
+    async def remove_worker(self, session: SessionId, name: str) -> None:
         """Let a worker leave when its paragraph ends."""
-        await self._alter(session, RemoveWorker(name=name))
+        await self._apply_change(session, RemoveWorker(name=name))
 
     async def trace(self, session: SessionId, snapshot: SessionSnapshot) -> dict[str, object]:
         """The trace of a session that was recorded and has ended.
@@ -221,15 +221,15 @@ class SessionService:
             raise not_found('The session was not recorded; open one with "trace": true.')
         info = await self._group(session).info()
         model = info.shards[0].model
-        origin, config = snapshot.origin, info.settings.shard.engine
-        texts, _ = await self._run(
-            lambda: origin.team.texts_and_spec(
-                origin.problem, self._tokenizer, end_ids=model.end_ids
+        request, config = snapshot.origin, info.settings.shard.engine
+        texts, _ = await self._in_text_thread(
+            lambda: request.team.texts_and_spec(
+                request.problem, self._tokenizer, end_ids=model.end_ids
             )
         )
-        about = {"model": model.about(), "kind": origin.team.layout.name, "texts": texts}
+        about = {"model": model.about(), "kind": request.team.layout.name, "texts": texts}
         steps = [update.record for update in updates if update.record is not None]
-        return {**header(origin.spec, config, about), "steps": steps, **updates[-1].final}
+        return {**header(request.spec, config, about), "steps": steps, **updates[-1].final}
 
     async def _listed(self, slot: int, number: int) -> tuple[SessionId, SessionSnapshot] | None:
         """A session of a list, or None where it was forgotten or lost meanwhile."""
@@ -251,25 +251,25 @@ class SessionService:
         task.add_done_callback(self._tasks.discard)
 
     def _check_length(self, field: str, what: str, count: int, advice: str) -> None:
-        most = self.config.bounds.message_tokens
-        if count > most:
+        limit = self.config.bounds.message_tokens
+        if count > limit:
             raise FieldError(
                 field,
-                f"The {what} takes {count} tokens; it may take {most} here: {advice}, or raise "
+                f"The {what} takes {count} tokens; it may take {limit} here: {advice}, or raise "
                 "bounds.message_tokens of the service.",
             )
 
-    async def _alter(self, session: SessionId, change: Change) -> None:
+    async def _apply_change(self, session: SessionId, change: Change) -> None:
         await self._group(session).apply_change(session.number, change)
 
     def _group(self, session: SessionId) -> AsyncShardGroup:
         return self.groups.at(session.slot)
 
-    def _origin(self, problem: str, plan: PlannedTeam, end_ids: frozenset[int]) -> SessionRequest:
+    def _request(self, problem: str, plan: PlannedTeam, end_ids: frozenset[int]) -> SessionRequest:
         spec = plan.team.spec(problem, self._tokenizer, end_ids=end_ids)
         return SessionRequest(problem=problem, team=plan.team, spec=spec, team_name=plan.name)
 
-    async def _run(self, function: Callable[..., T], *arguments: object) -> T:
+    async def _in_text_thread(self, function: Callable[..., T], *arguments: object) -> T:
         """Work on texts, beside the event loop."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._texts, function, *arguments)

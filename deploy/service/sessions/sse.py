@@ -21,18 +21,18 @@ GATHER_SECONDS = 0.03
 
 
 async def session_events(
-    desk: SessionService,
+    sessions: SessionService,
     metrics: ServiceMetrics,
-    name: SessionId,
+    session: SessionId,
     snapshot: SessionSnapshot,
     after: int,
 ) -> AsyncIterator[bytes]:
     """All updates behind one, as they come, and the end.
 
     Args:
-        desk: that knows the session.
+        sessions: that knows the session.
         metrics: take its pace.
-        name: of the session.
+        session: name of the session.
         snapshot: at it.
         after: number of the last update that the client has.
     """
@@ -40,18 +40,18 @@ async def session_events(
         yield _waiting(snapshot)
     pace, number = Pace(metrics), after
     with contextlib.suppress(HogwildError):  # the snapshot at the end says what went wrong
-        async for updates in desk.follow(name, after):
+        async for updates in sessions.follow(session, after):
             for update in updates:
                 number += 1
                 yield _message(update, number)
             if not number:
-                yield _waiting((await desk.snapshot(str(name)))[1])
+                yield _waiting((await sessions.snapshot(str(session)))[1])
             elif not updates:
                 yield format_sse_event(comment="keep-alive")
             elif after < number and not snapshot.summary.end_reason:
-                pace.steps(chosen_steps(updates))
+                pace.observe_steps(chosen_steps(updates))
                 await asyncio.sleep(GATHER_SECONDS)
-    yield await _end(desk, name)
+    yield await _end(sessions, session)
 
 
 def chosen_steps(updates: list[Update]) -> int:
@@ -75,10 +75,10 @@ def _message(update: Update, number: int) -> bytes:
     return format_sse_event(event="update", id=str(number), data_str=json.dumps(data))
 
 
-async def _end(desk: SessionService, name: SessionId) -> bytes:
+async def _end(sessions: SessionService, session: SessionId) -> bytes:
     """The last event: what became of the session."""
     try:
-        _, snapshot = await desk.snapshot(str(name))
+        _, snapshot = await sessions.snapshot(str(session))
     except HogwildError as error:
         end = {"state": "failed", "end_reason": None, "error": str(error), "answer": None}
     else:

@@ -17,7 +17,7 @@ from ray.cluster_utils import Cluster
 from ray.serve.schema import ServeDeploySchema
 
 from hogwild_dist.actors.logs import JsonLines
-from hogwild_dist.deploy.service.http.middleware import BrokenOffError, RequestLog
+from hogwild_dist.deploy.service.http.middleware import InterruptedResponseError, RequestLog
 from hogwild_dist.deploy.service.http.request_ids import CONTROLLER
 from hogwild_dist.deploy.service.metrics import ServiceMetrics
 from tests.actors.observing import files_with, log_lines
@@ -167,7 +167,7 @@ def test_an_answer_that_breaks_off_is_not_brought_to_an_end(
 ) -> None:
     with (
         caplog.at_level(logging.INFO, "hogwild_dist.service"),
-        pytest.raises(BrokenOffError, match="it-fails") as caught,
+        pytest.raises(InterruptedResponseError, match="it-fails") as caught,
     ):
         ask("/later")
     told_by_serve = "".join(traceback.format_exception(caught.value))

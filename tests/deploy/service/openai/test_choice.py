@@ -3,7 +3,7 @@
 import pytest
 
 from hogwild_dist.deploy.service.config import ServiceConfig
-from hogwild_dist.deploy.service.openai.choice import Choice, Said
+from hogwild_dist.deploy.service.openai.choice import AnswerDelta, Choice
 from hogwild_dist.deploy.service.openai.stop_strings import StopStringFilter
 from hogwild_dist.deploy.service.sessions.ids import SessionId, new_secret
 from hogwild_dist.deploy.service.sessions.session_params import SessionParams, TeamBuilder
@@ -40,7 +40,8 @@ def spoken(choice: Choice, text: str, tokens: int = 1) -> Update:
 )
 def test_only_blanks_before_an_answer_are_dropped(pieces: list[str], content: str) -> None:
     choice = choice_of("The end")
-    said = [one for piece in pieces for one in choice.take(spoken(choice, piece))]
-    said += choice.take(Update(session=1, step=1, events=(SessionEnd(step=1, reason="cancelled"),)))
-    assert all(isinstance(one, Said) for one in said)
+    said = [one for piece in pieces for one in choice.apply(spoken(choice, piece))]
+    end = SessionEnd(step=1, reason="cancelled")
+    said += choice.apply(Update(session=1, step=1, events=(end,)))
+    assert all(isinstance(one, AnswerDelta) for one in said)
     assert "".join(one.text for one in said) == choice.content == content

@@ -75,10 +75,10 @@ async def held_and_adopted(config: ServiceConfig) -> None:
     idle._config, idle._id = config, "idle"
     assert await idle._adopt() is None  # the only group has somebody who looks after it
     await group.lease(second._id, 1.0)
-    second._keeping.cancel()  # it dies, and its heir comes before the lease has run out
+    second._lease_task.cancel()  # it dies, and its heir comes before the lease has run out
     heir = await adapter(config)
     assert heir._group.name == group.name
-    heir._keeping.cancel()
+    heir._lease_task.cancel()
     take_over()
     await group.lease("another", 0.0)
     engine = replace(config.load_settings.engine, cache_tokens=16_384)
