@@ -1,1 +1,1 @@
-"""Ray actors: driver, shards, placement."""
+"""Ray actors: clients, drivers, shards and their placement."""

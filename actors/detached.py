@@ -1,7 +1,7 @@
-"""Calls that are no part of the call in which they are made.
+"""Calls that outlive the call that makes them.
 
-Ray cancels with a call, as of a client that vanishes, what it has called in turn and has not begun.
-It knows what belongs to a call by the context (`contextvars`) in which that runs.
+When Ray cancels an actor call, for example because its client vanished, it also cancels the calls
+made from it that have not started. Ray finds them by the `contextvars` context of the call.
 """
 
 import asyncio
@@ -11,15 +11,15 @@ from typing import Any
 
 
 class DetachedContext:
-    """The context of whoever makes it, for what has to be done whatever becomes of a call."""
+    """The context in which it was created, for work that must survive a cancelled call."""
 
     def __init__(self) -> None:
         self._context = contextvars.copy_context()
 
     def run(self, function: Callable[..., object], *arguments: object) -> None:
-        """Call a function that makes calls."""
+        """Run a function; cancelling the caller does not cancel the actor calls it makes."""
         self._context.copy().run(function, *arguments)
 
     def task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """A task that makes calls."""
+        """Start a task; cancelling the caller does not cancel the actor calls it makes."""
         return asyncio.create_task(work, context=self._context.copy())

@@ -1,4 +1,4 @@
-"""Errors of the cluster, in one sentence each, and errors that came back from an actor."""
+"""Cluster errors, and the translation of Ray's errors into one sentence each."""
 
 import ray.exceptions
 
@@ -6,22 +6,22 @@ from hogwild_dist.errors import HogwildError, first_line
 
 
 class ClusterError(HogwildError):
-    """The cluster is not there, too small, or has lost what it ran."""
+    """The cluster cannot be reached, is too small, or lost a group."""
 
 
 class GoneError(ClusterError):
-    """A group is not there, or not there any more, and its sessions with it."""
+    """A group does not exist, or no longer exists, and neither do its sessions."""
 
 
 class NameTakenError(ClusterError):
-    """A group of that name runs already."""
+    """A group of that name is already running."""
 
 
 def plain(error: Exception) -> Exception:
-    """The error itself, without Ray's report of where it came from.
+    """Return the underlying error, without Ray's traceback.
 
     Args:
-        error: from `ray.get` or an awaited reference.
+        error: raised by `ray.get` or by awaiting a reference.
     """
     if isinstance(error, ray.exceptions.RayTaskError):
         cause = error.cause
@@ -29,27 +29,29 @@ def plain(error: Exception) -> Exception:
             return cause
         return ClusterError(f"An actor failed: {type(cause).__name__}: {first_line(cause)}")
     if isinstance(error, ray.exceptions.ActorUnavailableError):
-        return ClusterError("The driver of the group cannot be reached for now; try again soon.")
+        return ClusterError(
+            "The group's driver cannot be reached right now; try again in a moment."
+        )
     if isinstance(error, ray.exceptions.RayActorError):
-        return GoneError(str(death("The driver of the group", error)))
+        return GoneError(str(death("The group's driver", error)))
     if isinstance(error, ray.exceptions.RayError):
         return ClusterError(f"Ray failed: {first_line(error)}")
     return error
 
 
 def death(who: str, error: Exception) -> ClusterError:
-    """That an actor's process has ended, and why as far as Ray knows.
+    """Return an error that says an actor died, and why if Ray knows.
 
     Args:
-        who: the actor, at the beginning of a sentence.
-        error: what a call of it raised.
+        who: the actor, as the subject of a sentence.
+        error: raised by a call of the actor.
     """
     if "memory usage threshold" in str(error):
         return ClusterError(
-            f"{who} was ended by Ray since its node ran out of memory; use fewer shards a node, a "
-            "smaller model or --dtype bfloat16."
+            f"{who} was killed by Ray because its node ran out of memory; use fewer shards per "
+            "node, a smaller model or --dtype bfloat16."
         )
     return ClusterError(
-        f"{who} died: its process was killed, crashed or ran out of memory; its node's "
-        "/tmp/ray/session_latest/logs may say why."
+        f"{who} died: its process was killed, crashed or ran out of memory; look for the reason "
+        "in /tmp/ray/session_latest/logs on its node."
     )

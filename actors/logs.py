@@ -1,20 +1,20 @@
-"""Structured logs: one JSON object a line, on an actor's standard error, which Ray keeps."""
+"""Structured logs: one JSON object per line on an actor's standard error, which Ray keeps."""
 
 import json
 import logging
 from datetime import UTC, datetime
 
 LOGGER = "hogwild_dist"
-"""The logger above all of this project's."""
+"""Parent of all loggers of this project."""
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "taskName"}
 
 
 class JsonLines(logging.Formatter):
-    """Formats a record as a line of JSON.
+    """Log formatter that writes each record as one line of JSON.
 
     Args:
-        **fields: of this process, added to every line; a record's own (`extra=`) come behind them.
+        **fields: fields of this process, added to every line before the record's own (`extra=`).
     """
 
     def __init__(self, **fields: object) -> None:
@@ -22,7 +22,7 @@ class JsonLines(logging.Formatter):
         self._fields = fields
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line."""
+        """Return the record as one line of JSON."""
         entry = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
@@ -37,10 +37,10 @@ class JsonLines(logging.Formatter):
 
 
 def write_structured(**fields: object) -> None:
-    """Let this process's logs of this project be lines of JSON; a second call replaces the fields.
+    """Write this project's logs in this process as JSON; a second call replaces the fields.
 
     Args:
-        **fields: that every line names, such as shard and epoch.
+        **fields: fields of every line, such as shard and epoch.
     """
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines(**fields))

@@ -1,4 +1,4 @@
-"""Metrics, exported by Ray as ``ray_<name>``; counters get ``_total``; see docs/metrics.md."""
+"""Metrics, which Ray exports as ``ray_<name>`` (counters with ``_total``); see docs/metrics.md."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,22 +12,22 @@ from hogwild_dist.exchange.torch_dist import ExchangeCounts
 from hogwild_dist.session.events import SessionEnd
 
 STEP_BOUNDARIES = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0]
-"""Seconds."""
+"""Histogram boundaries in seconds."""
 
 SHARD_TAGS = ("group", "model", "shard")
 
 UNNAMED = "unnamed"
-"""The tag of groups that have no name."""
+"""Value of the `group` tag for groups without a name."""
 
 
 class ShardMetrics:
-    """Of one shard, told apart by its group and its rank.
+    """Metrics of one shard, tagged with its group, model and rank.
 
     Args:
         group: name of the group, or None.
-        rank: of the shard.
-        engine: of the shard.
-        counts: what its exchange has done, which grows.
+        rank: rank of the shard.
+        engine: the shard's engine.
+        counts: running totals of the shard's exchange.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class ShardMetrics:
         self._last_counts = ExchangeCounts()
         tags = {"group": group or UNNAMED, "model": engine.model.name, "shard": str(rank)}
         self.tokens = Counter(
-            "hogwild_tokens", "Tokens that the shard's workers chose.", tag_keys=SHARD_TAGS
+            "hogwild_tokens", "Tokens chosen by the shard's workers.", tag_keys=SHARD_TAGS
         )
         self.step_seconds = Histogram(
             "hogwild_step_seconds",
@@ -48,22 +48,22 @@ class ShardMetrics:
         )
         self.exchange_seconds = Counter(
             "hogwild_exchange_seconds",
-            "Time from sending to arrival, compute that ran meanwhile included.",
+            "Time from sending to arrival, including compute that ran meanwhile.",
             tag_keys=SHARD_TAGS,
         )
         self.wait_seconds = Counter(
             "hogwild_exposed_wait_seconds",
-            "Time that the host waited for collectives.",
+            "Time the host spent waiting for collectives.",
             tag_keys=SHARD_TAGS,
         )
         self.bytes_sent = Counter(
-            "hogwild_exchange_bytes", "Bytes sent to all peers together.", tag_keys=SHARD_TAGS
+            "hogwild_exchange_bytes", "Bytes sent to all peers.", tag_keys=SHARD_TAGS
         )
         self.collectives = Counter(
-            "hogwild_collectives", "Collectives that the shard took part in.", tag_keys=SHARD_TAGS
+            "hogwild_collectives", "Collectives the shard took part in.", tag_keys=SHARD_TAGS
         )
         self.pages_used = Gauge(
-            "hogwild_kv_pages_used", "Pages of the KV cache that hold something.",
+            "hogwild_kv_pages_used", "Pages of the KV cache in use.",
             tag_keys=SHARD_TAGS,
         )  # fmt: skip
         self.pages = Gauge("hogwild_kv_pages", "Pages of the KV cache.", tag_keys=SHARD_TAGS)
@@ -80,7 +80,7 @@ class ShardMetrics:
             metric.set_default_tags(tags)
 
     def observe(self, outcome: StepOutcome) -> None:
-        """Count a step."""
+        """Record a step."""
         chosen = sum(row.token_id is not None for row in outcome.rows)
         now, last = self._counts, self._last_counts
         for metric, amount in (
@@ -90,21 +90,21 @@ class ShardMetrics:
             (self.bytes_sent, now.bytes_sent - last.bytes_sent),
             (self.collectives, now.collectives - last.collectives),
         ):
-            if amount > 0:  # Ray refuses to count nothing
+            if amount > 0:  # Ray rejects increments of 0
                 metric.inc(amount)
         self.step_seconds.observe(outcome.seconds)
         self.observe_pages()
         self._last_counts = replace(now)
 
     def observe_pages(self) -> None:
-        """Count the pages of the cache."""
+        """Record how many pages the cache has and uses."""
         pages = self._engine.cache.pages
         self.pages.set(pages.num_pages)
         self.pages_used.set(pages.num_pages - self._engine.num_free_pages)
 
 
 class DriverMetrics:
-    """Of one driver.
+    """Metrics of one driver, tagged with its group.
 
     Args:
         group: name of the group, or None.
@@ -113,20 +113,22 @@ class DriverMetrics:
     def __init__(self, group: str | None) -> None:
         tags = ("group",)
         self.live_shards = Gauge("hogwild_live_shards", "Shards of the group.", tag_keys=tags)
-        self.sessions = Gauge("hogwild_sessions", "Sessions that go on.", tag_keys=tags)
+        self.sessions = Gauge(
+            "hogwild_sessions", "Running sessions, including those waiting to start.", tag_keys=tags
+        )
         self.waiting = Gauge(
-            "hogwild_sessions_waiting", "Those of them that wait for room.", tag_keys=tags
+            "hogwild_sessions_waiting", "Sessions waiting to start.", tag_keys=tags
         )
         self.ended = Counter(
             "hogwild_sessions_ended",
-            "Sessions that have ended, by reason.",
+            "Ended sessions, by reason.",
             tag_keys=(*tags, "reason"),
         )
         for metric in (self.live_shards, self.sessions, self.waiting, self.ended):
             metric.set_default_tags({"group": group or UNNAMED})
 
     def observe(self, num_running: int, num_waiting: int) -> None:
-        """Record how many sessions there are.
+        """Record the number of sessions.
 
         Args:
             num_running: sessions that have not ended.
@@ -136,7 +138,7 @@ class DriverMetrics:
         self.waiting.set(num_waiting)
 
     def count_ends(self, updates: Sequence[Update]) -> None:
-        """Count the sessions that end with some updates."""
+        """Count the sessions that these updates end."""
         for update in updates:
             if update.error is not None:
                 self.ended.inc(tags={"reason": "refused"})

@@ -1,4 +1,4 @@
-"""What a group of shards is started with."""
+"""Settings of a group of shards."""
 
 from dataclasses import dataclass, fields
 from enum import Enum
@@ -8,17 +8,17 @@ from hogwild_dist.errors import ConfigError
 from hogwild_dist.run.load import LoadSettings
 
 NAMESPACE = "hogwild-dist"
-"""Ray namespace of drivers and shards, so that a second client finds them by name."""
+"""Ray namespace of drivers and shards, where other clients find them by name."""
 
 
 class Spread(Enum):
-    """How shards lie on nodes."""
+    """How shards are distributed over nodes."""
 
     PACK = "pack"
-    """Few nodes, so that NCCL stays within one where it can."""
+    """As few nodes as possible, so that NCCL stays within a node."""
 
     SPREAD = "spread"
-    """Many nodes."""
+    """As many nodes as possible."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,21 +48,24 @@ class ShardSettings(LoadSettings):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GroupSettings:
-    """What a driver starts.
+    """Settings of a group: its driver, its shards and their placement.
 
     Attributes:
-        num_shards: how many.
-        shard: what each is started with.
-        spread: over the nodes.
-        cpus_per_shard: that Ray sets aside for each; may be a fraction.
-        gpus_per_shard: likewise; None is one where the cluster has GPUs and the device is not
-            `cpu`.
-        wait_seconds: how long to wait for nodes that an autoscaler may bring.
-        lease_seconds: a session whose client has not asked for so long is cancelled.
-        kept_sessions: that have ended and can still be read.
-        orphan_seconds: a group ends itself when no service has looked after it for so long; None
-            is never.
-        log_texts: whether the log names the beginnings of problems.
+        num_shards: number of shards, from 1 to 64.
+        shard: settings of each shard.
+        spread: distribution of the shards over nodes.
+        cpus_per_shard: CPUs that Ray reserves per shard; may be a fraction.
+        gpus_per_shard: GPUs that Ray reserves per shard, 0 or 1; None means 1 if the cluster has
+            GPUs and the device is not `cpu`.
+        wait_seconds: how long to wait for nodes that an autoscaler may add.
+        lease_seconds: time without a read after which a client's session is cancelled.
+        kept_sessions: number of ended sessions that can still be read.
+        orphan_seconds: time without a service's lease after which the group shuts down; None
+            disables this.
+        log_texts: whether the log contains the beginnings of problems.
+
+    Raises:
+        ConfigError: a number is out of range.
     """
 
     num_shards: int

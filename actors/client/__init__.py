@@ -1,1 +1,1 @@
-"""How a program starts, finds and uses a group of shards."""
+"""Clients that start, find and use a group of shards."""

@@ -1,4 +1,4 @@
-"""A named group as a service sees it: every call is awaited, and errors are one sentence."""
+"""Asynchronous client of a named group, for services."""
 
 import asyncio
 import contextlib
@@ -16,20 +16,22 @@ from hogwild_dist.session.changes import AddWorker, Change
 from hogwild_dist.team.session_request import SessionRequest
 
 POLL_SECONDS = 5.0
-"""The driver answers a client that waits at least so often."""
+"""Longest time the driver holds a read that has no updates."""
 
 STOP_SECONDS = 5.0
-"""A driver that has not stopped its shards by then is killed; its successor ends them."""
+"""Time for a driver to stop its shards before it is killed; its successor then kills them."""
 
 
 class AsyncShardGroup:
-    """The driver of a group that runs already.
+    """A running named group, whose methods are awaited.
+
+    Every method raises `ClusterError` if the driver cannot be reached, and `GoneError` if it died.
 
     Args:
-        name: of the group.
+        name: name of the group.
 
     Raises:
-        GoneError: there is none of that name.
+        GoneError: there is no group of that name.
     """
 
     def __init__(self, name: str) -> None:
@@ -40,45 +42,49 @@ class AsyncShardGroup:
             raise GoneError(f"No group named {name!r} runs on this cluster.") from error
 
     async def info(self) -> GroupInfo:
-        """What the group is; a `ClusterError` where it is not ready or lost."""
+        """Return a description of the group; `ClusterError` if it is not ready or lost."""
         result: GroupInfo = await _get(self._driver.info.remote())
         return result
 
     async def load(self) -> Load:
-        """How much it has to do."""
+        """Return the group's load."""
         result: Load = await _get(self._driver.load.remote())
         return result
 
     async def open(self, request: SessionRequest, *, recorded: bool, owner: Owner) -> int:
-        """Start a session as soon as there is room; returns its number."""
+        """Start a session as soon as it fits, and return its id; see `Driver.open`."""
         reference = self._driver.open.remote(request, recorded=recorded, owner=owner)
         number: int = await _get(reference)
         return number
 
     async def snapshot(self, session: int) -> SessionSnapshot:
-        """All about a session so far but its single updates."""
+        """Return the state of a session, without its single updates."""
         result: SessionSnapshot = await _get(self._driver.snapshot.remote(session))
         return result
 
     async def sessions(self) -> list[SessionSummary]:
-        """A line about every session that the group knows."""
+        """Return a summary of every session in the driver's journal."""
         result: list[SessionSummary] = await _get(self._driver.sessions.remote())
         return result
 
     async def read(
         self, session: int, cursor: int, seconds: float
     ) -> tuple[list[Update], bool, str | None]:
-        """Updates from `cursor` on; see `Driver.read`."""
+        """Return the updates of a session from `cursor` on; see `Driver.read`."""
         result: tuple[list[Update], bool, str | None] = await _get(
             self._driver.read.remote(session, cursor, seconds)
         )
         return result
 
     async def follow(self, session: int, cursor: int = 0) -> AsyncIterator[list[Update]]:
-        """Updates from `cursor` on as they come, up to the end; an empty list is a sign of life.
+        """Yield a session's updates from `cursor` to its end, as they arrive.
+
+        Yields:
+            New updates; an empty list if there were none for `POLL_SECONDS`.
 
         Raises:
-            ClusterError: the session was lost, or could not start.
+            HogwildError: the session could not start.
+            ClusterError: the session was lost.
         """
         ended = False
         while not ended:
@@ -92,7 +98,7 @@ class AsyncShardGroup:
                 raise ClusterError(f"The session was lost: {error}")
 
     async def cancel(self, session: int) -> None:
-        """End a session."""
+        """Cancel a session."""
         await _get(self._driver.cancel.remote(session))
 
     async def apply_change(self, session: int, change: Change) -> None:
@@ -100,38 +106,38 @@ class AsyncShardGroup:
         await _get(self._driver.apply_change.remote(session, change))
 
     async def join(self, session: int, worker: AddWorker) -> None:
-        """Let a worker join a running session, unless another worker is joining."""
+        """Let a worker join a running session; `ConfigError` if another worker is joining."""
         await _get(self._driver.apply_change.remote(session, worker, exclusive=True))
 
     async def probe(self, request: SessionRequest, seconds: float) -> None:
-        """Prove that the group writes; see `Driver.probe`."""
+        """Check that the group generates tokens; see `Driver.probe`."""
         await _get(self._driver.probe.remote(request, seconds))
 
     async def lease(self, holder: str, seconds: float) -> float:
-        """Look after the group, unless another adapter does; see `Driver.lease`."""
+        """Lease the group to an adapter, unless another one holds it; see `Driver.lease`."""
         seconds_left: float = await _get(self._driver.lease.remote(holder, seconds))
         return seconds_left
 
     async def retire(self, seconds: float) -> None:
-        """Take no more sessions, and end with the last one, or after so many seconds."""
+        """Take no more sessions, and stop after the last one or after `seconds`."""
         await _get(self._driver.retire.remote(seconds))
 
     async def end(self) -> None:
-        """End a group that is of no use, its shards with it, even where its driver is stuck."""
+        """Stop the group and its shards, even if its driver is stuck."""
         with contextlib.suppress(ClusterError, TimeoutError):
             await asyncio.wait_for(_get(self._driver.stop.remote()), STOP_SECONDS)
         ray.kill(self._driver)
 
 
 async def _get(reference: Awaitable[Any]) -> Any:
-    """A result, or its error in one sentence.
+    """Return the result of a call, or raise its error in one sentence.
 
     Raises:
-        CancelledError: whoever asked is being cancelled, and Ray cancelled the call with it.
+        CancelledError: Ray cancelled the call because its caller is being cancelled.
     """
     try:
         return await reference
     except ray.exceptions.TaskCancelledError:
-        raise asyncio.CancelledError from None  # says nothing about the group
+        raise asyncio.CancelledError from None  # the group is not at fault
     except ray.exceptions.RayError as error:
         raise plain(error) from None

@@ -1,4 +1,4 @@
-"""Reaching Ray: a cluster that is there, or one of this machine's own for as long as it is used."""
+"""Connection to a running Ray cluster, or to a temporary one on this machine."""
 
 import logging
 import os
@@ -13,23 +13,24 @@ from hogwild_dist.actors.settings import NAMESPACE
 from hogwild_dist.errors import first_line
 
 OBJECT_STORE_BYTES = 100 * 1024 * 1024
-"""Of a Ray that is started here: only commands and updates pass through it."""
+"""Object store of a Ray started here; only commands and updates pass through it."""
 
 
 @contextmanager
 def connected(address: str | None, num_shards: int = 1) -> Iterator[bool]:
-    """Connect to Ray, and leave what was found as it was found.
+    """Connect to Ray for the duration of a `with` block; an existing connection is kept.
 
     Args:
         address: ``HOST:PORT``, ``ray://HOST:PORT`` or ``auto``; None starts Ray on this machine
-            where this process has none.
-        num_shards: for which a Ray that is started here gets CPUs, also where cores are fewer.
+            unless this process is connected already.
+        num_shards: number of shards that must fit on a Ray started here; it gets at least as many
+            CPUs, even if the machine has fewer cores.
 
     Yields:
         Whether Ray was started here.
 
     Raises:
-        ClusterError: no Ray answers at `address`.
+        ClusterError: no Ray cluster answers at `address`, or Ray cannot be started.
     """
     if ray.is_initialized():
         yield False
@@ -48,7 +49,7 @@ def _start(num_shards: int) -> None:
     cores = max(num_shards, len(os.sched_getaffinity(0)))
     with _errors_in_one_sentence(
         "Ray cannot be started on this machine",
-        "Try again when less runs here, or use a cluster that runs with --address",
+        "Try again when the machine is less busy, or name a running cluster with --address",
     ):
         ray.init(
             address="local",
@@ -65,7 +66,7 @@ def _attach(address: str) -> None:
     _check_answers(address)
     with _errors_in_one_sentence(
         f"Ray at {address!r} cannot be used",
-        "Start it with `ray start --head`, or leave --address out to start one on this machine",
+        "Start Ray with `ray start --head`, or omit --address to start Ray on this machine",
     ):
         ray.init(
             address=address, namespace=NAMESPACE, logging_level=logging.ERROR, log_to_driver=False
@@ -74,7 +75,7 @@ def _attach(address: str) -> None:
 
 @contextmanager
 def _errors_in_one_sentence(what: str, way_out: str) -> Iterator[None]:
-    """Ray raises whatever went wrong; of that the first line is told."""
+    """Turn any error of Ray into one sentence with the first line of its text."""
     try:
         yield
     except Exception as error:
@@ -82,7 +83,7 @@ def _errors_in_one_sentence(what: str, way_out: str) -> Iterator[None]:
 
 
 def _check_answers(address: str) -> None:
-    """Ask for a plain connection first: Ray itself tries for minutes."""
+    """Try a plain TCP connection first, since Ray itself retries for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if address == "auto" or not host or not port.isdigit():
         return
@@ -90,6 +91,6 @@ def _check_answers(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=5).close()
     except OSError as error:
         raise ClusterError(
-            f"No Ray answers at {address!r} ({error}); start it with `ray start --head`, or leave "
-            "--address out to start one on this machine."
+            f"No Ray cluster answers at {address!r} ({error}); start Ray with `ray start --head`, "
+            "or omit --address to start Ray on this machine."
         ) from error

@@ -1,4 +1,4 @@
-"""A group of shards as its client sees it: start or attach, open sessions, read what they bring."""
+"""Client of a group of shards: start or attach, open sessions and read their updates."""
 
 import contextlib
 import time
@@ -25,19 +25,19 @@ from hogwild_dist.team.session_request import SessionRequest
 from hogwild_dist.timeline import Span
 
 POLL_SECONDS = 5.0
-"""The driver answers a client that waits at least so often."""
+"""Longest time the driver holds a read that has no updates."""
 
 MAX_CALLS = 10_000
-"""Calls that a driver answers at a time; every client that waits for news holds one."""
+"""Concurrent calls of a driver; every client that waits for updates takes one."""
 
 STOP_SECONDS = 10.0
-"""A cancelled session that has not ended by then is left alone."""
+"""Time for a cancelled session to end, and for a driver to stop, before the client moves on."""
 
 
 class ShardGroup:
-    """A backend for `hogwild_dist.Run`; Ray must be connected.
+    """A group of shards, as a backend for `hogwild_dist.Run`; Ray must be connected.
 
-    Make one with `start` or `attach`. Leaving a `with` block ends a group that has no name.
+    Create one with `start` or `attach`. Leaving its `with` block stops a group without a name.
     """
 
     def __init__(self, driver: Any, info: GroupInfo, *, owned: bool) -> None:
@@ -59,13 +59,14 @@ class ShardGroup:
         """Start a driver and its shards.
 
         Args:
-            settings: of the group.
-            name: lets the group outlive this client; None ends it with the client.
-            tell: takes lines of progress.
+            settings: settings of the group.
+            name: name under which the group outlives this client; None ends it with the client.
+            tell: called with each line of progress.
 
         Raises:
-            ClusterError: the cluster is too small, or the name is taken; nothing is left running.
-            HogwildError: the model cannot be loaded, or the shards are not alike.
+            ClusterError: the cluster is too small or a shard died; nothing is left running.
+            NameTakenError: a group of that name is already running.
+            HogwildError: the model cannot be loaded, or the shards' software or settings differ.
         """
         remote: Any = ray.remote(Driver)
         try:
@@ -76,11 +77,11 @@ class ShardGroup:
                 lifetime="detached" if name else None,
                 max_restarts=0,
                 max_concurrency=MAX_CALLS,
-                enable_task_events=False,  # Ray's head node would keep one for every read
+                enable_task_events=False,  # Ray's head node would keep an event for every read
             ).remote(settings, name)
         except ValueError as error:
             raise NameTakenError(
-                f"A driver named {name!r} is running already; attach to it with --attach, stop it "
+                f"A group named {name!r} is already running; attach to it with --attach, stop it "
                 f"with `hogwild group stop {name}`, or choose another --name."
             ) from error
         try:
@@ -92,10 +93,10 @@ class ShardGroup:
 
     @classmethod
     def attach(cls, name: str) -> Self:
-        """Find a named group.
+        """Attach to a running named group.
 
         Raises:
-            ClusterError: there is none, or it is lost.
+            ClusterError: there is no group of that name, or it is not ready or lost.
         """
         try:
             driver = ray.get_actor(name, namespace=NAMESPACE)
@@ -107,76 +108,83 @@ class ShardGroup:
         return cls(driver, _get(driver.info.remote()), owned=False)
 
     def open(self, request: SessionRequest, *, recorded: bool) -> "RemoteStream":
-        """Start a session.
+        """Open a session and return the stream of its updates.
 
         Args:
-            request: what it starts from.
-            recorded: whether its updates carry a trace's entries.
+            request: problem, team and spec of the session.
+            recorded: whether the session's updates contain trace records.
+
+        Raises:
+            ClusterError: the group is lost or retiring.
         """
         session = _get(self._driver.open.remote(request, recorded=recorded))
         return RemoteStream(self._driver, session)
 
     def follow(self, session: int) -> "RemoteStream":
-        """Read a session from its beginning, whoever opened it; `stop` does not cancel it."""
-        _get(self._driver.snapshot.remote(session))  # refuses one that is not there
+        """Return a stream that reads any client's session from its start and cannot cancel it.
+
+        Raises:
+            ConfigError: there is no such session.
+        """
+        _get(self._driver.snapshot.remote(session))  # raises if there is no such session
         return RemoteStream(self._driver, session, owned=False)
 
     def cancel(self, session: int) -> None:
-        """End a session.
+        """Cancel a session.
 
         Raises:
-            ConfigError: there is none of that number.
+            ConfigError: there is no such session.
         """
         _get(self._driver.cancel.remote(session))
 
     def change_texts(self, session: int) -> ChangeTexts:
-        """What writes the changes for a session, whoever opened it.
+        """Return the builder of changes for any client's session.
 
         Raises:
-            ConfigError: there is none of that number.
+            ConfigError: there is no such session.
         """
         return ChangeTexts(_get(self._driver.snapshot.remote(session)).origin, self.tokenizer)
 
     def apply_change(self, session: int, change: Change) -> None:
-        """Change a running session, whoever opened it.
+        """Change any client's running session.
 
         Raises:
-            ConfigError: there is none of that number, or it has ended.
+            ConfigError: there is no such session, or it has ended.
         """
         _get(self._driver.apply_change.remote(session, change))
 
     def sessions(self) -> list[SessionSummary]:
-        """All that the driver's journal holds."""
+        """Return a summary of every session in the driver's journal."""
         result: list[SessionSummary] = _get(self._driver.sessions.remote())
         return result
 
     def status(self) -> list[ShardStatus]:
-        """What each shard holds, by rank."""
+        """Return the status of each shard, by rank."""
         result: list[ShardStatus] = _get(self._driver.status.remote())
         return result
 
     def timelines(self) -> list[list[Span]]:
-        """Where each shard's time went, by rank, where the group keeps timelines."""
+        """Return each shard's timeline spans, by rank; empty unless the group keeps timelines."""
         result: list[list[Span]] = _get(self._driver.timelines.remote())
         return result
 
     def checksums(self, session: int) -> list[dict[str, int]]:
-        """Of a session's blocks, by rank, where the group audits."""
+        """Return block checksums of an ended session, by rank; requires a group that audits."""
         result: list[dict[str, int]] = _get(self._driver.checksums.remote(session))
         return result
 
     def replay_fed(self, trace: Trace) -> list[RowComparison]:
-        """Feed a trace's tokens on the group; see `hogwild_dist.run.trace.replay`."""
+        """Replay a trace with its own tokens; see `hogwild_dist.run.trace.replay`."""
         rows: list[RowComparison] = _get(self._driver.replay_fed.remote(trace))
         return rows
 
     def replay_free(self, trace: Trace) -> list[list[str]]:
-        """Let the group choose; see `hogwild_dist.run.trace.replay`."""
+        """Replay a trace with tokens the group chooses; see `hogwild_dist.run.trace.replay`."""
         steps: list[list[str]] = _get(self._driver.replay_free.remote(trace))
         return steps
 
     def stop(self) -> None:
-        """End the group, its sessions included."""
+        """Stop the group and all its sessions."""
         _end(self._driver)
 
     def __enter__(self) -> Self:
@@ -193,7 +201,7 @@ class ShardGroup:
 
 
 class RemoteStream:
-    """A session on a group of shards."""
+    """Stream of the updates of a session on a group of shards."""
 
     def __init__(self, driver: Any, session: int, *, owned: bool = True) -> None:
         self.session = session
@@ -207,15 +215,15 @@ class RemoteStream:
             yield from self._next(POLL_SECONDS)
 
     def apply_change(self, change: Change) -> None:
-        """Change the session, at the same step on all shards.
+        """Change the session at the same step on all shards.
 
         Raises:
-            ConfigError: it has ended.
+            ConfigError: the session has ended.
         """
         _get(self._driver.apply_change.remote(self.session, change))
 
     def stop(self) -> list[Update]:
-        """End the session if it goes on; returns the updates that were not read."""
+        """Cancel the session if this client opened it, and return the unread updates."""
         if self._ended or not self._owned:
             return []
         unread: list[Update] = []
@@ -240,7 +248,7 @@ class RemoteStream:
 
 
 def _wait_for_start(reference: Any, driver: Any, tell: Callable[[str], None]) -> Any:
-    """Wait for a driver to start, and say what it is doing."""
+    """Wait for a driver to start, and report its progress."""
     last = ""
     while not ray.wait([reference], timeout=0.5)[0]:
         progress = _get(driver.progress.remote())
@@ -251,7 +259,7 @@ def _wait_for_start(reference: Any, driver: Any, tell: Callable[[str], None]) ->
 
 
 def _get(reference: Any) -> Any:
-    """A result, or its error in one sentence."""
+    """Return the result of a call, or raise its error in one sentence."""
     try:
         return ray.get(reference)
     except ray.exceptions.RayError as error:
@@ -259,7 +267,7 @@ def _get(reference: Any) -> Any:
 
 
 def _end(driver: Any) -> None:
-    """End a driver and all that it has started; one that has gone already is no error."""
+    """Stop a driver and all that it started; a driver that is already dead is no error."""
     with contextlib.suppress(ray.exceptions.RayError):
         ray.get(driver.stop.remote(), timeout=STOP_SECONDS)
     ray.kill(driver)

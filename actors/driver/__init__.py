@@ -1,1 +1,1 @@
-"""The driver actor: starts shards, numbers commands, keeps the journal."""
+"""The driver actor: starts shards, numbers commands and keeps the journal."""

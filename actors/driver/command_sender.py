@@ -1,4 +1,4 @@
-"""Sends commands to the shards of a group, and lets them run while one is to be carried out."""
+"""Sending of commands to the shards of a group, which run until they have applied them."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,11 +9,11 @@ from hogwild_dist.engine.commands import Command
 
 
 class CommandSender:
-    """Numbers commands, so that all shards carry them out at the same step.
+    """Numbers commands, so that all shards apply them before the same step.
 
     Args:
-        shards: of the group.
-        on_failure: is told why the group cannot go on.
+        shards: shards of the group.
+        on_failure: called with the error when a shard fails.
     """
 
     def __init__(self, shards: ShardSet, on_failure: Callable[[Exception], None]) -> None:
@@ -24,13 +24,13 @@ class CommandSender:
         self._detached = DetachedContext()
 
     def send(self, command: Command) -> None:
-        """Number a command and send it to every shard, whatever becomes of the call that asks."""
+        """Send a numbered command to every shard, even if the calling request is cancelled."""
         self._num_sent += 1
         self._detached.run(self._shards.send, "command", self._num_sent, command)
         self._command_waiting.set()
 
     async def keep_running(self) -> None:
-        """Let the shards run whenever a command waits."""
+        """Whenever there are new commands, run the shards until they have applied them."""
         applied = 0
         while True:
             await self._command_waiting.wait()

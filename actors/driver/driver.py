@@ -1,7 +1,7 @@
-"""The driver: places the shards, forms their group, admits sessions, keeps the journal.
+"""The driver actor: places the shards, forms their group, opens sessions and keeps the journal.
 
-It is never in the token loop: shards run on their own from the first session to the last, and
-tell the driver what they have agreed on.
+The driver is not in the token loop: shards run on their own while there are sessions, and rank 0
+publishes to the driver the updates on which all of them agree.
 """
 
 import asyncio
@@ -37,11 +37,11 @@ log = logging.getLogger("hogwild_dist.driver")
 
 
 class Driver:
-    """Ray actor; all its methods run on one event loop.
+    """Ray actor that controls a group of shards; its methods share one event loop.
 
     Args:
-        settings: of the group.
-        name: of a detached driver, or None where it belongs to its client.
+        settings: settings of the group.
+        name: name of a detached driver, or None if its client owns it.
     """
 
     def __init__(self, settings: GroupSettings, name: str | None) -> None:
@@ -61,11 +61,11 @@ class Driver:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> GroupInfo:
-        """Place the shards, load the model on each, and form their group.
+        """Place the shards, load the model on each of them and form their group.
 
         Raises:
-            ClusterError: the cluster is too small, or lost a shard; nothing is left running.
-            HogwildError: the model cannot be loaded, or the shards are not alike.
+            ClusterError: the cluster is too small or a shard died; nothing is left running.
+            HogwildError: the model cannot be loaded, or the shards' software or settings differ.
         """
         try:
             await self._shards.start(ray.get_runtime_context().current_actor)
@@ -88,14 +88,14 @@ class Driver:
         return self._info
 
     async def progress(self) -> str:
-        """What the driver is doing, in a few words."""
+        """Return a few words about what the driver is doing."""
         return self._progress
 
     async def info(self) -> GroupInfo:
-        """What the group is.
+        """Return a description of the group.
 
         Raises:
-            ClusterError: it is not ready, or lost.
+            ClusterError: the group is not ready, or lost.
         """
         self._check_ready()
         assert self._info is not None
@@ -104,19 +104,21 @@ class Driver:
     async def open(
         self, request: SessionRequest, *, recorded: bool, owner: Owner | None = None
     ) -> int:
-        """Start a session on all shards, as soon as there is room for it; returns its id.
+        """Start a session on all shards as soon as it fits, and return its id.
 
         Args:
-            request: what it starts from.
-            recorded: whether its updates carry a trace's entries.
-            owner: whose it is.
+            request: problem, team and spec of the session.
+            recorded: whether the session's updates contain trace records.
+            owner: owner of the session; the default has no tenant and no secret.
 
         Raises:
-            ClusterError: the group is not ready, lost, or takes no more.
+            ClusterError: the group is not ready, lost or retiring.
         """
         self._check_ready()
         if self._lifecycle.retiring:
-            raise ClusterError("The group takes no more sessions: it ends with those it has.")
+            raise ClusterError(
+                "The group is shutting down and takes no more sessions; use another group."
+            )
         self._num_sessions += 1
         session, owner = self._num_sessions, owner or Owner()
         self._journal.begin(session, request, owner, recorded=recorded)
@@ -131,15 +133,15 @@ class Driver:
         return session
 
     async def snapshot(self, session: int) -> SessionSnapshot:
-        """All about a session so far but its single updates.
+        """Return the state of a session, without its single updates.
 
         Raises:
-            ConfigError: there is none of that number.
+            ConfigError: there is no such session.
         """
         return self._journal.snapshot(session)
 
     async def load(self) -> Load:
-        """How much the group has to do; sessions that probe its health do not count."""
+        """Return the group's load; health probes do not count."""
         running = self._journal.client_records
         return Load(
             running=len(running),
@@ -148,14 +150,14 @@ class Driver:
         )
 
     async def probe(self, request: SessionRequest, seconds: float) -> None:
-        """Prove that the group writes: within the time, some worker has to choose a token.
+        """Check that the group generates tokens; see `lifecycle.probe`.
 
         Args:
-            request: of a short session for when nobody else writes.
-            seconds: how old the proof may be, and how long to wait for a new one.
+            request: a short session to open if no other session is generating.
+            seconds: age at which the last token is too old, and time limit for a new one.
 
         Raises:
-            ClusterError: no token came, or the group is lost.
+            ClusterError: no token was chosen in time, or the group is lost.
         """
         self._check_ready()
         if not self._lifecycle.retiring:
@@ -163,42 +165,42 @@ class Driver:
 
     @property
     def _has_written(self) -> bool:
-        """Whether the group has written a token."""
+        """Whether the group has ever chosen a token."""
         return self._info is not None and self._journal.last_token > 0
 
     async def lease(self, holder: str, seconds: float) -> float:
-        """Let an adapter manage the group, unless another one does; see `Lease.take`.
+        """Lease the group to a service's adapter, unless another one holds it; see `Lease.take`.
 
-        Nobody can while the group starts or ends.
+        A group that is starting or retiring cannot be leased: the time left is then infinite.
         """
         if self._lifecycle.retiring or (self._info is None and self._lost_reason is None):
             return math.inf
         return self._lifecycle.lease.take(holder, seconds, time.monotonic())
 
     async def retire(self, seconds: float) -> None:
-        """Take no more sessions, and end with the last one, or after so many seconds."""
+        """Take no more sessions, and stop after the last one or after `seconds`."""
         self._lifecycle.retire(seconds)
 
     async def cancel(self, session: int) -> None:
-        """End a session at the same step on all shards.
+        """Cancel a session at the same step on all shards; an ended session is left alone.
 
         Raises:
-            ConfigError: there is none of that number.
+            ConfigError: there is no such session.
         """
         if not self._journal.record(session).ended:
             self._cancel(session, "cancelled")
 
     async def apply_change(self, session: int, change: Change, *, exclusive: bool = False) -> None:
-        """Change a session at the same step on all shards; what comes of it is in its updates.
+        """Change a session at the same step on all shards; its updates contain the result.
 
         Args:
-            session: number of the session.
-            change: what to do.
-            exclusive: whether a worker may join only while no other is joining, so that its client
-                knows all the others.
+            session: id of the session.
+            change: change to apply.
+            exclusive: whether to reject a worker while another is joining, so that the client
+                knows every other worker when it describes the new one.
 
         Raises:
-            ConfigError: there is none of that number, it has ended, or another worker is joining.
+            ConfigError: there is no such session, it has ended, or another worker is joining.
         """
         if self._journal.record(session).ended:
             raise ConfigError(f"Session {session} has ended; nothing can be changed in it.")
@@ -209,54 +211,54 @@ class Driver:
     async def read(
         self, session: int, cursor: int, seconds: float
     ) -> tuple[list[Update], bool, str | None]:
-        """Updates of a session from `cursor` on; waits up to `seconds` where there is none yet.
+        """Return a session's updates from `cursor` on; wait up to `seconds` if there are none yet.
 
         Returns:
-            The updates, whether the session has ended with them, and what went wrong, if anything.
+            The updates, whether the session ended with them, and its error, if any.
 
         Raises:
-            ConfigError: there is no session of that number.
+            ConfigError: there is no such session.
         """
-        record = self._journal.record(session)  # the journal may forget it meanwhile
+        record = self._journal.record(session)  # the journal may drop the session while we wait
         updates, ended = await self._journal.read(session, cursor, seconds)
         return updates, ended, record.error
 
     async def sessions(self) -> list[SessionSummary]:
-        """All sessions that the journal holds."""
+        """Return a summary of every session in the journal."""
         return [record.summary() for record in self._journal.records.values()]
 
     async def status(self) -> list[ShardStatus]:
-        """What each shard holds, by rank."""
+        """Return the status of each shard, by rank."""
         return await self._shards.call("status")
 
     async def timelines(self) -> list[list[Span]]:
-        """Where each shard's time went, by rank."""
+        """Return each shard's timeline spans, by rank."""
         return await self._shards.call("timeline")
 
     async def checksums(self, session: int) -> list[dict[str, int]]:
-        """Of a session's blocks, by rank, once every shard has ended it; for audits."""
+        """Wait until all shards have ended a session; return its block checksums, by rank."""
         while any(session in status.sessions for status in await self.status()):
             await asyncio.sleep(0.05)
         return await self._shards.call("checksums", session)
 
     async def replay_fed(self, trace: Trace) -> list[RowComparison]:
-        """Feed a trace's tokens; all comparisons, by step and worker."""
+        """Replay a trace with its own tokens; return all comparisons, by step and worker."""
         by_shard = await self._shards.call("replay_fed", trace)
         rows = [row for comparisons in by_shard for row in comparisons]
         return sorted(rows, key=lambda row: (row.step, row.worker))
 
     async def replay_free(self, trace: Trace) -> list[list[str]]:
-        """Let the group choose; what came out otherwise than recorded, from every shard."""
+        """Replay a trace with tokens the group chooses; return the differences of each step."""
         by_shard = await self._shards.call("replay_free", trace)
         steps = zip(*by_shard, strict=True)
         return [list(dict.fromkeys(line for lines in step for line in lines)) for step in steps]
 
     async def publish(self, number: int, updates: Sequence[Update]) -> None:
-        """Take in what the shards agreed on; rank 0 calls it.
+        """Add updates to the journal; called by rank 0.
 
         Args:
-            number: of the call, from 0 on; Ray may swap calls.
-            updates: of some steps.
+            number: number of the call, from 0 on, since Ray may reorder calls.
+            updates: updates on which all shards agree.
         """
         for ready in self._ordered_updates.put(number, updates):
             self._journal.add(ready)
@@ -264,7 +266,7 @@ class Driver:
         self._observe_sessions()
 
     async def stop(self) -> None:
-        """End the shards and give their room back."""
+        """Stop the shards and free their resources."""
         for task in self._tasks:
             if task is not asyncio.current_task():
                 task.cancel()
@@ -278,19 +280,19 @@ class Driver:
         log.info(progress)
 
     def _fail(self, error: Exception) -> None:
-        """A shard is lost: what was written stays in the journal, and nothing is left running."""
+        """Fail all sessions after a shard was lost; their text stays in the journal."""
         self._lost_reason = str(plain(error))
         log.error("the group is lost: %s", self._lost_reason)
         self._journal.fail(self._lost_reason)
         self._release()
 
     def _cancel(self, session: int, reason: str) -> None:
-        """End a session at the same step on all shards."""
+        """Cancel a session at the same step on all shards, for a reason."""
         self._journal.record(session).cancelled = True
         self._command_sender.send(Cancel(session=session, reason=reason))
 
     async def _end(self) -> None:
-        """End the shards, and this actor once clients have read how their sessions ended."""
+        """Stop the shards, and this actor after clients could read how their sessions ended."""
         await self.stop()
         await asyncio.sleep(READABLE_SECONDS)
         ray.kill(ray.get_runtime_context().current_actor)
@@ -308,4 +310,6 @@ class Driver:
         if self._lost_reason is not None:
             raise ClusterError(f"The group of shards is lost: {self._lost_reason}")
         if self._info is None:
-            raise ClusterError(f"The group of shards is not ready yet ({self._progress}).")
+            raise ClusterError(
+                f"The group of shards is not ready yet ({self._progress}); try again later."
+            )

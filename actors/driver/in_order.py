@@ -1,4 +1,4 @@
-"""Calls of an actor in the order in which they were made: Ray may swap those of an async actor."""
+"""Ordering of numbered items, since Ray may reorder the calls of an async actor."""
 
 from typing import Generic, TypeVar
 
@@ -6,21 +6,21 @@ T = TypeVar("T")
 
 
 class InOrder(Generic[T]):
-    """Holds numbered items back until none before them is missing."""
+    """Buffer that releases numbered items in order, without gaps."""
 
     def __init__(self) -> None:
         self._pending: dict[int, T] = {}
         self._next = 0
 
     def put(self, number: int, item: T) -> list[T]:
-        """Take an item in.
+        """Add an item, and return the items it releases.
 
         Args:
-            number: from 0 on, each once.
-            item: of that number.
+            number: the item's number; each number from 0 on is used once.
+            item: the item.
 
         Returns:
-            The items whose turn it is now, in order.
+            The items that are next in order; empty while an earlier one is missing.
         """
         self._pending[number] = item
         ready = []

@@ -1,4 +1,4 @@
-"""The journal of a driver: every update of every session, for any client to read from the start."""
+"""The journal of a driver: every update of every session, for clients to read from the start."""
 
 import asyncio
 import contextlib
@@ -18,19 +18,19 @@ from hogwild_dist.team.session_request import SessionRequest
 LABEL_CHARS = 60
 
 HEALTH = "(health)"
-"""Tenant of the sessions that probe that a group writes; no key can be called so."""
+"""Tenant of health probes; no service key can have this name."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Owner:
-    """Whose a session is.
+    """Owner of a session, and the limits that come with ownership.
 
     Attributes:
-        tenant: for whom; tenants take turns where sessions wait for room.
-        secret: what a client of a service has to know to read it.
-        leased: whether it is cancelled when no client asks for it any more.
-        seconds: after which it is cancelled in any case; None is never.
-        kept: whether it can be read when it has ended.
+        tenant: name of the tenant; waiting sessions start in turn by tenant.
+        secret: secret that a service's client needs to read the session.
+        leased: whether to cancel the session when no client reads it any more.
+        seconds: time limit of the session; None is no limit.
+        kept: whether the session can be read after its end.
     """
 
     tenant: str = ""
@@ -42,19 +42,19 @@ class Owner:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SessionSummary:
-    """One line about a session.
+    """Short description of a session, for lists.
 
     Attributes:
-        id: of the session.
-        label: the beginning of its problem.
-        workers: their names.
-        num_tokens: chosen so far, by all.
-        num_steps: so far.
-        started: seconds since the epoch.
-        end_reason: why it ended, None while it goes on.
-        error: what went wrong, if anything.
-        tenant: for whom.
-        begun: whether it no longer waits for room.
+        id: id of the session.
+        label: beginning of the problem.
+        workers: names of the workers.
+        num_tokens: tokens chosen so far by all workers.
+        num_steps: steps so far.
+        started: time of opening, in seconds since the Unix epoch.
+        end_reason: why the session ended, None while it is running.
+        error: error that ended the session, if any.
+        tenant: name of the tenant.
+        begun: whether the session has started and is no longer waiting.
     """
 
     id: int
@@ -71,16 +71,16 @@ class SessionSummary:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SessionSnapshot:
-    """All about a session so far but its single updates.
+    """State of a session at one time, without its single updates.
 
     Attributes:
-        summary: in one line.
-        owner: whose it is.
-        origin: what it started from.
-        transcript: so far.
-        recorded: whether its updates carry a trace's entries.
-        cursor: updates so far.
-        ahead: sessions that wait for longer, while it waits itself.
+        summary: short description of the session.
+        owner: owner of the session.
+        origin: request that opened the session.
+        transcript: transcript so far.
+        recorded: whether the session's updates contain trace records.
+        cursor: number of updates so far.
+        ahead: number of waiting sessions opened earlier; 0 once the session has started.
     """
 
     summary: SessionSummary
@@ -94,23 +94,23 @@ class SessionSnapshot:
 
 @dataclass(slots=True)
 class Record:
-    """One session.
+    """The journal's record of one session.
 
     Attributes:
-        id: of the session.
-        origin: what it started from.
-        owner: whose it is.
-        recorded: whether its updates carry a trace's entries.
-        transcript: so far.
-        updates: from the first.
-        error: what went wrong, if anything.
-        changed: set and replaced with each change.
-        readers: clients that wait for updates now.
-        last_read: when a client last asked for updates, by the monotonic clock.
-        started: seconds since the epoch.
-        opened: the same by the monotonic clock.
-        cancelled: whether it was asked to end.
-        joining: whether a worker was asked to join of whom no shard has said anything.
+        id: id of the session.
+        request: request that opened the session.
+        owner: owner of the session.
+        recorded: whether the session's updates contain trace records.
+        transcript: transcript so far.
+        updates: all updates so far.
+        error: error that ended the session, if any.
+        changed: event that is set, and replaced, on every change.
+        readers: number of clients now waiting for updates.
+        last_read: time when a client last read updates, by the monotonic clock.
+        started: time of opening, in seconds since the Unix epoch.
+        opened: time of opening, by the monotonic clock.
+        cancelled: whether the session was cancelled.
+        joining: whether a worker was asked to join and has neither joined nor been refused yet.
     """
 
     id: int
@@ -130,7 +130,7 @@ class Record:
 
     @property
     def ended(self) -> bool:
-        """Whether no further update comes."""
+        """Whether the session has ended and gets no more updates."""
         return self.error is not None or self.transcript.end_reason is not None
 
     @property
@@ -139,23 +139,23 @@ class Record:
         return not self.updates and not self.ended
 
     def notify(self) -> None:
-        """Wake everyone who waits."""
+        """Wake all waiting readers."""
         self.changed.set()
         self.changed = asyncio.Event()
 
     def abandoned(self, seconds: float) -> bool:
-        """Whether no client has asked for so long."""
+        """Whether no client has read updates for `seconds`."""
         return not self.readers and time.monotonic() > self.last_read + seconds
 
     def overdue(self, now: float) -> bool:
-        """Whether its time is over, by the monotonic clock."""
+        """Whether the time limit has passed at `now`, by the monotonic clock."""
         return self.owner.seconds is not None and now > self.opened + self.owner.seconds
 
     def snapshot(self, ahead: int) -> SessionSnapshot:
-        """All about it so far; it does not change when the session goes on.
+        """Return the session's state; later updates do not change it.
 
         Args:
-            ahead: sessions that wait for longer.
+            ahead: number of waiting sessions opened earlier.
         """
         return SessionSnapshot(
             summary=self.summary(),
@@ -168,7 +168,7 @@ class Record:
         )
 
     def summary(self) -> SessionSummary:
-        """One line about it."""
+        """Return a short description of the session."""
         return SessionSummary(
             id=self.id,
             label=self.request.problem[:LABEL_CHARS],
@@ -184,57 +184,64 @@ class Record:
 
 
 class Journal:
-    """All sessions of a driver, in the order in which they were opened.
+    """All sessions of a driver, in the order of opening.
 
     Args:
-        kept: sessions that have ended and can still be read.
+        kept: number of ended sessions that can still be read.
+
+    Attributes:
+        records: session id -> record.
+        last_token: time when a worker last chose a token, by the monotonic clock.
     """
 
     def __init__(self, kept: int) -> None:
         self._num_kept = kept
         self._ended: deque[int] = deque()
-        """Those that have ended and can be read, in the order in which they ended."""
+        """Ids of ended sessions that can still be read, in the order of their end."""
         self.records: dict[int, Record] = {}
         self.last_token = -math.inf
-        """When a worker last chose a token, by the monotonic clock."""
 
     @property
     def open_records(self) -> list[Record]:
-        """Those that go on."""
+        """Records of sessions that have not ended."""
         return [record for record in self.records.values() if not record.ended]
 
     @property
     def client_records(self) -> list[Record]:
-        """Those that go on for a client, and not to probe that the group writes."""
+        """Records of sessions that have not ended, without health probes."""
         return [record for record in self.open_records if record.owner.tenant != HEALTH]
 
     def record(self, session: int) -> Record:
-        """A session by its number.
+        """Return the record of a session.
 
         Raises:
-            ConfigError: there is none of that number.
+            ConfigError: there is no such session.
         """
         if session not in self.records:
             known = ", ".join(map(str, self.records)) or "none"
-            raise ConfigError(f"There is no session {session}; known are: {known}.")
+            raise ConfigError(f"There is no session {session}; known sessions: {known}.")
         return self.records[session]
 
     def snapshot(self, session: int) -> SessionSnapshot:
-        """All about a session so far but its single updates; `ConfigError` where there is none."""
+        """Return the state of a session, without its single updates.
+
+        Raises:
+            ConfigError: there is no such session.
+        """
         record = self.record(session)
         waiting = [record.id for record in self.open_records if record.waiting]
         ahead = waiting.index(session) if session in waiting else 0
         return record.snapshot(ahead)
 
     def begin(self, session: int, request: SessionRequest, owner: Owner, *, recorded: bool) -> None:
-        """Note a new session; of too many that have ended the first to end is forgotten."""
+        """Add a session, and drop the sessions that ended first if too many are kept."""
         names = tuple(worker.name for worker in request.spec.workers)
         self.records[session] = Record(session, request, owner, recorded, Transcript(names))
         while len(self._ended) > self._num_kept:
             del self.records[self._ended.popleft()]
 
     def add(self, updates: Sequence[Update]) -> None:
-        """Take in what the shards agreed on."""
+        """Add updates to their sessions; updates of dropped sessions are ignored."""
         for update in updates:
             record = self.records.get(update.session)
             if record is None:
@@ -254,29 +261,36 @@ class Journal:
                 self._end(record)
 
     def expect_join(self, session: int, *, exclusive: bool) -> None:
-        """Note that a worker is to join.
+        """Note that a worker was asked to join.
+
+        Args:
+            session: id of the session.
+            exclusive: whether to reject the worker while another is joining.
 
         Raises:
-            ConfigError: it may join only exclusively, and no shard has said anything of another.
+            ConfigError: another worker is joining, or there is no such session.
         """
         record = self.record(session)
         if exclusive and record.joining:
             raise ConfigError(
-                f"Another worker is joining session {session}; ask again when it has begun."
+                f"Another worker is joining session {session}; try again once it has joined."
             )
         record.joining = True
 
     def fail(self, reason: str) -> None:
-        """No open session gets any further."""
+        """End all open sessions with an error."""
         for record in self.open_records:
             record.error = reason
             record.notify()
             self._end(record)
 
     async def read(self, session: int, cursor: int, seconds: float) -> tuple[list[Update], bool]:
-        """Updates from `cursor` on, and whether the session has ended with them.
+        """Return the updates from `cursor` on, and whether the session ended with them.
 
-        Waits up to `seconds` where there is none yet.
+        Waits up to `seconds` if there are none yet.
+
+        Raises:
+            ConfigError: there is no such session.
         """
         record = self.record(session)
         record.readers += 1

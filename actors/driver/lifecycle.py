@@ -1,4 +1,4 @@
-"""Who looks after a group: cancels what nobody waits for, and ends a group that nobody needs."""
+"""Lease, health probe and retirement of a group, and the time limits of its sessions."""
 
 import asyncio
 import logging
@@ -11,33 +11,33 @@ from hogwild_dist.actors.errors import ClusterError
 from hogwild_dist.actors.settings import GroupSettings
 
 READABLE_SECONDS = 3.0
-"""For which the journal of a group that has ended can still be read."""
+"""Time for which the journal of a stopped group can still be read."""
 
 log = logging.getLogger("hogwild_dist.driver")
 
 
 @dataclass(slots=True)
 class Lease:
-    """At most one adapter looks after a group at a time.
+    """Right of one service adapter at a time to manage a group.
 
     Attributes:
-        holder: name of the adapter, empty before the first.
-        until: by the monotonic clock; later the group is an orphan.
+        holder: name of the adapter, empty before the first lease.
+        until: end of the lease, by the monotonic clock.
     """
 
     holder: str = ""
     until: float = 0.0
 
     def take(self, holder: str, seconds: float, now: float) -> float:
-        """Take the lease, or keep it for longer.
+        """Take or renew the lease, unless another holder has it.
 
         Args:
             holder: name of the adapter.
-            seconds: that it holds if it is not taken again.
-            now: by the monotonic clock.
+            seconds: duration of the lease from now on.
+            now: current time, by the monotonic clock.
 
         Returns:
-            Seconds for which it is still another's; 0 where it is the holder's now.
+            Seconds until the other holder's lease ends; 0 if `holder` has the lease now.
         """
         if holder != self.holder and now < self.until:
             return self.until - now
@@ -46,13 +46,13 @@ class Lease:
 
 
 class Lifecycle:
-    """Watches the sessions of a driver, and the driver's own use.
+    """Cancels abandoned and overdue sessions, and stops a retired or orphaned group.
 
     Args:
-        settings: of the group.
-        journal: of the driver.
-        cancel: ends a session for a reason.
-        stop: ends the driver.
+        settings: settings of the group.
+        journal: journal of the driver.
+        cancel: cancels a session, given its id and a reason.
+        stop: stops the group and its driver.
     """
 
     def __init__(
@@ -72,16 +72,16 @@ class Lifecycle:
 
     @property
     def retiring(self) -> bool:
-        """Whether the group takes no further session."""
+        """Whether the group takes no more sessions."""
         return self._deadline is not None
 
     def retire(self, seconds: float) -> None:
-        """End the group when its last session has ended, or after so many seconds."""
+        """Stop the group when its last session has ended, or after `seconds`."""
         log.info("retiring within %g s", seconds)
         self._deadline = time.monotonic() + seconds
 
     async def watch(self) -> None:
-        """Look after everything until the group is ended."""
+        """Check sessions and lease at intervals, until the group is stopped."""
         self._started = time.monotonic()
         while not self._should_stop(time.monotonic()):
             await asyncio.sleep(min(0.5, self._settings.lease_seconds / 4))
@@ -92,37 +92,39 @@ class Lifecycle:
         orphan_seconds = self._settings.orphan_seconds
         last_managed = max(self.lease.until, self._started)
         if orphan_seconds is not None and not self.retiring and now > last_managed + orphan_seconds:
-            log.warning("nobody looks after the group")
+            log.warning("no service manages the group")
             self._deadline = now + orphan_seconds
         if self._deadline is None:
             return False
         return not self._journal.client_records or now > self._deadline
 
     def _cancel_sessions(self, now: float) -> None:
-        """Cancel sessions whose client has gone, and those whose time is over."""
+        """Cancel sessions whose client is gone or whose time limit has passed."""
         for record in self._journal.open_records:
             if record.cancelled:
                 continue
             if record.owner.leased and record.abandoned(self._settings.lease_seconds):
-                log.warning("the client has gone", extra={"session": record.id})
+                log.warning("the client is gone", extra={"session": record.id})
                 self._cancel(record.id, "cancelled")
             elif record.overdue(now):
-                log.warning("the time is over", extra={"session": record.id})
+                log.warning("the time limit has passed", extra={"session": record.id})
                 self._cancel(record.id, "timeout")
 
 
 async def probe(
     journal: Journal, open_session: Callable[..., Awaitable[int]], seconds: float
 ) -> None:
-    """See a worker choose a token, in a session of its own where nobody has written lately.
+    """Check that a group generates tokens.
+
+    A token chosen in the last `seconds` is proof enough; otherwise a short session is opened.
 
     Args:
-        journal: of the group's driver.
-        open_session: starts a short session for its `owner`.
-        seconds: how old the proof may be, and how long to wait for a new one.
+        journal: journal of the group's driver.
+        open_session: opens a short session for a given `owner` and returns its id.
+        seconds: age at which the last token is too old, and time limit for a new one.
 
     Raises:
-        ClusterError: no token came.
+        ClusterError: no token was chosen in time, or the session failed.
     """
     started = time.monotonic()
     if started < journal.last_token + seconds:
@@ -131,9 +133,9 @@ async def probe(
     record, cursor = journal.records[session], 0
     while journal.last_token < started:
         if record.error is not None:
-            raise ClusterError(f"The group cannot write: {record.error}")
+            raise ClusterError(f"The health probe failed: {record.error}")
         seconds_left = started + seconds - time.monotonic()
         if seconds_left <= 0 or record.ended:
-            raise ClusterError(f"The group has written no token within {seconds:g} s.")
+            raise ClusterError(f"The group generated no token within {seconds:g} s.")
         updates, _ = await journal.read(session, cursor, seconds_left)
         cursor += len(updates)

@@ -1,4 +1,4 @@
-"""The shards of a group as its driver sees them: actors in the order of their ranks."""
+"""The shards of a group as its driver sees them."""
 
 import asyncio
 from collections import Counter
@@ -19,16 +19,16 @@ from hogwild_dist.exchange.process_group import Membership, serve_store
 
 
 class ShardSet:
-    """Places shards, loads the model on them, forms their group, and asks them things.
+    """Shard actors of a group, in the order of their ranks.
 
     Args:
-        settings: of the group.
-        name: of a detached driver, or None where all belongs to its client.
-        report_progress: takes lines of progress.
+        settings: settings of the group.
+        name: name of a detached driver, or None if its client owns the group.
+        report_progress: called with each line of progress.
 
     Attributes:
-        epoch: number of the membership, from 1 on.
-        infos: what each shard says of itself, by rank, once it has loaded the model.
+        epoch: number of the membership, from 1 on; 0 before the start.
+        infos: description of each shard, by rank; empty until the model is loaded.
     """
 
     def __init__(
@@ -48,14 +48,14 @@ class ShardSet:
         return len(self._actors)
 
     async def start(self, driver: Any) -> None:
-        """Bring every shard up, ready to run.
+        """Place the shards, load the model on each of them and form their group.
 
         Args:
-            driver: takes the updates of rank 0.
+            driver: handle of the driver, to which rank 0 publishes updates.
 
         Raises:
-            ClusterError: the cluster is too small, or lost a shard, or the start was given up.
-            HogwildError: the model cannot be loaded, or the shards are not alike.
+            ClusterError: the cluster is too small, a shard died, or the start was cancelled.
+            HogwildError: the model cannot be loaded, or the shards' software or settings differ.
         """
         self._start_task = asyncio.create_task(self._start(driver))
         try:
@@ -64,29 +64,29 @@ class ShardSet:
             raise ClusterError("The group was stopped before it was ready.") from None
 
     async def cancel_start(self) -> None:
-        """Give up a start that goes on; what it has reserved by then is known afterwards."""
+        """Cancel a running start, and wait until `release` can free all that it reserved."""
         if self._start_task is not None:
             self._start_task.cancel()
             await asyncio.wait([self._start_task])
 
     async def call(self, method: str, *arguments: Any) -> list[Any]:
-        """Call a method of every shard; the results by rank.
+        """Call a method of every shard and return the results, by rank.
 
         Raises:
-            ClusterError: a shard has died.
-            HogwildError: a shard refused.
+            ClusterError: a shard died.
+            HogwildError: a shard raised it.
         """
         return await self._gather(
             getattr(shard, method).remote(*arguments) for shard in self._actors
         )
 
     def send(self, method: str, *arguments: Any) -> None:
-        """Call a method of every shard and do not wait."""
+        """Call a method of every shard without waiting for the results."""
         for shard in self._actors:
             getattr(shard, method).remote(*arguments)
 
     def release(self) -> None:
-        """End the shards and give their room back."""
+        """Kill the shards and free their resources."""
         for shard in self._actors:
             ray.kill(shard)
         self._actors = []
@@ -120,7 +120,7 @@ class ShardSet:
         ).remote(index, self._settings.shard, self._name)
 
     async def _load(self) -> None:
-        """Load the model everywhere; ranks go by node, so that neighbours share one."""
+        """Rank the shards by node, so that neighbours share a node, and load the model on each."""
         self._report_progress(f"starting {len(self)} processes")
         nodes = await self.call("node")
         order = sorted(range(len(nodes)), key=lambda index: (nodes[index], index))
@@ -133,7 +133,7 @@ class ShardSet:
         )
 
     async def _form(self, driver: Any) -> None:
-        """Give every shard its rank in a new epoch."""
+        """Make every shard join the group of a new epoch."""
         self.epoch += 1
         host = ray.util.get_node_ip_address()
         self._store = serve_store(host)
@@ -153,9 +153,9 @@ class ShardSet:
         )
 
     async def _gather(self, references: Any) -> list[Any]:
-        """Await references side by side; of errors that come at once the most telling is raised.
+        """Await references concurrently; of several errors, raise the most specific one.
 
-        When a shard dies, its peers fail too, a moment before or after it.
+        When a shard dies, its peers fail too, shortly before or after it.
         """
         tasks: list[asyncio.Task[Any]] = [
             asyncio.create_task(_await(reference)) for reference in references
@@ -179,7 +179,7 @@ class ShardSet:
         return [task.result() for task in tasks]
 
     def _with_shard(self, rank: int, error: Exception) -> Exception:
-        """A shard's error, which says whose it is."""
+        """Return an error that names the shard if the shard died."""
         if not isinstance(error, ray.exceptions.RayActorError | ray.exceptions.OutOfMemoryError):
             return plain(error)
         where = f" on node {self.infos[rank].node}" if self.infos else ""
@@ -191,7 +191,7 @@ async def _await(reference: Any) -> Any:
 
 
 def _specificity(error: BaseException) -> int:
-    """How much an error says of what happened: a death, a failure, a peer that was lost."""
+    """Return how specific an error is: 2 a shard died, 1 a shard failed, 0 it lost its peers."""
     if isinstance(error, ray.exceptions.RayTaskError):
         cause = error.cause
         return 0 if isinstance(cause, HogwildError) and "lost its peers" in str(cause) else 1

@@ -1,1 +1,1 @@
-"""Where shards are placed on a Ray cluster, and what is cleaned up after them."""
+"""Placement of shards on a Ray cluster, and cleanup after a driver that died."""

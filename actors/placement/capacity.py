@@ -1,4 +1,4 @@
-"""Whether a cluster has room for a group: pure functions over what its nodes have free."""
+"""Pure functions that decide whether a group fits on a cluster's free resources."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NodeCapacity:
-    """What one node has.
+    """CPUs and GPUs of one node.
 
     Attributes:
-        address: of the node.
-        cpus: free, or in all.
-        gpus: likewise.
+        address: address of the node.
+        cpus: number of free CPUs.
+        gpus: number of free GPUs.
     """
 
     address: str
@@ -20,18 +20,18 @@ class NodeCapacity:
 
 
 def shards_that_fit(nodes: Sequence[NodeCapacity], cpus: float, gpus: float) -> int:
-    """How many shards fit, each on one node.
+    """Return how many shards fit; a shard is never split over nodes.
 
     Args:
-        nodes: with what they have.
-        cpus: of one shard.
-        gpus: of one shard.
+        nodes: free capacity of each node.
+        cpus: CPUs per shard.
+        gpus: GPUs per shard.
     """
     return sum(_fit_on_node(node, cpus, gpus) for node in nodes)
 
 
 def shortage(nodes: Sequence[NodeCapacity], num_shards: int, cpus: float, gpus: float) -> str:
-    """One sentence: what was asked for, what is there, and the way out."""
+    """Return one sentence that says what was requested, what is free, and the way out."""
     requested = f"{num_shards} shard{'s' * (num_shards != 1)} with {_amount(cpus, 'CPU')}"
     requested += f" and {_amount(gpus, 'GPU')}" if gpus else ""
     available = ", ".join(
@@ -41,7 +41,7 @@ def shortage(nodes: Sequence[NodeCapacity], num_shards: int, cpus: float, gpus: 
     fits = shards_that_fit(nodes, cpus, gpus)
     options = "--shards" if gpus else "--shards or --cpus-per-shard"
     return (
-        f"{requested} each were asked for, and {fits} fit on what is free: "
+        f"{requested} each were requested, but {fits} fit in the free capacity: "
         f"{available or 'no node'}; lower {options}, add nodes, or wait for them with "
         "--wait-for-nodes."
     )
@@ -50,11 +50,11 @@ def shortage(nodes: Sequence[NodeCapacity], num_shards: int, cpus: float, gpus: 
 def node_capacities(
     nodes: Sequence[Mapping[str, object]], free: Mapping[str, Mapping[str, float]]
 ) -> list[NodeCapacity]:
-    """What is free on the nodes that are alive.
+    """Return the free capacity of every live node.
 
     Args:
-        nodes: from `ray.nodes`.
-        free: node id -> resource -> amount.
+        nodes: node table of `ray.nodes`.
+        free: node id -> resource -> free amount.
     """
     return [
         NodeCapacity(

@@ -1,4 +1,7 @@
-"""What a named driver that died has left behind: shards and their room, which keep its names."""
+"""Cleanup of shards and placement groups left by a named driver that died.
+
+They are detached, so they survive their driver and keep their names.
+"""
 
 import asyncio
 import re
@@ -15,30 +18,30 @@ from hogwild_dist.actors.errors import ClusterError
 from hogwild_dist.actors.settings import NAMESPACE
 
 POLL_SECONDS = 0.1
-"""Between two looks whether the names are free."""
+"""Interval between checks whether the names are free."""
 
 NAMES_FREE_SECONDS = 10.0
-"""By when Ray has freed the names of what was ended."""
+"""Time Ray needs at most to free the names of killed actors."""
 
 
 def shard_name(name: str, index: int) -> str:
-    """Name of a shard of a named group."""
+    """Return the name of a shard of a named group."""
     return f"{name}/shard-{index}"
 
 
 def placement_group_name(name: str) -> str:
-    """Name of the placement group of a named group."""
+    """Return the name of the placement group of a named group."""
     return f"{name}/shards"
 
 
 async def kill_leftovers(name: str) -> None:
-    """End what a driver of this name has left; only its successor may call it.
+    """Kill what an earlier driver of this name left; only its successor may call this.
 
     Args:
-        name: of the driver; as long as it lives, Ray gives the name to no other.
+        name: name of the driver; Ray lets only one live driver have it.
 
     Raises:
-        ClusterError: the names do not become free.
+        ClusterError: the names did not become free in time.
     """
     deadline = asyncio.get_running_loop().time() + NAMES_FREE_SECONDS
     while shards := _live_shards(name):
@@ -46,8 +49,8 @@ async def kill_leftovers(name: str) -> None:
             _kill(shard)
         if asyncio.get_running_loop().time() > deadline:
             raise ClusterError(
-                f"{shards[0]!r}, left by a group that died, does not end; choose another name than "
-                f"{name!r}."
+                f"{shards[0]!r} was left by a group that died and cannot be killed; choose a name "
+                f"other than {name!r}."
             )
         await asyncio.sleep(POLL_SECONDS)
     for group_id, group in placement_group_table().items():
@@ -56,7 +59,7 @@ async def kill_leftovers(name: str) -> None:
 
 
 def _live_shards(name: str) -> list[str]:
-    """Names of the shards that are left."""
+    """Return the names of the group's live shards."""
     pattern = re.compile(re.escape(f"{name}/shard-") + r"\d+")
     actors = ray.util.list_named_actors(all_namespaces=True)
     return [
@@ -69,5 +72,5 @@ def _live_shards(name: str) -> list[str]:
 def _kill(shard: str) -> None:
     try:
         ray.kill(ray.get_actor(shard, namespace=NAMESPACE))
-    except ValueError:  # it has ended meanwhile
+    except ValueError:  # it has died in the meantime
         return

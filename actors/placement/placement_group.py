@@ -1,4 +1,4 @@
-"""A placement group for the shards: one bundle each, on nodes that have room."""
+"""The placement group of the shards: one bundle per shard."""
 
 import asyncio
 import time
@@ -19,21 +19,24 @@ from hogwild_dist.actors.placement.cleanup import kill_leftovers, placement_grou
 from hogwild_dist.actors.settings import GroupSettings, Spread
 
 SETTLE_SECONDS = 2.0
-"""After which Ray's head node has heard of what nodes have free."""
+"""Time until Ray's head node knows what its nodes have free."""
 
 POLL_SECONDS = 0.5
-"""Between two looks at a placement group that waits for nodes."""
+"""Interval between checks of a pending placement group."""
 
 
 async def reserve(
     settings: GroupSettings, name: str | None, report_progress: Callable[[str], None]
 ) -> PlacementGroup:
-    """Reserve room for every shard.
+    """Reserve resources for every shard.
 
     Args:
-        settings: how much, and how long to wait for it.
-        name: of a detached driver, or None; what one of that name has left is ended first.
-        report_progress: takes a line of progress.
+        settings: resources per shard, and how long to wait for them.
+        name: name of a detached driver, or None; leftovers of that name are killed first.
+        report_progress: called with a line of progress.
+
+    Returns:
+        A placement group that is ready, with one bundle per shard.
 
     Raises:
         ClusterError: the cluster is too small; nothing stays reserved.
@@ -71,7 +74,7 @@ async def reserve(
 
 
 def gpus_per_shard(settings: GroupSettings) -> int:
-    """One where the cluster has GPUs, unless the settings say otherwise."""
+    """Return the setting, or else 1 if the cluster has GPUs and the device may be one."""
     if settings.gpus_per_shard is not None:
         return settings.gpus_per_shard
     wants_gpu = (settings.shard.device or "cuda").startswith("cuda")
@@ -79,12 +82,12 @@ def gpus_per_shard(settings: GroupSettings) -> int:
 
 
 def free_capacity() -> list[NodeCapacity]:
-    """What the nodes have free now."""
+    """Return what the nodes have free now."""
     return node_capacities(ray.nodes(), state.available_resources_per_node())
 
 
 async def _wait_until_it_fits(settings: GroupSettings, gpus: int) -> None:
-    """Check the room; what a group has just given back is seen after a moment only."""
+    """Check the capacity, with retries: Ray reports freed resources with a delay."""
     deadline = time.monotonic() + SETTLE_SECONDS
     while True:
         try:

@@ -1,1 +1,1 @@
-"""The shard actor: owns a device, a model replica and a copy of every block."""
+"""The shard actor: one device, one model replica and a copy of every block."""

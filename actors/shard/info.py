@@ -1,4 +1,4 @@
-"""What a driver says of its group."""
+"""Descriptions of a group and of its load, as its driver gives them."""
 
 from dataclasses import dataclass
 
@@ -11,8 +11,8 @@ class GroupInfo:
     """A group of shards that is ready.
 
     Attributes:
-        settings: that it was started with.
-        shards: by rank.
+        settings: settings the group was started with.
+        shards: description of each shard, by rank.
         epoch: number of the membership.
     """
 
@@ -23,12 +23,13 @@ class GroupInfo:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Load:
-    """How much a group has to do.
+    """Load of a group.
 
     Attributes:
-        running: sessions that go on.
-        waiting: those of them that wait for room.
-        ready: whether it takes new ones; it does from the first token on, a health check's mostly.
+        running: number of sessions that have not ended, without health probes.
+        waiting: number of these sessions that have not started yet.
+        ready: whether the group takes new sessions and has generated a token, as a rule that of
+            a health probe.
     """
 
     running: int

@@ -1,4 +1,4 @@
-"""A shard: one device, one replica of the model, a part of every session's workers."""
+"""The shard actor: one device, one model replica and a part of every session's workers."""
 
 import logging
 import os
@@ -35,14 +35,14 @@ log = logging.getLogger("hogwild_dist.shard")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardInfo:
-    """What a shard says of itself.
+    """Description of a shard.
 
     Attributes:
-        node: its node's address.
-        pid: its process.
-        device: it computes on.
-        threads: CPU threads.
-        model: that it has loaded.
+        node: address of the shard's node.
+        pid: process id.
+        device: device that the shard computes on.
+        threads: number of CPU threads.
+        model: description of the loaded model.
     """
 
     node: str
@@ -54,14 +54,14 @@ class ShardInfo:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardStatus:
-    """What a shard holds.
+    """Sessions, cache and traffic of a shard at one time.
 
     Attributes:
-        sessions: ids of those that go on.
-        free_pages: of its cache.
-        num_pages: of its cache.
-        collectives: that it took part in.
-        bytes_sent: to all peers together.
+        sessions: ids of the running sessions.
+        free_pages: number of free pages in the shard's cache.
+        num_pages: number of pages in the shard's cache.
+        collectives: number of collectives the shard took part in.
+        bytes_sent: bytes sent to all peers.
     """
 
     sessions: tuple[int, ...]
@@ -73,7 +73,7 @@ class ShardStatus:
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """What a shard has as a rank of a group."""
+    """Engine and exchange of a shard that has joined a group."""
 
     engine: Engine
     exchange: TorchDistExchange
@@ -82,11 +82,11 @@ class _Member:
 
 
 class Shard:
-    """Ray actor. Control methods answer while `run` is at work.
+    """Ray actor that runs one shard; its control methods answer while `run` is running.
 
     Args:
-        index: of the shard.
-        settings: the same for all.
+        index: index of the shard, used in logs until it has a rank.
+        settings: settings shared by all shards.
         group: name of the group, or None.
     """
 
@@ -100,14 +100,18 @@ class Shard:
         write_structured(group=group, shard=index, node=self._node)
 
     def node(self) -> str:
-        """Its node's address."""
+        """Return the address of the shard's node."""
         return self._node
 
     def load(self, shards_on_node: int) -> ShardInfo:
         """Load the model.
 
+        Args:
+            shards_on_node: number of shards that share the node's cores.
+
         Raises:
-            ModelError: it cannot be loaded; the sentence names the node.
+            ConfigError: a setting does not fit the model; the error names the node.
+            ModelError: the model cannot be loaded; the error names the node.
         """
         settings = self._settings
         cores = len(os.sched_getaffinity(0))
@@ -128,17 +132,17 @@ class Shard:
         )
 
     def join(self, membership: Membership, driver: Any) -> None:
-        """Become a rank of a group.
+        """Join a group.
 
         Args:
-            membership: in the group.
-            driver: takes the updates, where this is rank 0.
+            membership: rank of this shard, size of the group and address of its store.
+            driver: handle of the driver; rank 0 publishes updates to it.
 
         Raises:
-            ExchangeError: the peers did not come, or are not alike.
-            ConfigError: there is no memory for the KV cache; the sentence names the node.
+            ExchangeError: a peer did not join in time, or its software or settings differ.
+            ConfigError: there is not enough memory for the KV cache; the error names the node.
         """
-        assert self._model is not None, "the model is loaded before"
+        assert self._model is not None, "load the model first"
         fields = {"shard": membership.rank, "epoch": membership.epoch, "node": self._node}
         write_structured(group=self._group, **fields)
         check_alike(membership, self._configuration())
@@ -165,7 +169,7 @@ class Shard:
         log.info("joined a group of %d", membership.world_size)
 
     def run(self) -> int:
-        """Step until no session is left; returns the number of the last command carried out.
+        """Step until no session is left, and return the number of the last applied command.
 
         Raises:
             ExchangeError: a peer was lost, or this shard failed.
@@ -184,21 +188,21 @@ class Shard:
             ) from error
 
     def replay_fed(self, trace: Trace) -> list[RowComparison]:
-        """Feed a trace's tokens on all shards; the comparisons of this shard's workers."""
+        """Replay a trace with its own tokens; return the comparisons of this shard's workers."""
         return list(replay_fed(trace, self._member.engine))
 
     def replay_free(self, trace: Trace) -> list[list[str]]:
-        """Let the group choose; step by step what came out otherwise than recorded."""
+        """Replay a trace with tokens the group chooses; return the differences of each step."""
         return list(replay_free(trace, self._member.engine))
 
     @ray.method(concurrency_group="control")
     def command(self, number: int, command: Command) -> None:
-        """Take in a command; it takes effect when every shard has it."""
+        """Receive a command; it is applied once every shard has it."""
         self._inbox.put(number, command)
 
     @ray.method(concurrency_group="control")
     def status(self) -> ShardStatus:
-        """What the shard holds."""
+        """Return the shard's sessions, cache use and traffic."""
         member = self._member
         counts, pages = member.exchange.counts, member.engine.cache.pages
         return ShardStatus(
@@ -211,21 +215,22 @@ class Shard:
 
     @ray.method(concurrency_group="control")
     def timeline(self) -> list[Span]:
-        """Where its time went so far, where the group keeps timelines."""
+        """Return the timeline spans so far; empty unless the group keeps timelines."""
         return list(self._member.engine.timeline.spans)
 
     @ray.method(concurrency_group="control")
     def checksums(self, session: int) -> dict[str, int]:
-        """Of the blocks of a session that has ended, where the group audits."""
+        """Return the block checksums of an ended session; requires a group that audits."""
         return self._member.loop.checksums[session]
 
     @property
     def _member(self) -> _Member:
-        assert self._joined is not None, "the group is formed before"
+        assert self._joined is not None, "join a group first"
         return self._joined
 
     @contextmanager
     def _errors_name_node(self) -> Iterator[None]:
+        """Add the node's address to errors."""
         try:
             yield
         except HogwildError as error:
@@ -233,8 +238,8 @@ class Shard:
             raise kind(f"On node {self._node}: {error}") from error
 
     def _configuration(self) -> dict[str, str]:
-        """What must be the same on every shard."""
-        assert self._model is not None, "the model is loaded before"
+        """Return what must be the same on every shard, by the words that errors use for it."""
+        assert self._model is not None, "load the model first"
         return {
             "Python package hogwild-dist": version("hogwild-dist"),
             "torch": torch.__version__,

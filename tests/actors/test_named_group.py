@@ -67,7 +67,7 @@ def test_a_second_client_lets_a_worker_join_and_speaks(
     spoken = hogwild("group", "say", "open-room", 1, "Hurry!", "--speaker", "Eve")
     assert spoken.code == 0, spoken.err
     unknown = hogwild("group", "join", "open-room", 7, "Zoe")
-    assert "There is no session 7; known are: 1." in unknown.err
+    assert "There is no session 7; known sessions: 1." in unknown.err
     events = []
     for event in run:
         events.append(event)

@@ -32,9 +32,12 @@ def watch_and_kill(run: Run, pid: int) -> None:
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"num_shards": 9}, "9 shards with 1 CPU each were asked for, and 8 fit on what is free"),
-        ({"cpus_per_shard": 4.0}, "2 shards with 4 CPUs each were asked for, and 0 fit"),
-        ({"gpus_per_shard": 1}, "2 shards with 1 CPU and 1 GPU each were asked for, and 0 fit"),
+        (
+            {"num_shards": 9},
+            "9 shards with 1 CPU each were requested, but 8 fit in the free capacity",
+        ),
+        ({"cpus_per_shard": 4.0}, "2 shards with 4 CPUs each were requested, but 0 fit"),
+        ({"gpus_per_shard": 1}, "2 shards with 1 CPU and 1 GPU each were requested, but 0 fit"),
     ],
 )
 def test_a_cluster_that_is_too_small_says_so_at_once(
@@ -48,7 +51,7 @@ def test_a_cluster_that_is_too_small_says_so_at_once(
 
 def test_waiting_for_nodes_ends_with_the_same_sentence(settings: Settings) -> None:
     before, told = leftovers.now(), []
-    with pytest.raises(ClusterError, match="9 shards with 1 CPU each were asked for, and 8 fit"):
+    with pytest.raises(ClusterError, match="9 shards with 1 CPU each were requested, but 8 fit"):
         ShardGroup.start(settings(num_shards=9, wait_seconds=6.0), tell=told.append)
     assert any(line.startswith("waiting for room for 9 shards") for line in told)
     assert leftovers.settles(before)
@@ -75,7 +78,10 @@ def test_an_address_where_no_ray_answers_is_named(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    with pytest.raises(ClusterError, match=f"No Ray answers at '{address}'"), connected(address):
+    with (
+        pytest.raises(ClusterError, match=f"No Ray cluster answers at '{address}'"),
+        connected(address),
+    ):
         pass
 
 
@@ -96,7 +102,7 @@ def test_a_dead_shard_keeps_the_text_and_says_what_died(settings: Settings, tmp_
 def test_a_name_can_be_used_once(settings: Settings) -> None:
     before = leftovers.now()
     group = ShardGroup.start(settings(), name="only")
-    with pytest.raises(ClusterError, match="A driver named 'only' is running already"):
+    with pytest.raises(ClusterError, match="A group named 'only' is already running"):
         ShardGroup.start(settings(), name="only")
     group.stop()
     assert leftovers.settles(before)
@@ -106,7 +112,7 @@ def test_an_unknown_name_and_an_unknown_session_are_named(settings: Settings) ->
     with pytest.raises(ClusterError, match="No group named 'nobody' runs on this cluster"):
         ShardGroup.attach("nobody")
     group = ShardGroup.start(settings(), name="somebody")
-    with pytest.raises(ConfigError, match="There is no session 7; known are: none"):
+    with pytest.raises(ConfigError, match="There is no session 7; known sessions: none"):
         group.cancel(7)
     group.stop()
 

@@ -39,13 +39,13 @@ def test_the_session_that_ended_first_is_forgotten_first() -> None:
     assert list(journal.records) == [1, 5, 6]
 
 
-def test_a_look_stays_what_it_was_when_the_session_goes_on() -> None:
+def test_a_snapshot_does_not_change_with_its_session() -> None:
     journal = Journal(kept=0)
     begin(journal, 1)
     journal.add(update(1, WORD))
-    look = journal.snapshot(1)
+    snapshot = journal.snapshot(1)
     journal.add(update(1, WORD))
-    assert (look.cursor, look.transcript.texts[WORD.name]) == (1, "one")
+    assert (snapshot.cursor, snapshot.transcript.texts[WORD.name]) == (1, "one")
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_workers_join_one_at_a_time_where_that_is_asked(news: Event) -> None:
     begin(journal, 1)
     journal.expect_join(1, exclusive=True)
     journal.add(update(1, WORD))
-    with pytest.raises(ConfigError, match="Another worker is joining session 1; ask again when"):
+    with pytest.raises(ConfigError, match="Another worker is joining session 1; try again once"):
         journal.expect_join(1, exclusive=True)
     journal.expect_join(1, exclusive=False)
     journal.add(update(1, news))

@@ -1,4 +1,4 @@
-"""A driver that a service looks after: claims, proofs of health, time limits, retirement."""
+"""A driver managed by a service: its lease, health probes, time limits and retirement."""
 
 import asyncio
 import time
@@ -48,7 +48,7 @@ async def reasons(updates: AsyncIterator[list]) -> list[str]:
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.floats(0, 3)), max_size=20))
-def test_a_claim_has_one_holder_until_its_time_is_over(takes: list[tuple[str, float]]) -> None:
+def test_a_lease_has_one_holder_until_it_ends(takes: list[tuple[str, float]]) -> None:
     lease, now, holder, until = Lease(), 0.0, "", 0.0
     for who, passed in takes:
         now += passed
@@ -60,7 +60,7 @@ def test_a_claim_has_one_holder_until_its_time_is_over(takes: list[tuple[str, fl
     assert lease.take("c", 1.0, now + 2.0) == 0.0
 
 
-def test_a_group_that_nobody_ever_claimed_is_an_orphan_too() -> None:
+def test_a_group_that_was_never_leased_is_an_orphan_too() -> None:
     ended = asyncio.Event()
 
     async def stop() -> None:
@@ -78,8 +78,8 @@ def test_a_group_that_nobody_ever_claimed_is_an_orphan_too() -> None:
     assert ended.is_set()
 
 
-async def proves(*news: list[Update] | str) -> None:
-    """A proof for which these news come from the shards; a text is what ends them all."""
+async def probed(*published: list[Update] | str) -> None:
+    """Probe a group whose shards publish these updates; a text fails the group."""
     journal = Journal(kept=0)
 
     async def open_session(*, owner: Owner) -> int:
@@ -87,14 +87,14 @@ async def proves(*news: list[Update] | str) -> None:
         begin(journal, 1, owner)
         return 1
 
-    async def bring() -> None:
-        for one in news:
+    async def publish() -> None:
+        for one in published:
             await asyncio.sleep(0)
             journal.fail(one) if isinstance(one, str) else journal.add(one)
 
     begun = time.monotonic()
     _, error = await asyncio.gather(
-        bring(), probe(journal, open_session, 20.0), return_exceptions=True
+        publish(), probe(journal, open_session, 20.0), return_exceptions=True
     )
     assert time.monotonic() < begun + 10
     if isinstance(error, Exception):
@@ -102,18 +102,18 @@ async def proves(*news: list[Update] | str) -> None:
 
 
 def test_a_group_that_writes_is_proven() -> None:
-    asyncio.run(proves(update(1), update(1, WORD)))
-    asyncio.run(proves(update(1, WORD, END)))
+    asyncio.run(probed(update(1), update(1, WORD)))
+    asyncio.run(probed(update(1, WORD, END)))
 
 
 def test_a_group_that_refuses_or_is_lost_is_not_proven() -> None:
     refusal = Update(session=1, step=-1, events=(), error=ContextLimitError("no room"))
-    with pytest.raises(ClusterError, match="The group cannot write: no room"):
-        asyncio.run(proves([refusal]))
-    with pytest.raises(ClusterError, match="The group cannot write: a shard died"):
-        asyncio.run(proves(update(1), "a shard died"))
-    with pytest.raises(ClusterError, match="has written no token within 20 s"):
-        asyncio.run(proves(update(1, END)))
+    with pytest.raises(ClusterError, match="The health probe failed: no room"):
+        asyncio.run(probed([refusal]))
+    with pytest.raises(ClusterError, match="The health probe failed: a shard died"):
+        asyncio.run(probed(update(1), "a shard died"))
+    with pytest.raises(ClusterError, match="generated no token within 20 s"):
+        asyncio.run(probed(update(1, END)))
 
 
 def test_a_service_looks_after_a_group(settings: Settings) -> None:
@@ -141,10 +141,14 @@ async def looks_after() -> None:
     assert (await group.load()).running == 1
     await group.probe(origin(SHORT), 30.0)  # a session writes: nothing is opened
     assert await reasons(group.follow(number)) == ["timeout"]
-    look = await group.snapshot(number)
-    assert (look.owner, look.summary.end_reason, look.summary.begun) == (timed, "timeout", True)
-    assert look.origin.problem == "Count!"
-    assert sum(look.transcript.num_tokens.values()) > 0
+    snapshot = await group.snapshot(number)
+    assert (snapshot.owner, snapshot.summary.end_reason, snapshot.summary.begun) == (
+        timed,
+        "timeout",
+        True,
+    )
+    assert snapshot.origin.problem == "Count!"
+    assert sum(snapshot.transcript.num_tokens.values()) > 0
     with pytest.raises(ConfigError, match="There is no session 77"):
         await group.snapshot(77)
 
