@@ -23,12 +23,12 @@ class Spread(Enum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardSettings(LoadSettings):
-    """What every shard is started with; the model is looked up on the shard's own node.
+    """Settings shared by all shards of a group; each finds the model on its own node.
 
     Attributes:
-        timeout_seconds: a collective gives up after it.
-        audit: whether to keep a checksum of every block of a session that has ended.
-        timeline: whether to keep the spans of every step.
+        timeout_seconds: time limit of a collective, in seconds.
+        audit: whether to keep a checksum of every block of an ended session.
+        timeline: whether to keep the timeline spans of every step.
     """
 
     timeout_seconds: float = 60.0

@@ -20,7 +20,8 @@ from rich.table import Table
 from torch import Tensor
 from transformers import AutoModelForCausalLM, DynamicCache
 
-from hogwild_dist.attention.kernels import AttentionKernel, default_kernel
+from hogwild_dist.attention.kernels import AttentionKernel
+from hogwild_dist.attention.registry import find_kernel
 from hogwild_dist.config import Visibility
 from hogwild_dist.exchange.local import LocalExchange
 from hogwild_dist.kvcache.cache import Block, KVCache
@@ -179,11 +180,11 @@ def add_row(
 ) -> None:
     """Measure one line of the table."""
     model, plain, reordered = models
-    counter = Counter(default_kernel(model.device))
+    counter = Counter(find_kernel(None, model.device))
     counted, floor = team_step(model, workers, context, counter)
     counted()
-    team, _ = team_step(model, workers, context, default_kernel(model.device))
-    single, _ = team_step(model, 1, context, default_kernel(model.device))
+    team, _ = team_step(model, workers, context, find_kernel(None, model.device))
+    single, _ = team_step(model, 1, context, find_kernel(None, model.device))
     ms = milliseconds(
         {
             "team": team,

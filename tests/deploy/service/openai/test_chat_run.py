@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 from hogwild_dist.deploy.service.config import Key
 from hogwild_dist.deploy.service.errors import ApiError
-from hogwild_dist.deploy.service.http.chat import _run
+from hogwild_dist.deploy.service.http.chat import _follow_choices
 from hogwild_dist.deploy.service.keys import Client
 from hogwild_dist.deploy.service.openai.completion import Completion
 from hogwild_dist.deploy.service.sessions.ids import SessionId
@@ -26,7 +26,7 @@ class SessionService:
         while True:
             yield [spoken(first, "x" if session.number == 1 else "y", tokens=5)]
 
-    def leave(self, session: SessionId) -> None:
+    def cancel_in_background(self, session: SessionId) -> None:
         self.left.append(session.number)
 
 
@@ -40,25 +40,27 @@ class Uncounted:
         pass
 
 
-def service_of(desk: SessionService) -> SimpleNamespace:
-    return SimpleNamespace(sessions=desk, metrics=Uncounted())
+def service_of(sessions: SessionService) -> SimpleNamespace:
+    return SimpleNamespace(sessions=sessions, metrics=Uncounted())
 
 
 def test_a_choice_that_met_its_stop_ends_its_session_at_once_and_only_once() -> None:
-    desk = SessionService()
+    sessions = SessionService()
     choices = [choice_of("x", number=1), choice_of("x", number=2)]
 
     async def run() -> list[int]:
         completion = Completion("tiny", choices)
-        async with aclosing(_run(completion, service_of(desk), Client(None))) as news:
-            async for index, _ in news:
+        async with aclosing(
+            _follow_choices(completion, service_of(sessions), Client(None))
+        ) as updates:
+            async for index, _ in updates:
                 if index == 1 and choices[0].done:
-                    return list(desk.left)
+                    return list(sessions.left)
         return []
 
     assert asyncio.run(run()) == [1]
     assert choices[0].finish_reason == "stop"
-    assert desk.left == [1, 2]
+    assert sessions.left == [1, 2]
 
 
 def test_tokens_are_counted_while_they_are_chosen() -> None:
@@ -68,8 +70,10 @@ def test_tokens_are_counted_while_they_are_chosen() -> None:
     async def run() -> int:
         completion = Completion("tiny", [choice_of(number=2)])
         taken = 0
-        async with aclosing(_run(completion, service_of(SessionService()), client)) as news:
-            async for _ in news:
+        async with aclosing(
+            _follow_choices(completion, service_of(SessionService()), client)
+        ) as updates:
+            async for _ in updates:
                 taken += 5
                 try:
                     client.count_request()
