@@ -1,1 +1,1 @@
-"""Command line, jobs, clusters and the service."""
+"""The command line, the service, and the files that deploy them."""

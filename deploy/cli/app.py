@@ -36,13 +36,13 @@ one shared key-value cache.
   hogwild eval questions.jsonl --grader number --teams peers,independent
       how often teams are right
   hogwild job problems.jsonl results.jsonl
-      a batch of problems; start it again and it continues
+      a batch of problems; a stopped job resumes
   hogwild report results.jsonl
       its plots and transcripts as one page
   hogwild serve
       a page, and OpenAI's interface, for many clients at once
   hogwild teams
-      which teams there are
+      list the teams
   hogwild prompts show "..."
       what the workers read before they write
   hogwild models
@@ -56,35 +56,35 @@ COMMANDS = {
         "run:run_command",
         "Let a team work on PROBLEM and watch it think.",
     ),
-    "replay": Stub("replay:replay_command", "Replay TRACE and compare."),
+    "replay": Stub("replay:replay_command", "Replay TRACE and compare it with the engine."),
     "check": Stub(
         "check:check_command",
         "Check whether MODEL can share its cache.",
     ),
     "eval": Stub(
         "evaluate:eval_command",
-        "Let teams answer the questions of DATA, and print how often they are right.",
+        "Evaluate teams on the questions of DATA and print how often they are right.",
     ),
     "job": Stub(
         "job:job_command",
-        "Let a team work on every problem of a file; a stopped job continues where it stopped.",
+        "Let a team work on every problem of a file; a stopped job resumes.",
     ),
     "report": Stub(
         "report:report_command",
-        "Print the table of RESULTS again, and write its page and plots.",
+        "Print the table of RESULTS, and write its page and plots.",
     ),
     "serve": Stub(
         "serve:serve_command",
         "Serve teams to many clients: OpenAI's interface, a page, and sessions to follow.",
     ),
     "models": Stub("models:app", "List, fetch and find models."),
-    "teams": Stub("teams:app", "Teams: who works, in which roles."),
-    "prompts": Stub("prompts:app", "Templates of the team's texts."),
+    "teams": Stub("teams:app", "List teams and show their files."),
+    "prompts": Stub("prompts:app", "Show and export the prompt templates."),
     "group": Stub(
         "group:app",
-        "Groups of shards that stay when a run has ended: start, look, follow, cancel, stop.",
+        "Manage groups of shards that outlive a run.",
     ),
-    "keys": Stub("keys:app", "Keys of the service's clients."),
+    "keys": Stub("keys:app", "Make keys for the service's clients."),
     "deploy-files": Stub(
         "deploy_files:deploy_files_command",
         "Write the cluster files, the service's file and the Grafana dashboard to FOLDER.",
@@ -102,18 +102,18 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[  # its callback shows it
+    version: Annotated[  # shown by its callback
         bool,
         typer.Option(
             "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
         ),
     ] = False,
 ) -> None:
-    """Take the options that come before a command."""
+    """Define the options that precede a command."""
 
 
 def main() -> None:
-    """Run the command line: errors are one sentence on standard error and exit code 2."""
+    """Run the command line; an error is one sentence on standard error and exit code 2."""
     try:
         app()
     except HogwildError as error:

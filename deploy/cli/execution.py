@@ -1,4 +1,4 @@
-"""Where sessions run: in this process, or on a group of shards."""
+"""Backends of the commands: an engine in this process, or a group of shards."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,8 +40,8 @@ class ExecutionTarget:
     def __post_init__(self) -> None:
         if self.name is not None and self.address is None:
             raise ConfigError(
-                f"The group {self.name!r} is to outlive this command, and so must Ray: start it "
-                "with `ray start --head` and add --address auto."
+                f"The group {self.name!r} needs a Ray cluster that outlives this command; start "
+                "one with `ray start --head` and add --address auto."
             )
 
     @property
@@ -57,7 +57,7 @@ class ExecutionTarget:
 
 @contextmanager
 def backend(target: ExecutionTarget) -> Iterator[Engine | ShardGroup]:
-    """Make ready what computes sessions, and end it again unless it has a name."""
+    """Yield an engine or a group of shards; a group without a name ends with the block."""
     if not target.distributed:
         fetch_with_progress(target.load_settings.model)
         engine = load_engine(target.load_settings)
@@ -70,7 +70,7 @@ def backend(target: ExecutionTarget) -> Iterator[Engine | ShardGroup]:
 
 @contextmanager
 def group(target: ExecutionTarget) -> Iterator[ShardGroup]:
-    """The shards that `where` asks for, or those that it names."""
+    """Yield new shards, or the running group that the target attaches to."""
     if target.attach is not None:
         with connected(target.address or "auto"), ShardGroup.attach(target.attach) as shards:
             yield shards
@@ -81,7 +81,7 @@ def group(target: ExecutionTarget) -> Iterator[ShardGroup]:
 
 @contextmanager
 def start_group(target: ExecutionTarget) -> Iterator[ShardGroup]:
-    """New shards; those without a name end with the block."""
+    """Yield new shards; a group without a name ends with the block."""
     if target.address is None:
         fetch_with_progress(target.load_settings.model)
     with progress_lines() as tell:
@@ -105,6 +105,6 @@ def _settings(target: ExecutionTarget) -> GroupSettings:
 
 
 def _shards_of_cluster() -> int:
-    """One for each GPU, or for each node where there is none."""
+    """Return one shard per GPU, or one per node if there are no GPUs."""
     gpus = int(ray.cluster_resources().get("GPU", 0))
     return gpus or sum(node["Alive"] for node in ray.nodes())

@@ -1,4 +1,4 @@
-"""Commands that are imported when they are called: most bring torch, which takes seconds."""
+"""Commands that are imported when they are called: most need torch, which takes seconds."""
 
 import signal
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from typer.main import get_group
 
 COMMANDS = f"{__package__}.commands"
-"""The package of the commands."""
+"""Package of the commands."""
 
 OPTIONS: dict[str, Any] = {
     "no_args_is_help": True,
@@ -20,7 +20,7 @@ OPTIONS: dict[str, Any] = {
     "pretty_exceptions_enable": False,
     "rich_markup_mode": None,
 }
-"""Of all that can be called."""
+"""Settings of every app and group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +28,8 @@ class Stub:
     """A command that is not imported yet.
 
     Attributes:
-        place: module in `commands`, and name of its function or of its group: `run:run_command`.
-        about: what it does, in a sentence.
+        place: module in `commands` and the name of its function or app: `run:run_command`.
+        about: sentence that describes the command.
     """
 
     place: str
@@ -37,11 +37,11 @@ class Stub:
 
 
 def lazy_app(stubs: Mapping[str, Stub], text: str) -> typer.Typer:
-    """An app whose commands are imported when they are called.
+    """Return an app whose commands are imported when they are called.
 
     Args:
-        stubs: by name.
-        text: of its help.
+        stubs: commands by name.
+        text: help text of the app.
     """
 
     class Group(TyperGroup):
@@ -58,11 +58,11 @@ def lazy_app(stubs: Mapping[str, Stub], text: str) -> typer.Typer:
 
 
 def _not_imported() -> None:
-    """Stands for a command in the list of commands."""
+    """Stand for a command in the list of commands."""
 
 
 def _imported(name: str, place: str) -> Any:
-    """The command at a place, as a part of ours."""
+    """Import the command at a place and return it under its name."""
     module, _, attribute = place.partition(":")
     with _interruptible():
         found = getattr(import_module(f"{COMMANDS}.{module}"), attribute)
@@ -78,7 +78,7 @@ def _imported(name: str, place: str) -> Any:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Ctrl-C ends the block at once and without a word, also in the midst of a library."""
+    """Let Ctrl-C end the program at once and silently, even inside a library's import."""
     handler = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         yield
@@ -87,7 +87,7 @@ def _interruptible() -> Iterator[None]:
 
 
 def _silence() -> None:
-    """Keep the libraries' progress and warnings from between a command's own words."""
+    """Turn off the libraries' progress bars and warnings."""
     from huggingface_hub.utils import logging as hub_logging  # noqa: PLC0415
     from transformers.utils import logging as transformers_logging  # noqa: PLC0415
 

@@ -1,10 +1,10 @@
-"""The way into the `hogwild` command."""
+"""Entry point of the `hogwild` command."""
 
 import signal
 
 
 def main() -> None:
-    """Import the command line and run it; Ctrl-C ends the import at once and without a word."""
+    """Import the command line and run it; Ctrl-C ends the import at once and silently."""
     handler = signal.signal(signal.SIGINT, signal.SIG_DFL)
     from hogwild_dist.deploy.cli.app import main as run  # noqa: PLC0415  # the reason for this module
 

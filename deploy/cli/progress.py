@@ -15,7 +15,7 @@ from hogwild_dist.model.hub import Progress, ProgressHook, resolve_model
 
 @contextmanager
 def progress_lines() -> Iterator[Callable[[str], None]]:
-    """Show on standard error what is being waited for: a spinner in a terminal, else lines."""
+    """Yield a function that shows the current task; an empty line ends a spinner."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield lambda line: print(f"hogwild: {line}", file=sys.stderr) if line else None
@@ -36,11 +36,11 @@ def progress_lines() -> Iterator[Callable[[str], None]]:
 
 
 def fetch_with_progress(name: str) -> Path | str:
-    """Resolve a model's name, drawing on standard error what takes time.
+    """Resolve a model's name as `resolve_model` does, and show the progress.
 
     Raises:
-        ModelError: There is no such model, or it cannot be converted.
-        DownloadError: It cannot be downloaded or stored.
+        ModelError: the model is unknown or cannot be converted.
+        DownloadError: the model cannot be downloaded or stored.
     """
     # The stream is named, since a conversion redirects `sys.stderr` while it runs.
     console = Console(file=sys.stderr)
@@ -51,14 +51,14 @@ def fetch_with_progress(name: str) -> Path | str:
 
 
 class PlainLines:
-    """Reports progress as lines: one for each stage, and one for each quarter of a download."""
+    """Progress as lines: one for each stage, and one for each quarter of a download."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._last = ""
 
     def __call__(self, report: Progress) -> None:
-        """Print a line where the report says something new."""
+        """Print the report if it differs from the last line."""
         line = report.stage
         if report.total:
             quarter = 4 * report.done // report.total
@@ -70,7 +70,7 @@ class PlainLines:
 
 @contextmanager
 def drawn_bar(console: Console) -> Iterator[ProgressHook]:
-    """Draw one bar, for the stage that runs, and remove it at the end."""
+    """Draw one bar for the running stage, and remove it at the end."""
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Bar(
         *columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False

@@ -1,4 +1,4 @@
-"""Showing a file or a text of ours: as it is, and a file coloured in a terminal."""
+"""Printing files and texts: as they are in a pipe, coloured or cleaned in a terminal."""
 
 import sys
 
@@ -9,11 +9,11 @@ from hogwild_dist.deploy.view.text import harmless
 
 
 def show_source(text: str, language: str) -> None:
-    """Print a text that people may copy or save.
+    """Print a file so that its text can be copied or saved.
 
     Args:
-        text: of the file.
-        language: for the colours.
+        text: content of the file.
+        language: language of the highlighting.
     """
     console = Console()
     if console.is_terminal:
@@ -23,5 +23,5 @@ def show_source(text: str, language: str) -> None:
 
 
 def show_text(text: str) -> None:
-    """Print a text as it is; on a terminal, without control sequences."""
+    """Print a text; on a terminal, without control sequences."""
     sys.stdout.write((harmless(text) if sys.stdout.isatty() else text) + "\n")

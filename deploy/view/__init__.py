@@ -1,4 +1,4 @@
-"""How a run is shown: live on a terminal, as labelled lines in a pipe, or as JSON lines."""
+"""Views of a run: live on a terminal, labelled lines in a pipe, or JSON lines."""
 
 from rich.console import Console
 
@@ -13,16 +13,16 @@ __all__ = ["JsonView", "LiveView", "PlainView", "View", "ViewInfo", "ViewKind", 
 def make_view(
     about: ViewInfo, kind: ViewKind | None = None, console: Console | None = None
 ) -> View:
-    """The view of a run.
+    """Return the view of a run.
 
     Args:
-        about: the run.
-        kind: None draws live on a terminal and prints plain lines elsewhere.
-        console: None is standard output.
+        about: description of the run.
+        kind: kind of view; None draws live on a terminal and prints plain lines elsewhere.
+        console: console to write to; None is standard output.
     """
     console = console or Console()
     if kind is None:
-        # The stream is asked too, since FORCE_COLOR makes any console call itself a terminal.
+        # FORCE_COLOR makes rich take any console for a terminal, so the stream is checked as well.
         drawn = console.is_interactive and console.file.isatty() and not console.is_dumb_terminal
         kind = ViewKind.LIVE if drawn else ViewKind.PLAIN
     match kind:

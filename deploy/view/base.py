@@ -1,4 +1,4 @@
-"""What a view is, and what it is told at the start."""
+"""The interface of a view, and the description of a run that it starts with."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,14 +10,16 @@ from hogwild_dist.session.events import Event
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ViewInfo:
-    """What does not change during a run.
+    """Description of a run that does not change.
 
     Attributes:
-        problem: what was asked.
-        names: of the workers, in team order.
-        model: its name.
-        layout: its name.
+        problem: text of the problem.
+        names: names of the workers, in team order.
+        model: name of the model.
+        layout: name of the layout.
         visibility: when a worker sees the others' newest token.
+        hint: help for typed lines; empty if nothing can be typed.
+        asked: whether the team is asked for an answer.
     """
 
     problem: str
@@ -26,13 +28,11 @@ class ViewInfo:
     layout: str
     visibility: str
     hint: str = ""
-    """What can be typed, where something can."""
     asked: bool = False
-    """Whether the team is to come to an answer."""
 
 
 class ViewKind(StrEnum):
-    """How a run is shown."""
+    """Kind of view."""
 
     LIVE = "live"
     PLAIN = "plain"
@@ -40,10 +40,10 @@ class ViewKind(StrEnum):
 
 
 class View(Protocol):
-    """Shows a run: enter it, hand it every event in order, leave it.
+    """Context manager that shows a run; it takes every event in order.
 
-    However it is left, all text that it was handed stays on the screen. A reader that goes away
-    (`| head`) ends the program quietly, with exit code 1.
+    All text that it has taken stays on the screen, even after an exception. A closed pipe
+    (`| head`) ends the program silently, with exit code 1.
     """
 
     def __enter__(self) -> Self: ...

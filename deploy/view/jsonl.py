@@ -1,4 +1,4 @@
-"""The view for programs: one event a line, as JSON."""
+"""The view for programs: one JSON event per line."""
 
 import json
 from types import TracebackType
@@ -14,15 +14,15 @@ _ESCAPED = str.maketrans(
         for code in (*range(0x7F, 0xA0), 0x2028, 0x2029, *range(0xD800, 0xE000))
     }
 )
-"""What JSON need not escape, and what terminals act on, some readers take for a line's end, or
-UTF-8 cannot hold."""
+"""Characters that JSON allows but that control terminals, end a line for some readers, or do not
+exist in UTF-8."""
 
 
 class JsonView:
-    """Prints events as JSON lines.
+    """View that prints events as JSON lines.
 
     Args:
-        console: where to.
+        console: console to write to.
     """
 
     def __init__(self, console: Console) -> None:
@@ -37,7 +37,7 @@ class JsonView:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Every line is printed already."""
+        """Do nothing: every line is printed already."""
 
     def handle(self, event: Event) -> None:
         """Print one event."""

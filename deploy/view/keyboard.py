@@ -1,4 +1,4 @@
-"""What a person types while a run is drawn."""
+"""Lines that the user types while a run is drawn."""
 
 import contextlib
 import os
@@ -17,14 +17,14 @@ BACKSPACES = ("\x7f", "\b")
 
 
 class Keyboard:
-    """Reads lines from a terminal without echo, so that they do not disturb the drawing.
+    """Reader of lines from a terminal; without echo, so that the drawing stays intact.
 
-    Where standard input is no terminal, nothing is read. Ctrl-C interrupts as usual.
+    If standard input is not a terminal, nothing is read. Ctrl-C interrupts as usual.
     """
 
     def __init__(self) -> None:
         self.typed = ""
-        """The line so far."""
+        """Unfinished line."""
         self._lines: deque[str] = deque()
         self._before: list[Any] | None = None
         self._stop = threading.Event()
@@ -50,12 +50,12 @@ class Keyboard:
             termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._before)
 
     def lines(self) -> Iterator[str]:
-        """The lines that were finished since the last call."""
+        """Yield the lines that were finished since the last call."""
         while self._lines:
             yield self._lines.popleft()
 
     def press(self, text: str) -> None:
-        """Take in what was typed."""
+        """Apply typed characters to the line."""
         for sign in text:
             if sign in "\r\n":
                 line, self.typed = self.typed.strip(), ""

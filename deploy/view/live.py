@@ -22,12 +22,12 @@ REDRAWS_PER_SECOND = 12
 
 
 class LiveView:
-    """Draws the workers side by side; at the end prints the whole text and a summary.
+    """View that draws the workers side by side, and prints the whole text and a summary at the end.
 
     Args:
-        console: a terminal.
-        about: the run.
-        clock: seconds.
+        console: console of a terminal.
+        about: description of the run.
+        clock: returns the time in seconds.
     """
 
     def __init__(
@@ -66,11 +66,11 @@ class LiveView:
         self._console.print("", summary(self._state), sep="\n")
 
     def handle(self, event: Event) -> None:
-        """Take in one event; the next redraw shows it."""
+        """Apply one event; the next redraw shows it."""
         self._state = self._state.after(event, self._clock())
 
     def lines(self) -> Iterator[str]:
-        """What a person has typed since the last call."""
+        """Yield the lines that the user has typed since the last call."""
         return self._keyboard.lines()
 
     def _screen(self) -> Screen:
@@ -79,7 +79,7 @@ class LiveView:
 
 
 def print_whole_text(console: Console, state: TeamState) -> None:
-    """Print the history, then what each worker has not finished."""
+    """Print the history, then each worker's unfinished paragraph."""
     for paragraph in state.history:
         if paragraph.worker is None:
             _print_labelled(console, "from outside", joined(paragraph.pieces, OUTSIDE))
@@ -97,7 +97,7 @@ def _print_labelled(console: Console, label: str, text: Text) -> None:
 
 
 def summary(state: TeamState) -> Table:
-    """Tokens, times and reasons of each worker and of all."""
+    """Return a table of tokens, times and stop reasons, per worker and in total."""
     table = Table(box=None, show_footer=True, collapse_padding=True, pad_edge=False)
     seconds = state.seconds()
     table.add_column("worker", "all", overflow="fold")

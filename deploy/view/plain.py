@@ -1,4 +1,4 @@
-"""The view for a pipe or a file: labelled lines, each of one worker."""
+"""The view for a pipe or a file: lines labelled with their worker."""
 
 import time
 from collections.abc import Callable
@@ -16,12 +16,12 @@ from hogwild_dist.session.events import Event, Interjected, ParagraphEnd, Refuse
 
 
 class PlainView:
-    """Prints each line of a worker's text when it is complete; blank ones are left out.
+    """View that prints each line of a worker's text when it is complete, except blank lines.
 
     Args:
-        console: where to.
-        about: the run.
-        clock: seconds.
+        console: console to write to.
+        about: description of the run.
+        clock: returns the time in seconds.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class PlainView:
         self._print(self._summary())
 
     def handle(self, event: Event) -> None:
-        """Print what the event completes."""
+        """Print the lines that the event completes."""
         self._state = self._state.after(event, self._clock())
         match event:
             case Text():

@@ -1,4 +1,4 @@
-"""One screen of the live view: problem, history, a panel for each worker, note, status line."""
+"""One screen of the live view: problem, history, a panel per worker, note, status line."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ COLOURS = (
     "#0c90d2", "#e450a2", "#079f2b", "#c4760c", "#a46bf5", "#089893", "#f24e4d", "#8d8d04",
     "#4483ff", "#ef4b6f", "#039b74", "#aa8310", "#c65dd7", "#1096aa", "#df640c", "#5c9802",
 )  # fmt: skip
-"""Of the workers: equally bright, so that each can be read on black and on white."""
+"""Colours of the workers: equally bright, readable on black and on white."""
 
 MIN_WIDTH = 8
 """Narrowest screen that is laid out."""
 
 MIN_COLUMN = 30
-"""Narrowest column of the workers' grid, as far as the screen allows."""
+"""Narrowest column of the workers' grid, if the screen allows it."""
 
 BORDER = 2
 """Lines that a panel's border takes."""
@@ -34,29 +34,29 @@ SIDES = 4
 """Characters that a panel's border and padding take."""
 
 QUIET_LINES = 6
-"""Lines that a worker's panel keeps free for its text while there is room."""
+"""Lines that a worker's panel keeps for its text if the screen allows it."""
 
 ROOMY = 20
-"""Lines from which a screen spends more than one each on problem and status."""
+"""Height from which problem and status get more than one line each."""
 
 OUTSIDE = "bold"
-"""Style of what is said from outside the team."""
+"""Style of messages from outside the team."""
 
 
 def colour(worker: int) -> str:
-    """Colour of a worker."""
+    """Return the colour of a worker."""
     return COLOURS[worker % len(COLOURS)]
 
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """Fills at most the console's size; of texts that do not fit it shows the end.
+    """A screen no larger than the console; of texts that do not fit, the end is shown.
 
     Attributes:
-        about: what does not change.
-        state: what is drawn.
-        seconds: how long it has taken.
-        typed: the line that a person is typing.
+        about: description of the run.
+        state: state to draw.
+        seconds: time since the first event.
+        typed: line that the user is typing.
     """
 
     about: ViewInfo
@@ -84,7 +84,7 @@ class Screen:
         yield bottom
 
     def _note(self) -> Text:
-        """What could not be done, the newest."""
+        """Return the newest refusal."""
         refusals = self.state.refusals
         return Text(f"refused: {' '.join(refusals[-1].split())}", "bold") if refusals else Text()
 
@@ -107,7 +107,7 @@ class Screen:
         return Text(" · ".join(parts), "dim")
 
     def _history(self, console: Console, width: int, count: int) -> list[Text]:
-        """The last `count` lines of the finished paragraphs."""
+        """Return the last `count` lines of the finished paragraphs."""
         lines: list[Text] = []
         for paragraph in reversed(self.state.history):
             if len(lines) >= count:
@@ -120,11 +120,11 @@ class Screen:
     def _grid(
         self, console: Console, width: int, free: int, wanted_above: int
     ) -> tuple[RenderableType, int]:
-        """The workers, and how many lines they take.
+        """Return the grid of the workers and its number of lines.
 
         Args:
-            console: where it is drawn.
-            width: of the screen.
+            console: console to draw on.
+            width: width of the screen.
             free: lines for history and workers.
             wanted_above: lines that the history would fill.
         """
@@ -161,7 +161,7 @@ class Screen:
         return _panel(body, width, title, style, subtitle=worker.stopped, height=height)
 
     def _line(self, index: int, width: int) -> RenderableType:
-        """A worker in one line, where panels do not fit: the end of its text."""
+        """Return a worker as one line, for small screens: its name and the end of its text."""
         worker = self.state.workers[index]
         label = Text(f"{_padded_name(worker, self.state.workers)} │ ", colour(index))
         if worker.stopped:
@@ -174,12 +174,12 @@ class Screen:
 
 
 def column_widths(workers: int, width: int, most_rows: int) -> list[int]:
-    """Widths of the columns that share a screen's width.
+    """Return the widths of the columns that share a screen's width.
 
     Args:
-        workers: how many there are.
-        width: of the screen.
-        most_rows: rows that fit; columns get narrower than `MIN_COLUMN` if they must.
+        workers: number of workers.
+        width: width of the screen.
+        most_rows: rows that fit; to keep to them, columns may be narrower than `MIN_COLUMN`.
     """
     columns = max(1, min(workers, width // MIN_COLUMN), ceil(workers / max(1, most_rows)))
     columns = ceil(workers / ceil(workers / columns))
@@ -187,7 +187,7 @@ def column_widths(workers: int, width: int, most_rows: int) -> list[int]:
 
 
 def per_second(count: int, seconds: float) -> str:
-    """A rate in figures."""
+    """Return a rate as text."""
     return f"{count / seconds:.1f}" if seconds > 0 else "–"
 
 

@@ -1,4 +1,4 @@
-"""What a view knows of a run: immutable, so that a drawing thread never sees half an event."""
+"""State of a run in a view: immutable, so that a drawing thread never sees half an event."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,14 +22,14 @@ from hogwild_dist.team.answer_policy import team_answer
 
 @dataclass(frozen=True, slots=True)
 class WorkerState:
-    """One worker.
+    """State of one worker.
 
     Attributes:
-        name: harmless; empty while nobody of this index is known.
-        pieces: of the paragraph that it is writing.
-        num_tokens: that it chose.
-        stopped: why it stopped, or None while it goes on.
-        stopped_at: when.
+        name: printable name; empty until a worker of this index is known.
+        pieces: text of the paragraph that it is writing.
+        num_tokens: number of tokens that it chose.
+        stopped: reason why it stopped; None while it runs.
+        stopped_at: time when it stopped.
     """
 
     name: str
@@ -41,7 +41,7 @@ class WorkerState:
 
 @dataclass(frozen=True, slots=True)
 class Paragraph:
-    """A finished paragraph of a worker, or what was said from outside (None)."""
+    """A finished paragraph of a worker, or a message from outside the team (worker is None)."""
 
     worker: int | None
     index: int
@@ -50,18 +50,18 @@ class Paragraph:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TeamState:
-    """All that happened so far. Times are seconds of any one clock.
+    """State of a run after some events. Times are seconds of one clock.
 
     Attributes:
-        workers: in team order.
-        history: finished paragraphs in the order in which they ended.
-        step: the newest.
-        began: when the first event came.
-        now: when the newest came.
-        ended: why the session ended, or None while it goes on.
-        answers: announced or stated, in order.
-        refusals: what could not be done, in order.
-        asked: whether the team is to come to an answer.
+        workers: states of the workers, in team order.
+        history: finished paragraphs, in the order in which they ended.
+        step: number of the newest step.
+        began: time of the first event.
+        now: time of the newest event.
+        ended: reason why the session ended; None while it runs.
+        answers: announced and stated answers, in order.
+        refusals: reasons of refused commands, in order.
+        asked: whether the team is asked for an answer.
     """
 
     workers: tuple[WorkerState, ...]
@@ -76,23 +76,23 @@ class TeamState:
 
     @classmethod
     def before(cls, about: ViewInfo) -> Self:
-        """The state before the first event."""
+        """Return the state before the first event."""
         workers = tuple(WorkerState(harmless(name)) for name in about.names)
         return cls(workers=workers, asked=about.asked)
 
     @property
     def known(self) -> dict[int, WorkerState]:
-        """The workers by index, without those who have a place and have not begun: finishers."""
+        """Workers that have begun, by index; a finisher has an index before it begins."""
         return {index: worker for index, worker in enumerate(self.workers) if worker.name}
 
     @property
     def num_tokens(self) -> int:
-        """Tokens that the workers chose."""
+        """Number of tokens that the workers chose."""
         return sum(worker.num_tokens for worker in self.workers)
 
     @property
     def team_answers(self) -> list[tuple[str, str]]:
-        """When the team was asked for an answer, and what it was; without one in the end, why."""
+        """Label and text of each answer; without a final answer, the reason."""
         vote = any(one.of is not None for one in self.answers)
         budgets = sorted({one.budget for one in self.answers if one.budget is not None})
         found = [
@@ -112,22 +112,22 @@ class TeamState:
         return "none (nobody announced one, and no finisher was asked)"
 
     def seconds(self, now: float | None = None) -> float:
-        """How long it has taken at a time, which is the newest event's unless given."""
+        """Return the duration of the run up to a time; None is the time of the newest event."""
         if self.began is None:
             return 0.0
         return (self.now if now is None or self.ended else now) - self.began
 
     def after(self, event: Event, now: float) -> Self:
-        """The state after one more event."""
+        """Return the state after one more event."""
         began = now if self.began is None else self.began
         state = replace(self, step=event.step, began=began, now=now)
         match event:
             case Text():
-                state = state._with_room(event.worker, event.name)
+                state = state._with_known_worker(event.worker, event.name)
                 worker = _written(state.workers[event.worker], event)
                 state = state._with_worker(event.worker, worker)
             case Joined():
-                state = state._with_room(event.worker, event.name)
+                state = state._with_known_worker(event.worker, event.name)
             case ParagraphEnd():
                 worker = self.workers[event.worker]
                 state = state._with_history(event.worker, event.index, worker.pieces)
@@ -149,8 +149,8 @@ class TeamState:
     def _with_history(self, worker: int | None, index: int, pieces: tuple[Piece, ...]) -> Self:
         return replace(self, history=(*self.history, Paragraph(worker, index, pieces)))
 
-    def _with_room(self, index: int, name: str) -> Self:
-        """With a worker of this index, who may be new."""
+    def _with_known_worker(self, index: int, name: str) -> Self:
+        """Return the state with a worker of this index, which may be new."""
         missing = index + 1 - len(self.workers)
         state = replace(self, workers=(*self.workers, *(WorkerState(""),) * missing))
         known = state.workers[index]
@@ -162,7 +162,7 @@ class TeamState:
 
 
 def in_words(reason: str) -> str:
-    """A reason as people write it."""
+    """Return a reason in plain words."""
     return harmless(reason).replace("_", " ")
 
 
@@ -173,7 +173,7 @@ def _written(worker: WorkerState, event: Text) -> WorkerState:
 
 
 def _longer(pieces: Sequence[Piece], new: Piece) -> tuple[Piece, ...]:
-    """Pieces with one more, joined to the last where both have one origin."""
+    """Return the pieces and a new one, merged with the last if both have the same origin."""
     if pieces and pieces[-1].chosen == new.chosen:
         return (*pieces[:-1], Piece(pieces[-1].text + new.text, new.chosen))
     return (*pieces, new)

@@ -1,4 +1,4 @@
-"""Text from outside (a model, a problem, a file) as something harmless to draw."""
+"""Text of models, problems and files, made safe to draw on a terminal."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,11 +7,11 @@ from rich.console import Console
 from rich.text import Text
 
 STRIDE = 4096
-"""Characters. Where the beginning of a very long line is cut off changes only once in so many, so
-that it stays broken where it is while text is added."""
+"""Number of characters by which the cut at the start of a very long line moves, so that its line
+breaks stay in place while text is added."""
 
 INJECTED = "dim"
-"""Style of what a worker did not choose."""
+"""Style of text that a worker did not choose."""
 
 _BIDI = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
 _HARMLESS = str.maketrans(
@@ -23,7 +23,7 @@ _HARMLESS = str.maketrans(
 
 
 def harmless(text: str) -> str:
-    """The text with visible signs in place of what a terminal would act on.
+    """Return the text with visible signs in place of control characters.
 
     Line ends are kept; tabs become spaces.
     """
@@ -32,18 +32,18 @@ def harmless(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Harmless text of one origin: chosen by the worker or not."""
+    """Printable text of one origin: chosen by the worker or not."""
 
     text: str
     chosen: bool
 
 
 def joined(pieces: Sequence[Piece], style: str) -> Text:
-    """Pieces as one text without blank lines around it.
+    """Return pieces as one text, without blank lines around it.
 
     Args:
-        pieces: what a worker wrote.
-        style: of the chosen ones.
+        pieces: text of a worker.
+        style: style of the chosen pieces.
     """
     text = Text()
     for piece in pieces:
@@ -54,7 +54,7 @@ def joined(pieces: Sequence[Piece], style: str) -> Text:
 
 
 def first_lines(console: Console, text: Text, width: int, count: int) -> Text:
-    """At most `count` lines of a text, the last of them with an ellipsis if more follow."""
+    """Return at most `count` lines of a text; an ellipsis marks that more follow."""
     lines = text[: width * (count + 1)].wrap(console, width, overflow="fold")
     if len(lines) > count:
         last = lines[count - 1]
@@ -64,7 +64,7 @@ def first_lines(console: Console, text: Text, width: int, count: int) -> Text:
 
 
 def last_lines(console: Console, text: Text, width: int, count: int) -> list[Text]:
-    """At most `count` lines from the end of a text."""
+    """Return at most `count` lines from the end of a text."""
     if count < 1 or not text:
         return []
     unseen = max(0, len(text) - width * (count + 1))
@@ -73,7 +73,7 @@ def last_lines(console: Console, text: Text, width: int, count: int) -> list[Tex
 
 
 def last_cells(text: Text, width: int) -> Text:
-    """The end of a text in one line at most `width` wide."""
+    """Return the end of a text as one line, at most `width` cells wide."""
     line = Text(" ").join(text[-width:].split())
     while line.cell_len > width:
         line = line[1:]

@@ -25,7 +25,7 @@ class LoadSettings:
         engine: the engine's own settings.
     """
 
-    model: str = setting(DEMO_MODEL, "A cached name, a hub id, a directory or a .gguf file.")
+    model: str = setting(DEMO_MODEL, "Cached name, hub id, directory or .gguf file.")
     device: str | None = setting(None, "cpu, cuda, cuda:1, ...; picked if left out.")
     dtype: str | None = setting(None, "float32, bfloat16, ...; picked if left out.")
     threads: int | None = setting(None, "CPU threads of this process, or of each shard.")

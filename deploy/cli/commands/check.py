@@ -6,28 +6,29 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from hogwild_dist.deploy.cli.options import common as options
 from hogwild_dist.deploy.cli.progress import fetch_with_progress
 from hogwild_dist.model.loader import load_model
 from hogwild_dist.model.self_check import CheckReport, check_model
 
 
 def check_command(
-    model: Annotated[str, typer.Argument(help="smollm2-135m, a hub id, a folder or a .gguf file.")],
-    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16, ...")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...")] = None,
+    model: Annotated[str, typer.Argument(help="Cached name, hub id, directory or .gguf file.")],
+    dtype: options.Dtype = None,
+    device: options.Device = None,
 ) -> None:
     """Check whether MODEL can share its cache.
 
-    Exit code 0 if it can, 2 and the reason if not.
+    Exit code 0 if it can, 2 with the reason if it cannot.
 
-    A text that is read as several blocks must give the logits that it gives in one piece, with
-    the model's weights and with a small copy of random weights whose window and context are short.
+    A text encoded as several blocks must give the same logits as in one piece, both with the
+    model's weights and with a small random copy that has a short window and context.
     """
     check(model, dtype=dtype, device=device)
 
 
 def check(model_name: str, *, dtype: str | None = None, device: str | None = None) -> None:
-    """Print what was compared and the verdict.
+    """Print the comparisons and the verdict.
 
     Raises:
         ModelError: the model cannot be found or loaded, or cannot share blocks.

@@ -1,4 +1,4 @@
-"""`hogwild deploy-files`: the files that start clusters and the service, written to a folder."""
+"""`hogwild deploy-files`: write the deployment files of the package to a folder."""
 
 from collections.abc import Iterator
 from importlib.resources import files
@@ -14,8 +14,8 @@ SUFFIXES = (".yaml", ".json")
 
 
 def deploy_files_command(
-    folder: Annotated[Path, typer.Argument(help="The folder to write to.")],
-    force: Annotated[bool, typer.Option("--force", help="Overwrite files.")] = False,
+    folder: Annotated[Path, typer.Argument(help="Folder to write to; created if missing.")],
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
 ) -> None:
     """Write the cluster files, the service's file and the Grafana dashboard to FOLDER."""
     found = dict(deployment_files())
@@ -37,7 +37,7 @@ def deploy_files_command(
 
 
 def deployment_files() -> Iterator[tuple[str, Traversable]]:
-    """Yield each deployment file of the package: its path below the folder, and its source."""
+    """Yield the relative path and the source of each deployment file."""
     package = files("hogwild_dist.deploy")
     yield "ray_cluster.yaml", package / "clusters" / "ray_cluster.yaml"
     yield "serve.yaml", package / "serve.yaml"

@@ -1,4 +1,4 @@
-"""`hogwild eval`: teams on a dataset, graded, with a table at the end."""
+"""`hogwild eval`: run teams on a dataset, grade their answers, and print a table."""
 
 import hashlib
 from collections import Counter
@@ -37,14 +37,14 @@ from hogwild_dist.session.answers import FormKind
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataOptions:
-    """Which questions."""
+    """Questions of the dataset to use."""
 
-    limit: Annotated[int | None, typer.Option(help="Questions at most.")] = None
-    question_field: Annotated[str | None, typer.Option(help="Field of the question.")] = None
-    answer_field: Annotated[str | None, typer.Option(help="Field of the answer.")] = None
+    limit: Annotated[int | None, typer.Option(help="Most questions to use.")] = None
+    question_field: Annotated[str | None, typer.Option(help="Name of the question field.")] = None
+    answer_field: Annotated[str | None, typer.Option(help="Name of the answer field.")] = None
 
     def read(self, data: Path, grader: GraderKind) -> tuple[list[Item], list[str]]:
-        """The items, and a sentence for each line that is none, or that cannot be graded.
+        """Return the items, and a sentence for each line that is invalid or cannot be graded.
 
         Raises:
             ConfigError: there are no items, or the grader's library is not installed.
@@ -59,7 +59,7 @@ class DataOptions:
             )
 
     def settings(self, data: Path) -> dict[str, object]:
-        """What results must have been made with, to go on from them."""
+        """Return the settings that earlier results must share to be continued."""
         return {
             "data": data.name,
             "data_sha256": hashlib.sha256(data.read_bytes()).hexdigest(),
@@ -70,23 +70,23 @@ class DataOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CompareOptions:
-    """Which teams, and how often and when they are asked."""
+    """Teams to compare, their seeds and budgets."""
 
-    teams: Annotated[str, typer.Option(help="Teams between commas.")] = "peers,independent"
-    budgets: Annotated[str, typer.Option(help="Steps after which an answer is stated.")] = ""
-    seeds: Annotated[str, typer.Option(help="Seeds between commas.")] = "0"
-    workers: Annotated[int | None, typer.Option(help="Workers of each team.")] = None
-    max_tokens: Annotated[int, typer.Option(help="Tokens of each worker.")] = 512
-    finisher_tokens: Annotated[int, typer.Option(help="Length of a stated answer.")] = 64
+    teams: Annotated[str, typer.Option(help="Teams, separated by commas.")] = "peers,independent"
+    budgets: Annotated[str, typer.Option(help="Steps after which to state an answer: 64,128.")] = ""
+    seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "0"
+    workers: Annotated[int | None, typer.Option(help="Number of workers of each team.")] = None
+    max_tokens: Annotated[int, typer.Option(help="Most tokens of each worker.")] = 512
+    finisher_tokens: Annotated[int, typer.Option(help="Most tokens of a stated answer.")] = 64
 
     def make(
         self, form: AnswerForm, sampling: SamplingConfig, prompts: PromptOptions
     ) -> dict[str, Team]:
-        """The teams by name.
+        """Return the teams by name.
 
         Raises:
-            ConfigError: there is none or no such team, two have one name, or one cannot work with
-                these options.
+            ConfigError: no team is named, a team is unknown or does not fit the options, or two
+                teams share a name.
         """
         made: dict[str, Team] = {}
         files: dict[str, str] = {}
@@ -113,18 +113,18 @@ class CompareOptions:
             )
             made[plan.name].check()
         if not made:
-            raise ConfigError("--teams names no team; name at least one, peers say.")
+            raise ConfigError("--teams names no team; name at least one, for example peers.")
         return made
 
     def each_seed(self) -> tuple[int, ...]:
-        """The seeds.
+        """Return the seeds.
 
         Raises:
-            ConfigError: there is none, or one stands twice.
+            ConfigError: no seed is named, or a seed is named twice.
         """
         seeds = options.numbers("seeds", self.seeds, "0,1,2")
         if not seeds:
-            raise ConfigError("--seeds names no seed; name at least one, 0 say.")
+            raise ConfigError("--seeds names no seed; name at least one, for example 0.")
         seed, count = Counter(seeds).most_common(1)[0]
         if count > 1:
             raise ConfigError(f"--seeds names {seed} {count} times; name every seed once.")
@@ -133,8 +133,8 @@ class CompareOptions:
 
 @grouped
 def eval_command(
-    data: Annotated[Path, typer.Argument(help="JSONL with a question and an answer in each line.")],
-    grader: Annotated[GraderKind, typer.Option(help="How answers are compared.")],
+    data: Annotated[Path, typer.Argument(help="JSONL file: a question and an answer per line.")],
+    grader: Annotated[GraderKind, typer.Option(help="Method that compares answers.")],
     compare: CompareOptions,
     questions: DataOptions,
     sampling: SamplingOptions,
@@ -142,14 +142,14 @@ def eval_command(
     load: LoadSettings,
     shards: ShardOptions,
     address: options.Address = None,
-    out: Annotated[Path, typer.Option(help="Results; a second run goes on from them.")] = Path(
+    out: Annotated[Path, typer.Option(help="File of results; a second run continues it.")] = Path(
         "results.jsonl"
     ),
 ) -> None:
-    """Let teams answer the questions of DATA, and print how often they are right.
+    """Evaluate teams on the questions of DATA and print how often they are right.
 
-    While it runs, each answer has a sign, at the budgets and at the end: + right, - wrong,
-    ? not graded.
+    While it runs, it prints a sign for each answer, at the budgets and at the end: + right,
+    - wrong, ? not graded.
     """
     page = page_beside(out)
     check_page(page, out, data)
@@ -175,27 +175,27 @@ def eval_command(
         records.check_team(name, fingerprint(team))
     records.check_writable()
     for fault in faults:
-        tell(f"hogwild: {fault} It is left out.")
+        tell(f"hogwild: {fault} It is skipped.")
     plotted = _plots_are_there()
     wanted = list(_wanted(teams, seeds, items, records))
     if wanted:
         try:
             _run(target, grader, wanted, records)
         except KeyboardInterrupt:
-            tell("stopped; what is done is kept, and the same command goes on from it")
+            tell("stopped; the results are kept, and the same command continues")
             raise typer.Exit(CANCELLED) from None
     else:
-        tell("all of it was done before")
+        tell("all runs were done before")
     print_table(summarize(records.all, list(teams), budgets))
     failed = len(list(_wanted(teams, seeds, items, records)))
     if failed:
-        tell(f"{failed} failed and count as wrong; the same command runs them again")
+        tell(f"{failed} failed and count as wrong; the same command repeats them")
     if plotted:
         write_page(records, page)
 
 
 def _plots_are_there() -> bool:
-    """Whether there can be a page; said before anything is run where there can be none."""
+    """Return whether plots can be drawn; if not, print the reason before the evaluation."""
     try:
         check_plots()
     except ConfigError as error:
@@ -210,7 +210,7 @@ def _run(
     wanted: list[tuple[str, Team, Item]],
     records: Records,
 ) -> None:
-    """Run and grade what is wanted, and keep each result at once."""
+    """Run and grade the wanted runs, and save each result at once."""
     tell(_legend(wanted[0][1]))
     with backend(target) as place, GraderPool(grader) as graders:
         for number, (name, team, item) in enumerate(wanted, start=1):
@@ -223,7 +223,7 @@ def _run(
 def _wanted(
     teams: dict[str, Team], seeds: tuple[int, ...], items: list[Item], records: Records
 ) -> Iterator[tuple[str, Team, Item]]:
-    """What is not done yet; question by question, so that what there is compares teams."""
+    """Yield the missing runs, question by question, so that partial results compare teams."""
     done = {record.key for record in records.all if record.done}
     for item in items:
         for seed in seeds:
@@ -233,13 +233,13 @@ def _wanted(
 
 
 def _legend(team: Team) -> str:
-    """What the signs mean."""
+    """Return the meaning of the signs."""
     assert team.answer_policy is not None, "an evaluation asks for answers"
     places = [f"after {budget} steps" for budget in team.answer_policy.budgets]
     return f"+ right, - wrong, ? not graded: {', '.join([*places, 'at the end'])}"
 
 
 def _marks(right: tuple[bool | None, ...]) -> str:
-    """One sign for each budget and the end."""
+    """Return a sign for each budget and for the end."""
     signs = {True: "+", False: "-", None: "?"}
     return "".join(signs[one] for one in right)

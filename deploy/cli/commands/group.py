@@ -1,4 +1,4 @@
-"""`hogwild group`: groups of shards that outlive the command that started them."""
+"""`hogwild group`: manage groups of shards that outlive the command that starts them."""
 
 import time
 from collections.abc import Iterator
@@ -21,13 +21,13 @@ from hogwild_dist.session.changes import RemoveWorker
 from hogwild_dist.team.worker_profile import WorkerProfile
 
 app = typer.Typer(
-    help="Groups of shards that stay when a run has ended: start, look, follow, cancel, stop.",
+    help="Manage groups of shards that outlive a run.",
     no_args_is_help=True,
 )
 
-Name = Annotated[str, typer.Argument(help="Of the group.")]
+Name = Annotated[str, typer.Argument(help="Name of the group.")]
 Session = Annotated[int, typer.Argument(help="Number of the session.")]
-At = Annotated[str, typer.Option(help="The Ray cluster: auto or HOST:PORT.")]
+At = Annotated[str, typer.Option(help="Ray cluster: auto or HOST:PORT.")]
 
 
 @app.command()
@@ -59,9 +59,9 @@ def follow(
     name: Name,
     session: Session,
     address: At = "auto",
-    json: Annotated[bool, typer.Option("--json", help="Print one event a line.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON event per line.")] = False,
 ) -> None:
-    """Show a session from its beginning, whoever opened it; leaving does not end it."""
+    """Show a session from its beginning; leaving does not end it."""
     with _attached(name, address) as group:
         stream = group.follow(session)
         (summary,) = [one for one in group.sessions() if one.id == session]
@@ -80,7 +80,7 @@ def follow(
 
 @app.command()
 def cancel(name: Name, session: Session, address: At = "auto") -> None:
-    """End a session, at the same step on every shard; its text is kept."""
+    """Cancel a session; its text is kept."""
     with _attached(name, address) as group:
         group.cancel(session)
 
@@ -89,14 +89,15 @@ def cancel(name: Name, session: Session, address: At = "auto") -> None:
 def say(
     name: Name,
     session: Session,
-    text: Annotated[str, typer.Argument(help="What the team is to read.")],
-    speaker: Annotated[str, typer.Option(help="Name of who speaks.")] = "You",
+    text: Annotated[str, typer.Argument(help="Message to the team.")],
+    speaker: Annotated[str, typer.Option(help="Name of the speaker.")] = "You",
     target: Annotated[
-        str | None, typer.Option(help="Shared block that it is appended to, not what all see.")
+        str | None,
+        typer.Option(help="Shared block to append to; by default one that all see."),
     ] = None,
     address: At = "auto",
 ) -> None:
-    """Say something to the team of a running session; everybody sees it from the next step on."""
+    """Send a message to the team of a running session; workers see it from the next step."""
     with _attached(name, address) as group:
         said = group.change_texts(session).interjection(text, speaker, target)
         group.apply_change(session, said)
@@ -106,12 +107,12 @@ def say(
 def join(
     name: Name,
     session: Session,
-    worker: Annotated[str, typer.Argument(help="Name of the newcomer.")],
-    role: Annotated[str, typer.Option(help="In a line, for everybody to read.")] = "",
-    brief: Annotated[str, typer.Option(help="What the newcomer is to do.")] = "",
+    worker: Annotated[str, typer.Argument(help="Name of the new worker.")],
+    role: Annotated[str, typer.Option(help="Role in one line, shown to every worker.")] = "",
+    brief: Annotated[str, typer.Option(help="Task of the new worker.")] = "",
     address: At = "auto",
 ) -> None:
-    """Let a worker join a running session, with the layout's general rule."""
+    """Add a worker to a running session, under the layout's general rule."""
     member = WorkerProfile(role=role, brief=brief)
     with _attached(name, address) as group:
         group.apply_change(session, group.change_texts(session).add_worker(worker, member))
@@ -124,7 +125,7 @@ def leave(
     worker: Annotated[str, typer.Argument(help="Name of the worker.")],
     address: At = "auto",
 ) -> None:
-    """Let a worker leave a running session when its paragraph ends."""
+    """Remove a worker from a running session when its paragraph ends."""
     with _attached(name, address) as group:
         group.apply_change(session, RemoveWorker(name=worker))
 

@@ -1,12 +1,12 @@
-"""`hogwild job`: problems from a JSONL file, results to another; it goes on where it stopped.
+"""`hogwild job`: solve the problems of a JSONL file; a stopped job resumes.
 
 hogwild job problems.jsonl results.jsonl --workers 2 --shards 2
 
-A line of the first file is ``{"id": ..., "problem": "..."}``; without an id it is the line's
-number. A line of the second has the same id, and the texts, counts and reasons of
-`hogwild_dist.Result`, or an error. Lines are written when they are complete, so that an interrupted
-job loses only what was under way. On a cluster: ``ray job submit -- hogwild job ...``;
-both files are on the head node then.
+A line of the first file is ``{"id": ..., "problem": "..."}``; the default id is the line's number.
+A line of the second has the same id, and the texts, counts and reasons of `hogwild_dist.Result`, or
+an error. A line is written when its problem is done, so that an interrupted job loses only the
+running problems. On a cluster, ``ray job submit -- hogwild job ...`` reads and writes both files on
+the head node.
 """
 
 import json
@@ -41,19 +41,19 @@ class Problem:
 
 @grouped
 def job_command(
-    problems: Annotated[Path, typer.Argument(help="JSONL: a problem a line.")],
-    results: Annotated[Path, typer.Argument(help="JSONL to write, or to go on with.")],
+    problems: Annotated[Path, typer.Argument(help="JSONL file with a problem per line.")],
+    results: Annotated[Path, typer.Argument(help="JSONL file to write or to continue.")],
     team: TeamOptions,
     prompts: PromptOptions,
     sampling: SamplingOptions,
     limits: LimitOptions,
     load: LoadSettings,
     shards: ShardOptions,
-    sessions: Annotated[int, typer.Option(help="Problems worked on at a time.")] = 4,
+    sessions: Annotated[int, typer.Option(help="Problems solved at the same time.")] = 4,
     seed: options.Seed = 0,
     address: options.Address = None,
 ) -> None:
-    """Let a team work on every problem of a file; a stopped job continues where it stopped."""
+    """Let a team work on every problem of a file; a stopped job resumes."""
     workers = replace(
         team.make(team.plan(), prompts),
         sampling=sampling.config(),
@@ -81,7 +81,7 @@ def job_command(
 def solve(
     backend: Backend, team: Team, problems: Sequence[Problem], num_sessions: int
 ) -> Iterator[dict[str, Any]]:
-    """Result lines as they come, `num_sessions` problems at a time."""
+    """Yield result lines as problems are done, `num_sessions` problems at a time."""
     with ThreadPoolExecutor(num_sessions) as pool:
         waiting: set[Future[dict[str, Any]]] = set()
         rest = iter(problems)
@@ -101,7 +101,7 @@ def read_problems(path: Path) -> list[Problem]:
     """Read the input.
 
     Raises:
-        ConfigError: names the line that is not a problem, or the id that stands twice.
+        ConfigError: a line is not a problem, or two lines share an id; the error names the line.
     """
     found: dict[str | int, Problem] = {}
     for number, line in enumerate(_lines(path), start=1):
@@ -117,18 +117,18 @@ def read_problems(path: Path) -> list[Problem]:
         problem = Problem(fields.get("id", number), text)
         if not isinstance(problem.id, str | int) or problem.id in found:
             raise ConfigError(
-                f"Line {number} of {str(path)!r} has the id {problem.id!r}, which is no text or "
-                "number or stands twice; give every problem its own."
+                f"Line {number} of {str(path)!r} has the id {problem.id!r}, which is used twice "
+                "or is neither text nor a number; give every problem its own."
             )
         found[problem.id] = problem
     return list(found.values())
 
 
 def read_done(path: Path) -> set[str | int]:
-    """Ids of an earlier run's results; half a line at the end is cut off.
+    """Return the ids of earlier results; an incomplete last line is cut off.
 
     Raises:
-        ConfigError: the file is something else than results.
+        ConfigError: the file does not hold results.
     """
     if not path.exists():
         return set()
@@ -148,7 +148,7 @@ def read_done(path: Path) -> set[str | int]:
 
 
 def _solve_one(backend: Backend, team: Team, problem: Problem) -> dict[str, Any]:
-    """A result line; what concerns this problem alone is an error in it."""
+    """Return a result line; a problem that cannot be solved gives an error line."""
     about = {"id": problem.id, "problem": problem.text}
     try:
         with Run(backend, problem.text, team) as run:
@@ -163,7 +163,7 @@ def _lines(path: Path) -> list[str]:
     try:
         return path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"Problems {str(path)!r} cannot be read: {error}.") from error
+        raise ConfigError(f"The problems in {str(path)!r} cannot be read: {error}.") from error
 
 
 def _object(line: str) -> Mapping[str, Any] | None:

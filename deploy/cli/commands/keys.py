@@ -1,4 +1,4 @@
-"""`hogwild keys`: what clients of the service show."""
+"""`hogwild keys`: make keys for the service's clients."""
 
 from typing import Annotated
 
@@ -6,14 +6,14 @@ import typer
 
 from hogwild_dist.deploy.service.keys import check_key_name, new_key
 
-app = typer.Typer(help="Keys of the service's clients.", no_args_is_help=True)
+app = typer.Typer(help="Make keys for the service's clients.", no_args_is_help=True)
 
 
 @app.command("new")
-def new(name: Annotated[str, typer.Argument(help="Of the client.")]) -> None:
-    """Make a key: print it once, and what the service's file is to hold."""
+def new(name: Annotated[str, typer.Argument(help="Name of the client.")]) -> None:
+    """Make a key; print it and the lines that the service's file needs."""
     key, digest = new_key()
     check_key_name(name)
     print(f"key: {key}")
-    print("Give it to the client, and add this to the service's file (it holds a hash only):")
+    print("Give it to the client, and add this to the service's file (it holds only a hash):")
     print(f'\n[[keys]]\nname = "{name}"\nsha256 = "{digest}"')

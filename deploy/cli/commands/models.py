@@ -1,4 +1,4 @@
-"""`hogwild models`: lists, fetches and finds the models of the cache."""
+"""`hogwild models`: list, fetch and find the models of the cache."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +17,7 @@ app = typer.Typer(help="List, fetch and find models.")
 
 @app.callback(invoke_without_command=True)
 def models(context: typer.Context) -> None:
-    """List the cached models; the sub-commands fetch and find them."""
+    """List the cached models; the subcommands fetch and find them."""
     if context.invoked_subcommand is None:
         show_models()
 
@@ -31,12 +31,12 @@ def show_models() -> None:
     if table.rows:
         Console().print(table)
     else:
-        print("No model is cached yet: `hogwild models fetch` brings the demo model.")
+        print("No model is cached yet; `hogwild models fetch` fetches the demo model.")
 
 
 @app.command()
 def fetch(
-    name: Annotated[str, typer.Argument(help="Demo model or .gguf file.")] = DEMO_MODEL,
+    name: Annotated[str, typer.Argument(help="The demo model or a .gguf file.")] = DEMO_MODEL,
 ) -> None:
     """Fetch a model into the cache, or convert a .gguf file into it."""
     found = fetch_with_progress(name)
@@ -54,6 +54,6 @@ def path(name: Annotated[str, typer.Argument(help="Name of a cached model.")]) -
             print(model.path)
             return
     raise ModelError(
-        f"No model {name!r} is cached: `hogwild models` lists those that are, and "
+        f"No model {name!r} is cached; `hogwild models` lists the cached ones, and "
         "`hogwild models fetch` adds one."
     )

@@ -1,4 +1,4 @@
-"""`hogwild prompts`: look at the templates that a team starts from, and copy them."""
+"""`hogwild prompts`: show and export the prompt templates."""
 
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -17,21 +17,21 @@ from hogwild_dist.model.loader import load_tokenizer
 from hogwild_dist.team.prompts import load_prompts
 from hogwild_dist.team.prompts.templates import default_folder, files
 
-app = typer.Typer(help="Templates of the team's texts.", no_args_is_help=True)
+app = typer.Typer(help="Show and export the prompt templates.", no_args_is_help=True)
 
 
 @app.command("show")
 @grouped
 def show(
     problem: Annotated[
-        str | None, typer.Argument(help="Fill the templates in for this problem.")
+        str | None, typer.Argument(help="Problem to fill into the templates.")
     ] = None,
     *,
     team: TeamOptions,
     prompts: PromptOptions,
     model: options.Model = DEMO_MODEL,
 ) -> None:
-    """Print the templates; with a PROBLEM, the texts of every block as the model reads them."""
+    """Print the templates; with a PROBLEM, the text of every block as the model reads it."""
     console = Console()
     if problem is None:
         for path, text in files(_folder(prompts.prompts)):
@@ -50,12 +50,12 @@ def show(
 
 @app.command("export")
 def export(
-    folder: Annotated[Path, typer.Argument(help="A folder that is not there yet.")],
+    folder: Annotated[Path, typer.Argument(help="Folder to create.")],
 ) -> None:
-    """Copy all templates to FOLDER, to be changed and used with --prompts FOLDER."""
+    """Copy all templates to FOLDER; edit them and use them with --prompts FOLDER."""
     if folder.exists():
         raise ConfigError(
-            f"{str(folder)!r} is there already; name a new folder, so that nothing is overwritten."
+            f"{str(folder)!r} exists; name a new folder, so that nothing is overwritten."
         )
     try:
         for path, text in files(default_folder()):
@@ -66,12 +66,12 @@ def export(
         raise ConfigError(
             f"{str(folder)!r} cannot be written: {error.strerror}; choose another folder."
         ) from error
-    print(f"{folder}: change what you like, leave out what you keep, and use --prompts {folder}")
+    print(f"{folder}: edit templates, delete those you do not change, and use --prompts {folder}")
 
 
 def _folder(prompts: Path | None) -> Traversable:
-    """A user's folder, or the package's."""
+    """Return the user's folder, or the package's."""
     if prompts is None:
         return default_folder()
-    load_prompts("combined", prompts)  # says what is wrong with it
+    load_prompts("combined", prompts)  # raises if it is invalid
     return prompts

@@ -26,31 +26,30 @@ from hogwild_dist.run.trace.replay import (
 from hogwild_dist.settings import from_flat
 
 DIFFERS = 1
-"""Exit code where the engine and the recording differ."""
+"""Exit code if the engine and the recording differ."""
 
 
 @grouped
 def replay_command(
-    trace: Annotated[Path, typer.Argument(help="A recording of --trace.")],
+    trace: Annotated[Path, typer.Argument(help="File recorded with --trace.")],
     free: Annotated[
-        bool, typer.Option("--free", help="Let the engine choose; compare tokens and events.")
+        bool,
+        typer.Option("--free", help="Let the engine choose; compare tokens and events."),
     ] = False,
-    logits: Annotated[
-        Path | None, typer.Option(help="Write each row's logits to this JSON file.")
-    ] = None,
-    tolerance: Annotated[float, typer.Option(help="Largest difference of a logit.")] = 1e-3,
+    logits: Annotated[Path | None, typer.Option(help="JSON file for each row's logits.")] = None,
+    tolerance: Annotated[float, typer.Option(help="Largest allowed difference of a logit.")] = 1e-3,
     *,
     load: Annotated[dict[str, Any], Given(LoadSettings, without=("visibility",))],
     shards: options.Shards = None,
     address: options.Address = None,
 ) -> None:
-    """Replay TRACE and compare.
+    """Replay TRACE and compare it with the engine.
 
     Exit code 0 if it agrees, 1 if it differs.
 
     By default the recorded tokens are fed and the logits compared. A greedy token may differ only
-    where the recorded margin is under twice the tolerance. Settings of the engine that are left out
-    are the recording's, else the defaults of `hogwild run`.
+    if the recorded margin is below twice the tolerance. Engine settings default to those of the
+    recording, then to those of `hogwild run`.
     """
     if free and logits is not None:
         raise ConfigError("--logits compares fed tokens; leave out --free.")

@@ -1,4 +1,4 @@
-"""`hogwild report`: an evaluation as a table in the terminal, and as a page with plots."""
+"""`hogwild report`: show an evaluation as a table and as a page with plots."""
 
 import sys
 from importlib.util import find_spec
@@ -20,11 +20,11 @@ PAGE_BEGINS = b"<!doctype html>"
 
 
 def report_command(
-    results: Annotated[Path, typer.Argument(help="What `hogwild eval` wrote with --out.")],
-    out: Annotated[Path | None, typer.Option(help="The page; beside RESULTS by default.")] = None,
-    plots: Annotated[Path | None, typer.Option(help="Also write the plots to a folder.")] = None,
+    results: Annotated[Path, typer.Argument(help="File that `hogwild eval` wrote with --out.")],
+    out: Annotated[Path | None, typer.Option(help="Page; beside RESULTS by default.")] = None,
+    plots: Annotated[Path | None, typer.Option(help="Folder for the plots as files.")] = None,
 ) -> None:
-    """Print the table of RESULTS again, and write its page and plots."""
+    """Print the table of RESULTS, and write its page and plots."""
     page = out or page_beside(results)
     check_page(page, results)
     records = Records(results)
@@ -34,32 +34,31 @@ def report_command(
 
 
 def page_beside(results: Path) -> Path:
-    """Where the page of a results file is written unless somebody says where."""
+    """Return the default path of a results file's page."""
     return results.parent / f"{results.stem}.html"
 
 
 def check_page(page: Path, *kept: Path) -> None:
-    """Refuse to write a page over something else.
+    """Refuse to overwrite a file that is not a page.
 
     Args:
-        page: where it is to be written.
-        kept: files of the evaluation, whether they are there or not.
+        page: path of the page.
+        kept: files of the evaluation, which may not exist yet.
 
     Raises:
-        ConfigError: something else is there.
+        ConfigError: the path is one of the kept files, or another file that is not a page.
     """
     if realpath(page) in map(realpath, kept) or (page.is_file() and not _begins_as_page(page)):
         raise ConfigError(
-            f"The page would be written over {str(page)!r}, which is something else; give --out "
-            "another name."
+            f"The page would overwrite {str(page)!r}, which is not a page; give --out another name."
         )
 
 
 def check_plots() -> None:
-    """Say early that there will be no page.
+    """Check that plots can be drawn.
 
     Raises:
-        ConfigError: the library for plots is not installed.
+        ConfigError: matplotlib is not installed.
     """
     if find_spec("matplotlib") is None:
         raise ConfigError(
@@ -69,10 +68,10 @@ def check_plots() -> None:
 
 
 def write_page(records: Records, page: Path, plots: Path | None = None) -> None:
-    """Write the page, and the plots where there is a folder for them.
+    """Write the page, and the plots if a folder is given.
 
     Raises:
-        ConfigError: they cannot be written.
+        ConfigError: the page or a plot cannot be written.
     """
     from hogwild_dist.evaluation.report import write_plots, write_report  # noqa: PLC0415 - an extra
 
@@ -83,7 +82,7 @@ def write_page(records: Records, page: Path, plots: Path | None = None) -> None:
 
 
 def print_table(rows: list[Row]) -> None:
-    """Print a line for each row; figures of whole runs stand in the line of the end."""
+    """Print a line for each row; figures of whole runs are in the line of the end."""
     table = Table(box=None, pad_edge=False)
     table.add_column("team")
     for name in (
@@ -107,7 +106,7 @@ def print_table(rows: list[Row]) -> None:
 
 
 def tell(line: str) -> None:
-    """Say something that is none of the results."""
+    """Print a message on standard error, apart from the results."""
     print(harmless(line), file=sys.stderr, flush=True)
 
 
@@ -116,4 +115,4 @@ def _begins_as_page(path: Path) -> bool:
         with path.open("rb") as file:
             return file.read(len(PAGE_BEGINS)).lower() == PAGE_BEGINS
     except OSError:
-        return True  # what cannot be read is named when it is written
+        return True  # the write names what is wrong with it

@@ -1,4 +1,4 @@
-"""`hogwild run`: one problem, one team."""
+"""`hogwild run`: let one team work on one problem."""
 
 import sys
 from dataclasses import replace
@@ -24,12 +24,12 @@ from hogwild_dist.session.events import Refused
 from hogwild_dist.timeline import Span, write_chrome_trace
 
 CANCELLED = 130
-"""Exit code after Ctrl-C, as shells have it."""
+"""Exit code after Ctrl-C, as in shells."""
 
 
 @grouped
 def run_command(
-    problem: Annotated[str, typer.Argument(help="What to work on; - reads standard input.")],
+    problem: Annotated[str, typer.Argument(help="Problem to work on; - reads standard input.")],
     team: TeamOptions,
     prompts: PromptOptions,
     sampling: SamplingOptions,
@@ -40,17 +40,17 @@ def run_command(
     seed: options.Seed = 0,
     address: options.Address = None,
     name: Annotated[
-        str | None, typer.Option(help="Keep the shards under this name when the run has ended.")
+        str | None, typer.Option(help="Name that keeps the shards after the run.")
     ] = None,
     attach: Annotated[
         str | None,
-        typer.Option(help="Run on the shards of this name: their model, their visibility."),
+        typer.Option(help="Name of running shards to use, with their model and visibility."),
     ] = None,
-    trace: Annotated[Path | None, typer.Option(help="Record every step to this file.")] = None,
+    trace: Annotated[Path | None, typer.Option(help="File to record every step in.")] = None,
     timeline: Annotated[
-        Path | None, typer.Option(help="Write where the time went, for chrome://tracing.")
+        Path | None, typer.Option(help="File for the timing of every step, for chrome://tracing.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one event a line.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON event per line.")] = False,
 ) -> None:
     """Let a team work on PROBLEM and watch it think."""
     plan = team.plan()
@@ -64,7 +64,7 @@ def run_command(
     workers.check()
     if attach is not None and timeline is not None:
         raise ConfigError(
-            f"The group {attach!r} keeps no timeline; leave out --attach, or --timeline."
+            f"The group {attach!r} keeps no timeline; leave out --attach or --timeline."
         )
     text = _problem(problem)
     target = ExecutionTarget(
@@ -86,7 +86,7 @@ def run_command(
 def _watch(
     place: Engine | ShardGroup, problem: str, team: Team, trace: Path | None, kind: ViewKind | None
 ) -> None:
-    """Run and show; Ctrl-C ends the run and shows what it has."""
+    """Run and show the events; Ctrl-C ends the run and shows its text."""
     info = ViewInfo(
         problem=problem,
         names=team.names,
@@ -101,15 +101,15 @@ def _watch(
             for event in run:
                 view.handle(event)
                 if isinstance(view, LiveView):
-                    _obey(run, view, event.step)
+                    _run_typed_lines(run, view, event.step)
         except KeyboardInterrupt:
             for event in run.close():
                 view.handle(event)
             raise typer.Exit(CANCELLED) from None
 
 
-def _obey(run: Run, view: LiveView, step: int) -> None:
-    """Carry out what a person has typed."""
+def _run_typed_lines(run: Run, view: LiveView, step: int) -> None:
+    """Carry out the lines that the user has typed."""
     for line in view.lines():
         try:
             run_slash_command(run, line)
@@ -122,7 +122,7 @@ def _timelines(place: Engine | ShardGroup) -> list[list[Span]]:
 
 
 def _problem(argument: str) -> str:
-    """The problem's text, from standard input where the argument is ``-``."""
+    """Return the problem's text, from standard input if the argument is ``-``."""
     try:
         text = sys.stdin.read() if argument == "-" else argument
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""`hogwild serve`: the service on one machine, or on a Ray cluster."""
+"""`hogwild serve`: run the service on one machine or on a Ray cluster."""
 
 import ipaddress
 import logging
@@ -36,24 +36,24 @@ _SENTENCE = re.compile(r"^(?:ray\.exceptions\.)?[\w.()]*?(?:Error|Exception)[\w.
 @grouped
 def serve_command(
     config: Annotated[
-        Path | None, typer.Option(help="The service's file, TOML or YAML; see docs/service.md.")
+        Path | None, typer.Option(help="Service file, TOML or YAML; see docs/service.md.")
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen at.", min=1, max=65_535)] = 8000,
-    shards: Annotated[int | None, typer.Option(help="Shards of each group.")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65_535)] = 8000,
+    shards: Annotated[int | None, typer.Option(help="Number of shards of each group.")] = None,
     *,
     load: Annotated[dict[str, Any], Given(LoadSettings)],
     address: options.Address = None,
 ) -> None:
     """Serve teams to many clients: OpenAI's interface, a page, and sessions to follow.
 
-    Options of the model, its engine and its shards override the fields of the service's file.
+    Options of the model, the engine and the shards override the service file.
     """
     hosts = {"hosts": (*LOCAL_HOSTS, host)} if _is_local(host) else {}
     fields = {} if config is None else read_fields(config)
     given = load if shards is None else load | {"shards": shards}
     chosen = service_config(hosts | fields | given)
-    TeamBuilder(chosen)  # says what is wrong with the teams
+    TeamBuilder(chosen)  # raises if a team is invalid
     _end_on_sigterm()
     _check_free(host, port)
     _warn(chosen, host)
@@ -61,7 +61,7 @@ def serve_command(
     with progress_lines() as tell:
         tell("starting Ray" if address is None else f"reaching Ray at {address}")
         with connected(address, chosen.shards * chosen.scale.max_groups):
-            _end_on_sigterm()  # once more, since Ray has put its own in the place
+            _end_on_sigterm()  # again, since Ray has set its own handler
             with _running(chosen, host, port, tell, leave=address is not None):
                 tell("")
                 _show(chosen, host, port)
@@ -73,14 +73,14 @@ def serve_command(
 def _running(
     config: ServiceConfig, host: str, port: int, tell: Callable[[str], None], *, leave: bool
 ) -> Iterator[None]:
-    """The application, until the block ends; a Ray of our own ends with all that it runs.
+    """Run the application until the block ends.
 
     Args:
-        config: of the service.
-        host: to listen at.
-        port: to listen at.
-        tell: takes lines of progress.
-        leave: whether the cluster stays, and the service has to be taken down.
+        config: configuration of the service.
+        host: address to listen on.
+        port: port to listen on.
+        tell: shows a line of progress.
+        leave: whether the cluster stays; the service is then shut down by itself.
     """
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     tell("starting the service")
@@ -104,7 +104,7 @@ def _running(
 
 
 def _reason(error: RuntimeError) -> str:
-    """The sentence of an error in what Serve says about a deployment that failed."""
+    """Return the sentence of the error in Serve's report of a failed deployment."""
     status = serve.status().applications.get(APP)
     parts = [str(error)]
     if status is not None:
@@ -114,17 +114,17 @@ def _reason(error: RuntimeError) -> str:
 
 
 def _warn(config: ServiceConfig, host: str) -> None:
-    """Say that anybody who reaches the port may use the service."""
+    """Warn if everybody who reaches the port may use the service."""
     if not _is_local(host) and not config.keys:
         print(
-            f"hogwild: anybody who reaches {host} can use the service; make keys with "
+            f"hogwild: everybody who reaches {host} can use the service; make keys with "
             "`hogwild keys new NAME`.",
             file=sys.stderr,
         )
 
 
 def _is_local(host: str) -> bool:
-    """Whether only this machine reaches an address."""
+    """Return whether only this machine reaches an address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -141,12 +141,12 @@ def _show(config: ServiceConfig, host: str, port: int) -> None:
 
 
 def _end_on_sigterm() -> None:
-    """Let a polite kill do what Ctrl-C does."""
+    """Let SIGTERM do what Ctrl-C does."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _wait() -> None:
-    """Until Ctrl-C or a polite kill."""
+    """Wait for Ctrl-C or SIGTERM."""
     try:
         while True:
             time.sleep(1)
@@ -155,16 +155,15 @@ def _wait() -> None:
 
 
 def _check_free(host: str, port: int) -> None:
-    """Refuse a port that somebody else listens at; Serve would try for minutes.
+    """Refuse a port that is in use; Serve would try for minutes.
 
     Raises:
-        ConfigError: it is taken, or the address is not this machine's.
+        ConfigError: the port is in use, or the address is not this machine's.
     """
     try:
         with socket.create_server((host, port)):
             pass
     except OSError as error:
         raise ConfigError(
-            f"Nothing can listen at {host}:{port} ({error.strerror}); choose another --port or "
-            "--host."
+            f"Cannot listen on {host}:{port} ({error.strerror}); choose another --port or --host."
         ) from error

@@ -1,4 +1,4 @@
-"""What a typed line does to a running session: speak, let a worker join, let one leave."""
+"""Slash commands of a running session: a typed line speaks, or adds or removes a worker."""
 
 from hogwild_dist import Run
 from hogwild_dist.errors import ConfigError
@@ -7,10 +7,10 @@ HELP = "type to speak · /join NAME · /leave NAME"
 
 
 def run_slash_command(run: Run, line: str) -> None:
-    """Carry out a line.
+    """Carry out a typed line.
 
     Raises:
-        ConfigError: it cannot be carried out.
+        ConfigError: the command is unknown, or the session refuses the change.
     """
     word, _, name = line.partition(" ")
     if word in ("/join", "/leave"):

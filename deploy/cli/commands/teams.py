@@ -1,4 +1,4 @@
-"""`hogwild teams`: which teams there are, and what their files say."""
+"""`hogwild teams`: list the teams and show their files."""
 
 from typing import Annotated
 
@@ -11,7 +11,7 @@ from hogwild_dist.errors import ConfigError
 from hogwild_dist.team.presets import TEAMS, load_team
 from hogwild_dist.team.presets.files import team_text
 
-app = typer.Typer(help="Teams: who works, in which roles.", invoke_without_command=True)
+app = typer.Typer(help="List teams and show their files.", invoke_without_command=True)
 
 
 @app.callback()
@@ -31,8 +31,8 @@ def list_teams(context: typer.Context) -> None:
 
 
 @app.command("show")
-def show(name: Annotated[str, typer.Argument(help="Of a team.")]) -> None:
-    """Print a team's file; save it under another name, change it, use it with --team FILE."""
+def show(name: Annotated[str, typer.Argument(help="Name of the team.")]) -> None:
+    """Print a team's file; save a copy, edit it, and use it with --team FILE."""
     if name not in TEAMS:
         raise ConfigError(f"Unknown team {name!r}; there are {', '.join(TEAMS)}.")
     show_source(team_text(name), "toml")

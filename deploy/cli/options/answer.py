@@ -1,4 +1,4 @@
-"""Options that say how a team comes to an answer."""
+"""Options of a team's answer."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -13,36 +13,36 @@ from hogwild_dist.team.presets.files import TeamPlan
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AnswerOptions:
-    """What an answer looks like, whose counts, and when one is asked for."""
+    """The form of an answer, whose answer counts, and when it is due."""
 
     answer: Annotated[
         str | None,
-        typer.Option(help="What announces the answer: boxed, code, text, or a regular expression."),
+        typer.Option(help="Mark of an answer: boxed, code, text, or a regular expression."),
     ] = None
     answer_by: Annotated[
-        list[str] | None, typer.Option(help="A worker whose answer counts; repeat it.")
+        list[str] | None, typer.Option(help="Worker whose answer counts; repeat for more.")
     ] = None
     vote: Annotated[
-        bool, typer.Option("--vote", help="Everybody answers alone; the majority counts.")
+        bool, typer.Option("--vote", help="Every worker answers alone; the majority counts.")
     ] = False
     finisher_tokens: Annotated[
-        int, typer.Option(help="Length of the answer that is asked for when time is short.")
+        int, typer.Option(help="Most tokens of an answer that the finisher states.")
     ] = 64
     budgets: Annotated[
-        str | None, typer.Option(help="Also state an answer after so many steps: 64,128,256.")
+        str | None, typer.Option(help="Also state an answer after these steps: 64,128,256.")
     ] = None
 
     def policy(self, plan: TeamPlan) -> AnswerPolicy | None:
-        """How the team of a plan comes to an answer, where one is asked for.
+        """Return how the team of a plan comes to an answer; None if no answer is asked for.
 
         Raises:
-            ConfigError: nobody said what announces an answer, or it cannot be asked for so.
+            ConfigError: --answer is missing or invalid, or a number is out of range.
         """
         if self.answer is None:
             if self.answer_by or self.vote or self.budgets:
                 raise ConfigError(
-                    "--answer-by, --vote and --budgets ask for an answer; say with --answer what "
-                    "announces it: boxed, code, text, or a regular expression."
+                    "--answer-by, --vote and --budgets need --answer, the mark of an answer: "
+                    "boxed, code, text, or a regular expression."
                 )
             return None
         return AnswerPolicy(

@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Single options that several commands share, and the parser of lists of numbers."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,18 +12,18 @@ from hogwild_dist.settings import description
 Model = Annotated[str, typer.Option(help=description(LoadSettings, "model"))]
 Device = Annotated[str | None, typer.Option(help=description(LoadSettings, "device"))]
 Dtype = Annotated[str | None, typer.Option(help=description(LoadSettings, "dtype"))]
-Shards = Annotated[int | None, typer.Option(help="Spread the workers over this many Ray actors.")]
+Shards = Annotated[int | None, typer.Option(help="Number of Ray actors that share the workers.")]
 Address = Annotated[
-    str | None, typer.Option(help="A Ray cluster: auto or HOST:PORT. Without it, one is started.")
+    str | None, typer.Option(help="Ray cluster: auto or HOST:PORT; a local one starts if left out.")
 ]
-Seed = Annotated[int, typer.Option(help="Same seed, same text.")]
-Prompts = Annotated[Path | None, typer.Option(help="A folder of templates of your own.")]
+Seed = Annotated[int, typer.Option(help="Random seed; the same seed gives the same text.")]
+Prompts = Annotated[Path | None, typer.Option(help="Folder of your own templates.")]
 Person = Annotated[
     Literal["first", "second"] | None,
-    typer.Option(help="The rules speak as `we` (first) or to `you` (second)."),
+    typer.Option(help="Person of the rules: `we` (first) or `you` (second)."),
 ]
 PromptAs = Annotated[
-    Literal["system", "user"] | None, typer.Option(help="The message that carries the rules.")
+    Literal["system", "user"] | None, typer.Option(help="Message that carries the rules.")
 ]
 Examples = Annotated[
     bool | None, typer.Option("--examples/--no-examples", help="Show examples of good teamwork.")
@@ -31,19 +31,19 @@ Examples = Annotated[
 
 
 def numbers(option: str, text: str, example: str = "64,128") -> tuple[int, ...]:
-    """Whole numbers between commas.
+    """Return the whole numbers of a comma-separated list.
 
     Args:
-        option: that was given.
-        text: what was given.
-        example: of what may be given.
+        option: name of the option, for the error.
+        text: value of the option.
+        example: valid value, for the error.
 
     Raises:
-        ConfigError: something else is there.
+        ConfigError: a part of the list is not a whole number.
     """
     try:
         return tuple(int(part) for part in text.split(",") if part.strip())
     except ValueError as error:
         raise ConfigError(
-            f"--{option} is {text!r}; give whole numbers between commas: {example}."
+            f"--{option} is {text!r}; give whole numbers separated by commas: {example}."
         ) from error

@@ -1,4 +1,4 @@
-"""Options that say how many shards there are, and where they run."""
+"""Options of the shards: how many there are and where they run."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -12,15 +12,17 @@ from hogwild_dist.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardOptions:
-    """Number of shards, and their place on the nodes."""
+    """Number of shards and their placement on the nodes."""
 
     shards: options.Shards = None
-    spread: Annotated[Spread, typer.Option(help="How the shards lie on the nodes.")] = Spread.PACK
+    spread: Annotated[
+        Spread, typer.Option(help="Few nodes (pack) or many (spread) for the shards.")
+    ] = Spread.PACK
     cpus_per_shard: Annotated[
-        float, typer.Option(help="CPUs that Ray sets aside for each shard.")
+        float, typer.Option(help="CPUs that Ray reserves for each shard.")
     ] = 1.0
     wait_for_nodes: Annotated[
-        float, typer.Option(help="Seconds to wait for nodes that an autoscaler may bring.")
+        float, typer.Option(help="Seconds to wait for an autoscaler's nodes.")
     ] = 0.0
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Options that say how workers write: how a token is chosen, and when they stop."""
+"""Options of sampling and of limits."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -12,17 +12,21 @@ from hogwild_dist import Limits, SamplingConfig
 class SamplingOptions:
     """How the next token is chosen."""
 
-    temperature: Annotated[float, typer.Option(help="0 always takes the likeliest token.")] = 0.0
-    top_p: Annotated[float, typer.Option(help="Keep the likeliest tokens of this mass.")] = 1.0
+    temperature: Annotated[float, typer.Option(help="0 always picks the likeliest token.")] = 0.0
+    top_p: Annotated[
+        float, typer.Option(help="Keep the likeliest tokens of this total probability.")
+    ] = 1.0
     top_k: Annotated[int, typer.Option(help="Keep this many tokens; 0 keeps all.")] = 0
-    min_p: Annotated[float, typer.Option(help="Drop tokens below this share of the best.")] = 0.0
-    repetition_penalty: Annotated[float, typer.Option(help="Above 1 discourages repeats.")] = 1.0
+    min_p: Annotated[
+        float, typer.Option(help="Drop tokens below this share of the likeliest one.")
+    ] = 0.0
+    repetition_penalty: Annotated[float, typer.Option(help="Above 1 discourages repetition.")] = 1.0
     forbid: Annotated[
-        list[int] | None, typer.Option(help="Id of a token never to choose; repeat it.")
+        list[int] | None, typer.Option(help="Token id that is never chosen; repeat for more.")
     ] = None
 
     def config(self) -> SamplingConfig:
-        """What they say.
+        """Return the sampling configuration.
 
         Raises:
             ConfigError: a number is out of range.
@@ -41,16 +45,17 @@ class SamplingOptions:
 class LimitOptions:
     """When workers and sessions stop."""
 
-    max_tokens: Annotated[int, typer.Option(help="Tokens of each worker.")] = 256
+    max_tokens: Annotated[int, typer.Option(help="Most tokens of each worker.")] = 256
     max_total_tokens: Annotated[
-        int | None, typer.Option(help="Tokens of all workers together.")
+        int | None, typer.Option(help="Most tokens of all workers together.")
     ] = None
     stop: Annotated[
-        list[str] | None, typer.Option(help="A worker that writes this stops; repeat it.")
+        list[str] | None,
+        typer.Option(help="Text that stops its worker; repeat for more."),
     ] = None
 
     def limits(self) -> Limits:
-        """What they say.
+        """Return the limits.
 
         Raises:
             ConfigError: a number is out of range.

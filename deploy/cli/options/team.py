@@ -1,4 +1,4 @@
-"""Options that say who works: a team, its workers, its layout, its prompts."""
+"""Options of the team: its workers, layout and prompts."""
 
 from dataclasses import dataclass, replace
 from typing import Annotated
@@ -13,7 +13,7 @@ from hogwild_dist.team.presets.files import TeamPlan
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PromptOptions:
-    """The texts that a team starts from."""
+    """The prompt templates and their settings."""
 
     prompts: options.Prompts = None
     person: options.Person = None
@@ -21,10 +21,10 @@ class PromptOptions:
     prompt_as: options.PromptAs = None
 
     def load(self, layout: str) -> Prompts:
-        """The templates for a layout of this name.
+        """Return the templates for the layout of this name.
 
         Raises:
-            ConfigError: they cannot be read, or a setting is none of theirs.
+            ConfigError: the templates cannot be read, or lack one of the settings.
         """
         return load_prompts(layout, self.prompts).with_settings(
             person=self.person, examples=self.examples, message=self.prompt_as
@@ -33,27 +33,31 @@ class PromptOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TeamOptions:
-    """A team by name, and what is to be otherwise in it."""
+    """A team by name, and changes to it."""
 
     workers: Annotated[int | None, typer.Option(help="Number of workers, 1 to 16.")] = None
-    worker: Annotated[list[str] | None, typer.Option(help="A worker's name; repeat it.")] = None
-    team: Annotated[str, typer.Option(help="A team of `hogwild teams`, or a .toml file.")] = "peers"
+    worker: Annotated[list[str] | None, typer.Option(help="A worker's name; repeat for more.")] = (
+        None
+    )
+    team: Annotated[str, typer.Option(help="Team listed by `hogwild teams`, or a .toml file.")] = (
+        "peers"
+    )
     layout: Annotated[
         str | None,
         typer.Option(help="contiguous, interleaved, combined, independent, or a .toml file."),
     ] = None
 
     def plan(self) -> TeamPlan:
-        """The team's file, with the layout that was asked for.
+        """Return the team's plan, with the layout of the options.
 
         Raises:
-            ConfigError: there is no such team or layout.
+            ConfigError: the team or the layout is unknown.
         """
         plan = load_team(self.team)
         return plan if self.layout is None else replace(plan, layout=load_layout(self.layout))
 
     def make(self, plan: TeamPlan, prompts: PromptOptions) -> Team:
-        """The team of a plan.
+        """Return the team of a plan.
 
         Raises:
             ConfigError: workers, plan and prompts do not fit together.

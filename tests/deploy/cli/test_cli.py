@@ -140,7 +140,7 @@ BAD = [
     (["run", "x", "--model", "{tiny}", "--trace", "no/dir/t.json"], "cannot be written"),
     (["run", "x", "--visibility", "later"], "later"),
     (["replay", "none.json"], "Trace 'none.json' cannot be read"),
-    (["replay", "{golden}", "--model", "{tiny}"], "knows 258 tokens"),
+    (["replay", "{golden}", "--model", "{tiny}"], "has 258 tokens"),
     (["replay", "{golden}", "--free", "--logits", "x.json"], "leave out --free"),
     (["check", "{gpt2}"], "learned positions"),
 ]
@@ -223,7 +223,7 @@ def test_prompts_are_shown_and_exported(hogwild, tiny_dir: Path, tmp_path: Path)
     assert problem.strip() in shown.out
     again = hogwild("prompts", "export", folder)
     assert again.code == 2
-    assert "is there already" in again.err
+    assert "exists; name a new folder" in again.err
 
 
 def test_an_attention_kernel_is_chosen_by_name(hogwild, tiny_dir: Path) -> None:
@@ -278,7 +278,7 @@ def test_a_team_with_roles_is_asked_for_an_answer(hogwild, tiny_dir: Path) -> No
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--budgets", "2"], "say with --answer what announces it"),
+        (["--budgets", "2"], "need --answer, the mark of an answer"),
         (["--answer", "boxed", "--budgets", "x"], "--budgets is 'x'"),
         (["--answer", "("], "is no regular expression"),
         (["--answer", "boxed", "--budgets", "999"], "budget of 999 steps cannot be reached"),

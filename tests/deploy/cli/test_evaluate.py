@@ -63,7 +63,7 @@ def test_an_evaluation_ends_with_a_table_and_goes_on_where_it_stopped(
         (["--budgets", "99"], "budget of 99 steps cannot be reached"),
         (["--teams", "zoo"], "Unknown team 'zoo'"),
         (["--seeds", ""], "--seeds names no seed"),
-        (["--seeds", "a"], "--seeds is 'a'; give whole numbers between commas: 0,1,2."),
+        (["--seeds", "a"], "--seeds is 'a'; give whole numbers separated by commas: 0,1,2."),
         (["--seeds", "0,1,0"], "--seeds names 0 2 times"),
         (["--teams", " , "], "--teams names no team"),
         (["--teams", "peers, peers"], "names two teams 'peers' (peers and peers)"),
@@ -96,7 +96,7 @@ def test_a_page_is_never_written_over_something_else(
     common = [data, "--grader", "number", "--model", tiny_dir, "--max-tokens", 4]
     done = hogwild("eval", *common, "--out", tmp_path / "r.html")
     assert (done.code, done.out) == (2, "")
-    assert "The page would be written over" in done.err
+    assert "The page would overwrite" in done.err
     assert not (tmp_path / "r.html").exists()
     page_of_data = data.rename(tmp_path / "data.html")
     done = hogwild("eval", page_of_data, *common[1:], "--out", tmp_path / "data.jsonl")
@@ -111,7 +111,7 @@ def test_a_page_is_never_written_over_something_else(
         kept = out.read_bytes()
         done = hogwild("report", results, "--out", out)
         assert done.code == 2
-        assert "The page would be written over" in done.err
+        assert "The page would overwrite" in done.err
         assert out.read_bytes() == kept
     assert results.read_bytes() == before
     assert hogwild("report", results).code == 0  # over its own page
@@ -260,5 +260,5 @@ def test_ctrl_c_says_how_to_go_on(
         patched.setattr("hogwild_dist.deploy.cli.commands.evaluate.evaluate", interrupted)
         done = hogwild(*call)
     assert done.code == 130
-    assert done.err.endswith("the same command goes on from it\n")
+    assert done.err.endswith("the same command continues\n")
     assert hogwild(*call).code == 0

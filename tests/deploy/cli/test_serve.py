@@ -133,7 +133,7 @@ def test_a_port_that_is_taken_is_named_at_once() -> None:
         port = taken.getsockname()[1]
         done = hogwild("serve", "--port", port)
     assert done.returncode == 2
-    assert f"Nothing can listen at 127.0.0.1:{port}" in done.stderr
+    assert f"Cannot listen on 127.0.0.1:{port}" in done.stderr
 
 
 def test_a_new_key_fits_what_the_file_is_to_hold(
