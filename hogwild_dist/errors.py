@@ -1,16 +1,16 @@
-"""The errors a user can meet: each carries one sentence that names the value and the way out."""
+"""Errors that a user can meet; each is one sentence that names the value and the way out."""
 
 
 class HogwildError(Exception):
-    """One sentence for the user: it names the offending value and the way out."""
+    """An error for the user: one sentence that names the offending value and the way out."""
 
 
 class ModelError(HogwildError):
-    """A model cannot be found, loaded or supported."""
+    """A model cannot be found or loaded, or is not supported."""
 
 
 class DownloadError(HogwildError):
-    """A model cannot be fetched or stored."""
+    """A model cannot be downloaded or stored."""
 
 
 class ConfigError(HogwildError, ValueError):
@@ -22,11 +22,11 @@ class TraceError(HogwildError):
 
 
 class ExchangeError(HogwildError):
-    """The shards of a group lost one another, or disagree."""
+    """A shard of a group is lost, or the shards disagree."""
 
 
 class ContextLimitError(HogwildError):
-    """A text holds more tokens than the cache or the model takes."""
+    """A text has more tokens than the cache or the model's context holds."""
 
 
 def first_line(error: BaseException) -> str:

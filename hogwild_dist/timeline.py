@@ -1,4 +1,4 @@
-"""Where a shard's time goes, span by span, for Chrome's trace viewer and for benchmarks."""
+"""Timelines: where a shard's time goes, for Chrome's trace viewer and for benchmarks."""
 
 import json
 import time
@@ -13,12 +13,12 @@ from hogwild_dist.errors import TraceError
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Something that took time.
+    """An interval of time in which a shard did one thing.
 
     Attributes:
-        name: `step`, `compute`, `sampling`, `send`, `wait`, `apply`.
-        begin: seconds since the epoch.
-        seconds: how long.
+        name: `step`, `compute`, `sampling`, `send`, `wait` or `apply`.
+        begin: start of the span, in seconds since the epoch.
+        seconds: duration in seconds.
         collective: number of the collective, for `send` and `wait`.
     """
 
@@ -29,24 +29,24 @@ class Span:
 
     @property
     def end(self) -> float:
-        """Seconds since the epoch."""
+        """End of the span, in seconds since the epoch."""
         return self.begin + self.seconds
 
 
 @dataclass(slots=True)
 class Timeline:
-    """Collects spans.
+    """The spans of one shard.
 
     Attributes:
         enabled: whether spans are kept.
-        spans: in the order in which they ended.
+        spans: the spans, in the order in which they ended.
     """
 
     enabled: bool = False
     spans: list[Span] = field(default_factory=list)
 
     def span(self, name: str, collective: int | None = None) -> AbstractContextManager[None]:
-        """Measure a ``with`` block."""
+        """Return a context manager that measures a ``with`` block."""
         return self._measure(name, collective) if self.enabled else nullcontext()
 
     @contextmanager
@@ -59,10 +59,11 @@ class Timeline:
 
 
 def exposed_waits(shards: Sequence[Sequence[Span]]) -> list[float]:
-    """For each shard the seconds that it waited for bytes, and not for a peer to arrive.
+    """Return for each shard the seconds that it waited for bytes rather than for a slower peer.
 
-    The wait for a collective counts from the arrival of the last rank: before that the wait is skew
-    between the shards and not the network's. Clocks must agree, as they do on one machine.
+    The wait for a collective counts from the moment at which the last rank called it: until then
+    the shard waits for that rank and not for the network. Clocks must agree, as they do on one
+    machine.
     """
     arrivals: dict[int, float] = {}
     for spans in shards:
@@ -80,7 +81,7 @@ def exposed_waits(shards: Sequence[Sequence[Span]]) -> list[float]:
 
 
 def write_chrome_trace(path: str | Path, shards: Sequence[Sequence[Span]]) -> None:
-    """Write spans for ``chrome://tracing`` or Perfetto, a process a shard.
+    """Write spans for ``chrome://tracing`` or Perfetto, one process for each shard.
 
     Raises:
         TraceError: the file cannot be written.

@@ -1,6 +1,6 @@
-"""The packed tokens of one step, and who may read what: pure Python, no tensors.
+"""The packed tokens of one forward pass, and which row reads which block; no tensors.
 
-Rows with different numbers of new tokens lie one after the other, without padding.
+Rows with different numbers of new tokens follow each other without padding.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,23 +8,23 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 
 from hogwild_dist.config import Visibility
-from hogwild_dist.kvcache.cache import Block, KVCache
-from hogwild_dist.kvcache.rows import Row, allocate_slots
+from hogwild_dist.kvcache.cache import Block
+from hogwild_dist.kvcache.rows import Row
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """One row reading one block: shapes are counted in tokens.
+    """One row that reads one block; lengths and offsets count tokens.
 
-    The row's i-th new token may read block positions ``[0, length)``, or, where `causal`,
-    ``[0, length - num_new + 1 + i)``.
+    The row's i-th new token may read block positions ``[0, length)``, or
+    ``[0, length - num_new + 1 + i)`` if `causal`.
 
     Attributes:
         row: index of the row.
-        block: what is read.
-        length: tokens of the block that the row sees in this step, its own new ones included.
+        block: the block that is read.
+        length: tokens of the block that the row sees in this step, including its own new ones.
         offset: position of the block's first token in the row's view.
-        causal: whether this is the block that the row writes.
+        causal: whether the row writes this block.
     """
 
     row: int
@@ -36,16 +36,16 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One forward.
+    """The input of one forward pass.
 
     Attributes:
-        token_ids: ``[num_tokens]``.
-        positions: ``[num_tokens]``, block-local.
+        token_ids: ``[num_tokens]`` new tokens, row by row.
+        positions: ``[num_tokens]`` block-local positions.
         slots: ``[num_tokens]`` slab slots that receive the new K and V.
-        row_starts: first packed token of each row, and the total at the end: ``[num_rows + 1]``.
-        view_lengths: tokens in each row's view, its new ones included: ``[num_rows]``.
+        row_starts: ``[num_rows + 1]`` first packed token of each row, then the total.
+        view_lengths: ``[num_rows]`` tokens in each row's view, including its new ones.
         reads: all (row, block) pairs, grouped by block.
-        arriving: blocks that peers write in this step, and their tokens before it.
+        arriving: block that a peer writes in this step -> its length before the step.
     """
 
     token_ids: tuple[int, ...]
@@ -58,22 +58,13 @@ class Batch:
 
     @property
     def num_tokens(self) -> int:
-        """Packed tokens."""
+        """Number of packed tokens."""
         return self.row_starts[-1]
 
     def seen_ids(self, row: int) -> list[int]:
-        """All tokens that a row sees in this step, its own included."""
+        """Return all tokens that a row sees in this step, including its own."""
         reads = [read for read in self.reads if read.row == row]
         return [token for read in reads for token in read.block.token_ids[: read.length]]
-
-
-def allocate_and_build(cache: KVCache, rows: Sequence[Row], visibility: Visibility) -> Batch:
-    """Make room for the rows' tokens and lay out the forward.
-
-    Raises:
-        ContextLimitError: the cache is full; the blocks are as before.
-    """
-    return build_batch(rows, allocate_slots(cache, rows), visibility)
 
 
 def build_batch(
@@ -82,16 +73,16 @@ def build_batch(
     visibility: Visibility,
     arriving: Sequence[Row] = (),
 ) -> Batch:
-    """Lay out the forward of rows whose blocks have room for their new tokens.
+    """Pack rows into one forward pass.
 
-    A row sees all of its own block. Of the others' it sees what is there under `same-step`, and
-    what is committed under the visibilities that lag.
+    A row sees all of its own block. Of other blocks it sees every token under `same-step`
+    visibility, and the committed tokens otherwise.
 
     Args:
-        rows: what this process computes.
-        slots: for each row, from `allocate_slots`.
-        visibility: of the run.
-        arriving: rows with room that peers compute.
+        rows: the rows that this process computes.
+        slots: cache slots of each row's new tokens, from `allocate_slots`.
+        visibility: when rows see the others' new tokens.
+        arriving: the rows that peers compute in the same step.
     """
     positions = [
         position

@@ -1,7 +1,7 @@
-"""From the pieces of a plan to kernel calls: small pieces together, large ones alone.
+"""Kernel calls for the pieces of a plan: small pieces share a call, large ones have their own.
 
-A kernel call costs about as much as reading some hundred keys, and a step of many teams has many
-small blocks: their keys are gathered and padded, so that one call computes them all.
+A kernel call costs about as much as reading a few hundred keys, and a step of many teams has many
+small blocks. Their keys are gathered and padded, so that one call computes them all.
 """
 
 from collections import defaultdict
@@ -14,26 +14,26 @@ from torch import Tensor
 from hogwild_dist.attention.plan import AttentionPlan, Piece
 
 SMALL_NUMBERS = 32_768
-"""Most numbers in the keys of a piece that is gathered: copying more costs more than a call."""
+"""Most elements in the keys of a gathered piece; copying more costs more than a call."""
 
 SMALL_ENTRIES = 16
-"""Most entries of a piece that is gathered."""
+"""Most entries of a gathered piece."""
 
 SPARE_KEYS = 256
-"""Keys with which a call is filled up at most; more of them are worth another call."""
+"""Most padding keys in a call; more padding costs more than another call."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One kernel call: some pieces with equally many entries and keys.
+    """One kernel call for pieces padded to the same number of entries and keys.
 
     Attributes:
-        pieces: how many.
-        entries: of the pieces, one after the other: ``[pieces * num_entries]``.
-        slots: of their keys: ``[pieces * num_keys]``.
-        mask: added to the scores, ``[pieces, 1, num_entries * num_groups or 1, num_keys]``, or
-            None where everything is seen.
-        from_peers: whether the keys come from peers during the step.
+        pieces: number of pieces.
+        entries: ``[pieces * num_entries]`` entries, piece by piece.
+        slots: ``[pieces * num_keys]`` slab slots of the keys, piece by piece.
+        mask: ``[pieces, 1, num_entries * num_groups or 1, num_keys]``, added to the scores; None
+            if every entry sees every key.
+        from_peers: whether the keys arrive from peers during the step.
     """
 
     pieces: int
@@ -43,26 +43,31 @@ class Call:
     from_peers: bool
 
     def queries(self, q_HEGD: Tensor) -> Tensor:
-        """Its queries ``[pieces, H, num_entries * G, D]``."""
-        return self._laid_out(_select(q_HEGD, self.entries).flatten(1, 2))
+        """Return the queries of the call, ``[pieces, H, num_entries * G, D]``."""
+        return self._split(_select(q_HEGD, self.entries).flatten(1, 2))
 
     def keys(self, slab: Tensor) -> Tensor:
-        """Its keys or values of a slab ``[H, num_slots, D]``: ``[pieces, H, num_keys, D]``."""
-        return self._laid_out(_select(slab, self.slots))
+        """Return the call's keys or values from a slab ``[H, num_slots, D]``.
 
-    def _laid_out(self, rows: Tensor) -> Tensor:
+        Returns:
+            ``[pieces, H, num_keys, D]``.
+        """
+        return self._split(_select(slab, self.slots))
+
+    def _split(self, rows: Tensor) -> Tensor:
         num_heads, _, head_dim = rows.shape
         return rows.view(num_heads, self.pieces, -1, head_dim).transpose(0, 1)
 
 
 @dataclass(frozen=True, slots=True)
 class KernelCalls:
-    """All kernel calls of an attention layer, and where each token finds its results.
+    """All kernel calls of an attention layer, and the results that belong to each token.
 
     Attributes:
-        calls: in any order.
-        parts: ``[num_tokens, max_parts]`` entries of the calls' concatenated results.
-        no_part: same shape, true where a token has fewer parts; None where all have equally many.
+        calls: the calls; their order does not matter.
+        parts: ``[num_tokens, max_parts]`` places in the calls' concatenated results.
+        no_part: ``[num_tokens, max_parts]`` booleans, true for places that a token does not use;
+            None if all tokens have the same number of parts.
     """
 
     calls: tuple[Call, ...]
@@ -73,13 +78,13 @@ class KernelCalls:
 def kernel_calls(
     plan: AttentionPlan, shape: tuple[int, int, int], dtype: torch.dtype, device: torch.device
 ) -> KernelCalls:
-    """Lay out the kernel calls of a plan.
+    """Return the kernel calls for a plan.
 
     Args:
-        plan: of the layer.
-        shape: key-value heads, queries a key-value head, and head size.
-        dtype: of queries and masks.
-        device: where the tensors go.
+        plan: the attention plan of the layer.
+        shape: number of key-value heads, query heads for each key-value head, and head size.
+        dtype: dtype of queries and masks.
+        device: device of the tensors.
     """
     num_heads, num_groups, head_dim = shape
     calls: list[Call] = []
@@ -99,7 +104,7 @@ def kernel_calls(
 
 
 def _together(pieces: Sequence[Piece], small_keys: int) -> Iterator[Sequence[Piece]]:
-    """The pieces of each call."""
+    """Yield the pieces of each call."""
     small: dict[bool, list[Piece]] = defaultdict(list)
     for piece in pieces:
         if piece.num_keys <= small_keys and piece.num_entries <= SMALL_ENTRIES:
@@ -138,7 +143,7 @@ def _call(
 
 
 def _alone(piece: Piece, num_groups: int, dtype: torch.dtype) -> Call:
-    """A call that reads the keys where they are."""
+    """Return a call that reads the keys of one piece in place."""
     mask = None
     if piece.hidden is not None:
         mask = _additive(piece.hidden, num_groups, dtype)[None, None]
@@ -147,14 +152,14 @@ def _alone(piece: Piece, num_groups: int, dtype: torch.dtype) -> Call:
 
 
 def _padded(ranges: Sequence[tuple[int, int]], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Ranges as rows that are filled up with their last number, and where they are."""
+    """Return ranges as rows padded with their last number, and a mask of the padding."""
     starts, stops = torch.tensor(ranges, device=device).T[:, :, None]
     numbers = starts + torch.arange(int((stops - starts).max()), device=device)
     return numbers.minimum(stops - 1), numbers >= stops
 
 
 def _additive(hidden: Tensor, num_groups: int, dtype: torch.dtype) -> Tensor:
-    """A finite mask, so that a row without a visible key gets weight zero and not NaN."""
+    """Return a finite mask, so that a row that sees no key gets weight zero and not NaN."""
     mask = torch.zeros(hidden.shape, dtype=dtype, device=hidden.device)
     mask.masked_fill_(hidden, torch.finfo(dtype).min / 2)
     return mask.repeat_interleave(num_groups, -2) if num_groups > 1 else mask

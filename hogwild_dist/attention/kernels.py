@@ -1,34 +1,37 @@
-"""Attention kernels: queries against one run of keys, with the log-sum-exp that merging needs."""
+"""Attention kernels: queries against one run of keys, returning the log-sum-exp for merging."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from hogwild_dist.kvcache.page_allocator import ceil_div
+
 AttentionKernel = Callable[[Tensor, Tensor, Tensor, Tensor | None, float], tuple[Tensor, Tensor]]
 """``(q [B, H, M, D], k [B, H, n, D], v [B, H, n, D], mask, scale)`` to
-``(out [B, H, M, D], lse [B, H, M] in float32 or wider)``. The mask is None, or added to the scores:
-``[B, 1, M or 1, n]``, finite, so that a row that sees nothing weighs nothing."""
+``(out [B, H, M, D], lse [B, H, M] in float32 or wider)``. The mask is None, or
+``[B, 1, M or 1, n]`` and added to the scores; it is finite, so that a row that sees no key has
+weight zero."""
 
 
 SPLIT_KEYS = 1_024
-"""Keys that make it worth giving a part of a long block to another thread."""
+"""Least number of keys in a part of a long block that is worth a thread of its own."""
 
 
 TASKS_PER_THREAD = 4
-"""Parts of a kernel call a thread, so that all end at about the same time."""
+"""Parts of a kernel call for each thread, so that all threads end at about the same time."""
 
 
 def attend_cpu(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float
 ) -> tuple[Tensor, Tensor]:
-    """Torch's blocked CPU kernel, which also returns the log-sum-exp.
+    """Attend with PyTorch's blocked CPU kernel, which also returns the log-sum-exp.
 
-    The kernel shares its work among threads by heads, which are few: the keys of a long block are
-    cut into parts that act as a batch.
+    That kernel divides its work among threads by heads, which are few. The keys of a long block are
+    therefore cut into parts that act as a batch.
     """
     batch, num_heads, num_keys = k.shape[:3]
-    wanted = -(-TASKS_PER_THREAD * torch.get_num_threads() // num_heads)
+    wanted = ceil_div(TASKS_PER_THREAD * torch.get_num_threads(), num_heads)
     num_parts = min(wanted, num_keys // SPLIT_KEYS)
     if num_parts < 2 or mask is not None or batch > 1:
         return _flash(q, k, v, mask, scale)
@@ -51,7 +54,7 @@ def attend_cpu(
 def _flash(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float
 ) -> tuple[Tensor, Tensor]:
-    """Torch's private operator."""
+    """Call PyTorch's private operator."""
     out, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
         q, k, v, 0.0, False, attn_mask=mask, scale=scale
     )
@@ -61,7 +64,7 @@ def _flash(
 def attend_matmul(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float
 ) -> tuple[Tensor, Tensor]:
-    """Two matrix products and a softmax: any device, any dtype."""
+    """Attend with two matrix products and a softmax; runs on any device with any dtype."""
     # The queries are scaled first: in float16 the bare product may be too large.
     scores = torch.matmul(q * scale, k.transpose(-1, -2))
     scores = scores.to(torch.promote_types(q.dtype, torch.float32))

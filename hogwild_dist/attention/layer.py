@@ -1,12 +1,12 @@
-"""Attention over shared blocks, called once a layer by transformers' own model code.
+"""Attention over shared blocks, called by transformers' own model code once a layer.
 
-The query is turned to fit each block (`rope`), each block's K and V are read once for all rows
-that see it, and the partial results merge by their log-sum-exp:
+The query is rotated to fit each block (`rope`; paper section 3.4), each block's K and V are read
+once for all rows that see it, and the partial results merge by their log-sum-exp:
 
     out = sum_b exp(lse_b - lse) * out_b,   lse = log sum_b exp(lse_b)
 
-Shape suffixes: H key-value heads, G queries a key-value head, E entries, N packed tokens,
-P parts a token, D head size, R results of the calls one after the other.
+Shape suffixes: H key-value heads, G query heads for each key-value head, E entries, N packed
+tokens, P parts of a token, D head size, R concatenated results of the calls.
 """
 
 from dataclasses import dataclass
@@ -30,12 +30,12 @@ ATTENTION_NAME = "hogwild"
 
 @dataclass(frozen=True, slots=True)
 class LayerPlan:
-    """What layers of one sliding window and shape do in a step.
+    """The attention of a step for all layers with the same sliding window and shape.
 
     Attributes:
         tokens: ``[num_entries]`` packed query token of each entry.
-        distances: ``[num_entries]`` how far each query turns to fit the block.
-        kernel: its calls.
+        distances: ``[num_entries]`` rotation of each query, in tokens, to fit the block.
+        kernel: the kernel calls.
     """
 
     tokens: Tensor
@@ -44,13 +44,14 @@ class LayerPlan:
 
 
 class StepContext:
-    """What the attention layers of one forward share; handed through transformers as a keyword.
+    """State shared by the attention layers of one forward pass; transformers passes it through.
 
     Args:
         cache: holds the blocks.
-        batch: the packed step.
-        kernel: the kernel.
-        peers: brings their new K and V layer by layer; None where nobody sees them in this step.
+        batch: the packed tokens.
+        kernel: the attention kernel.
+        peers: exchange that brings the peers' new K and V layer by layer; None if no row sees
+            them in this step.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class StepContext:
     def layer_plan(
         self, window: int | None, shape: tuple[int, int, int], dtype: torch.dtype
     ) -> LayerPlan:
-        """The kernel calls for layers with this sliding window and shape; see `kernel_calls`."""
+        """Return the plan for layers with this sliding window and shape; see `kernel_calls`."""
         key = (window, shape)
         if key not in self._layers:
             plan = plan_attention(self.batch, window, self.device)
@@ -82,7 +83,7 @@ class StepContext:
     def rotation(
         self, window: int | None, distances: Tensor, layer: int, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor]:
-        """Cosines and sines of a plan's distances for the rotary table of `layer`."""
+        """Return cosines and sines of a plan's distances for the rotary table of `layer`."""
         key = (window, self.cache.rotary.table_of_layer[layer])
         if key not in self._rotations:
             self._rotations[key] = self.cache.rotary.rotation(distances, layer, dtype)
@@ -92,17 +93,17 @@ class StepContext:
 def attend_view(
     context: StepContext, layer: int, q: Tensor, window: int | None, scale: float
 ) -> Tensor:
-    """Every row attends to its whole view.
+    """Attend from every row to its whole view.
 
     Args:
-        context: of this step.
+        context: shared state of the forward pass.
         layer: index of the layer.
-        q: ``[H * G, N, D]``, rotated at block-local positions.
-        window: the layer's sliding window, or None.
-        scale: of the scores.
+        q: ``[H * G, N, D]`` queries, rotated at block-local positions.
+        window: sliding window of the layer, in tokens, or None.
+        scale: factor of the scores.
 
     Returns:
-        ``[N, H * G, D]``.
+        ``[N, H * G, D]`` attention output.
     """
     keys, values = context.cache.keys[layer], context.cache.values[layer]
     num_kv_heads, num_groups = keys.shape[0], q.shape[0] // keys.shape[0]
@@ -133,7 +134,7 @@ def attend_view(
 
 
 def _merge(out_HEGD: Tensor, lse_HEG: Tensor, kernel: KernelCalls) -> Tensor:
-    """Merge each token's parts by their log-sum-exp into ``[H, N, G, D]``."""
+    """Merge each token's partial results by their log-sum-exp into ``[H, N, G, D]``."""
     num_kv_heads, _, num_groups, head_dim = out_HEGD.shape
     num_tokens, num_parts = kernel.parts.shape
     flat = kernel.parts.flatten()
@@ -161,21 +162,21 @@ def hogwild_attention(
     sliding_window: int | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """The function that transformers calls in every attention layer.
+    """Attend over shared blocks; transformers calls this in every attention layer.
 
     Args:
         module: the attention module; only its `layer_idx` is read.
         query: ``[1, H * G, N, D]``, rotated at block-local positions.
-        key: ``[1, H, N, D]``, rotated likewise.
+        key: ``[1, H, N, D]``, rotated at block-local positions.
         value: ``[1, H, N, D]``.
-        attention_mask: None, for who sees what is in the plan.
-        scaling: of the scores.
-        hogwild: the step's context.
-        sliding_window: in tokens of the worker's view, or None.
-        **kwargs: what else transformers passes.
+        attention_mask: None; the plan decides which keys are visible.
+        scaling: factor of the scores.
+        hogwild: shared state of the forward pass.
+        sliding_window: sliding window in tokens of the worker's view, or None.
+        **kwargs: further arguments of transformers.
 
     Raises:
-        ModelError: the model wants scores that a merge of blocks would not honour.
+        ModelError: the model changes scores in a way that a merge of blocks cannot reproduce.
     """
     asked = {**kwargs, "attention_mask": attention_mask}
     for name in ("attention_mask", "softcap", "s_aux"):
@@ -192,6 +193,6 @@ def hogwild_attention(
 
 
 def register() -> None:
-    """Make ``attn_implementation="hogwild"`` known to transformers."""
+    """Register ``attn_implementation="hogwild"`` with transformers."""
     AttentionInterface.register(ATTENTION_NAME, hogwild_attention)
     AttentionMaskInterface.register(ATTENTION_NAME, lambda *_, **__: None)

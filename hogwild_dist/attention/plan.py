@@ -1,9 +1,9 @@
-"""From (row, block) reads to kernel calls: each visible key once, for all rows together.
+"""The attention plan of a step: each visible key is read once, for all rows together.
 
-Every query token that reads a block is an *entry* of that block. The keys that all entries see
-form one dense piece; only the ragged ends (one's own newest tokens, a sliding window's edge) are
-masked. Each piece gives a partial result and its log-sum-exp; a token's parts are then merged.
-`calls` makes kernel calls of the pieces.
+Every query token that reads a block is an *entry* of that block. The keys that all entries see form
+one dense piece; only the ragged ends (a row's own newest tokens, the edge of a sliding window) need
+a mask. Each piece yields a partial result and its log-sum-exp; a token's partial results are then
+merged. `kernel_calls` turns the pieces into kernel calls.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ from hogwild_dist.kvcache.cache import Block
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One query token reading positions ``[low, high)`` of a block, turned by `distance`."""
+    """A query token, rotated by `distance`, that reads positions ``[low, high)`` of a block."""
 
     token: int
     distance: int
@@ -29,10 +29,16 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Entries ``first..last-1`` against slab slots ``start..stop-1``.
+    """Entries ``first..last-1`` that read slab slots ``start..stop-1``.
 
-    `hidden` is None where every entry sees every key, else ``[last - first, stop - start]``
-    booleans, true where a key may not be seen. `from_peers` keys come from peers during the step.
+    Attributes:
+        first: first entry.
+        last: last entry plus one.
+        start: first slab slot.
+        stop: last slab slot plus one.
+        hidden: ``[last - first, stop - start]`` booleans, true for keys that an entry may not
+            see; None if every entry sees every key.
+        from_peers: whether the keys arrive from peers during the step.
     """
 
     first: int
@@ -44,24 +50,24 @@ class Piece:
 
     @property
     def num_entries(self) -> int:
-        """Query tokens that read it."""
+        """Number of query tokens that read the piece."""
         return self.last - self.first
 
     @property
     def num_keys(self) -> int:
-        """Keys that it has."""
+        """Number of keys in the piece."""
         return self.stop - self.start
 
 
 @dataclass(frozen=True, slots=True)
 class AttentionPlan:
-    """What one attention layer does in a step. Layers with the same window share a plan.
+    """The reads of one attention layer in a step; layers with the same window share a plan.
 
     Attributes:
-        tokens: packed query token of each entry.
-        distances: how far each entry's query turns to fit the block.
-        pieces: what the entries read.
-        num_tokens: packed tokens of the step.
+        tokens: ``[num_entries]`` packed query token of each entry.
+        distances: ``[num_entries]`` rotation of each entry's query, in tokens, to fit the block.
+        pieces: the keys that the entries read.
+        num_tokens: number of packed tokens in the step.
     """
 
     tokens: tuple[int, ...]
@@ -71,12 +77,12 @@ class AttentionPlan:
 
 
 def plan_attention(batch: Batch, window: int | None, device: torch.device) -> AttentionPlan:
-    """Lay out who reads what in a step.
+    """Plan which entries read which keys in a step.
 
     Args:
-        batch: the packed step.
+        batch: the packed tokens of the step.
         window: sliding window in tokens of the worker's view, or None.
-        device: where the masks go.
+        device: device of the masks.
     """
     entries: list[Entry] = []
     pieces: list[Piece] = []
@@ -95,7 +101,7 @@ def plan_attention(batch: Batch, window: int | None, device: torch.device) -> At
 
 
 def _entries(batch: Batch, read: Read, window: int | None) -> Iterator[Entry]:
-    """Each new token of the reading row, with the keys that it may see."""
+    """Yield an entry for each new token of the reading row."""
     first, stop = batch.row_starts[read.row], batch.row_starts[read.row + 1]
     view_position = batch.view_lengths[read.row] - (stop - first)
     own_offset = view_position - batch.positions[first]
@@ -112,9 +118,9 @@ def _entries(batch: Batch, read: Read, window: int | None) -> Iterator[Entry]:
 def _pieces(
     block: Block, group: Sequence[Entry], base: int, from_peers_at: int | None, device: torch.device
 ) -> Iterator[Piece]:
-    """Cut what a block's entries see into a dense middle and masked ends.
+    """Cut the keys that a block's entries see into a dense middle and masked ends.
 
-    Keys from position `from_peers_at` on come from a peer and make pieces of their own.
+    Keys from position `from_peers_at` on arrive from a peer and form pieces of their own.
     """
     if not group:
         return
@@ -142,7 +148,7 @@ def _pieces(
 
 
 def _hidden(entries: Sequence[Entry], begin: int, end: int, device: torch.device) -> Tensor:
-    """Booleans ``[num_entries, end - begin]``: keys that an entry may not see."""
+    """Return ``[num_entries, end - begin]`` booleans, true for keys an entry may not see."""
     low = torch.tensor([e.low for e in entries], device=device)[:, None]
     high = torch.tensor([e.high for e in entries], device=device)[:, None]
     position = torch.arange(begin, end, device=device)[None]

@@ -13,6 +13,7 @@ import torch
 
 from hogwild_dist.engine.engine import Engine
 from hogwild_dist.engine.scheduler.step import StepOutcome
+from hogwild_dist.kvcache.page_allocator import ceil_div
 from hogwild_dist.session.session import Session
 from hogwild_dist.session.spec import SessionSpec, WorkerSpec
 from hogwild_dist.team.layout import LAYOUTS
@@ -153,7 +154,7 @@ def score(engine: Engine, item: SharingItem, layout: str) -> Score:
     answer = encode(item.answer)
     alice_tokens = encode(item.alice_writes)
     waiting = encode(WAITING) if item.waits else ()
-    rounds = -(-len(alice_tokens) // len(waiting)) if waiting else 0
+    rounds = ceil_div(len(alice_tokens), len(waiting)) if waiting else 0
     bob_tokens = waiting * rounds + encode(item.bob_writes) + answer
     texts = {**BLOCKS, "common": COMMON.format(instruction=item.instruction)}
     team_layout = LAYOUTS[layout]

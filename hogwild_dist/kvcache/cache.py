@@ -1,6 +1,6 @@
 """The shared key-value cache: blocks of tokens, stored as contiguous extents of one slab a layer.
 
-Keys of a block are stored as if the block began at position 0; nothing in here knows where a
+Keys of a block are stored as if the block began at position 0; the cache does not know where a
 worker sees the block. Reading never copies: an extent is a slice of the slab.
 """
 
@@ -12,16 +12,16 @@ import torch
 from torch import Tensor
 
 from hogwild_dist.errors import ConfigError
-from hogwild_dist.kvcache.page_allocator import PageAllocator
+from hogwild_dist.kvcache.page_allocator import PageAllocator, ceil_div
 from hogwild_dist.kvcache.rope import RotaryTables, rotate
 
 PAGE_TOKENS = 64
-"""Tokens in a page. Small blocks (separators) waste at most one page."""
+"""Tokens in a page; a small block, such as a separator, wastes at most one page."""
 
 
 @dataclass(slots=True)
 class Extent:
-    """Slots ``start..start+length-1`` of the slab; all extents but a block's last are full."""
+    """Slab slots ``start..start+length-1`` of one block; all extents but the last are full."""
 
     start: int
     length: int
@@ -30,7 +30,7 @@ class Extent:
 
 @dataclass(slots=True, eq=False)
 class Block:
-    """An append-only run of tokens: where its keys and values lie, and which tokens they are.
+    """An append-only run of tokens: its ids, and the cache slots of its keys and values.
 
     Only `KVCache` changes a block.
     """
@@ -39,7 +39,7 @@ class Block:
     extents: list[Extent] = field(default_factory=list)
     token_ids: list[int] = field(default_factory=list)
     committed: int = 0
-    """Its first tokens that every shard has: what others see where visibility lags."""
+    """Number of first tokens that every shard has; others see only these if visibility lags."""
 
     @property
     def length(self) -> int:
@@ -47,7 +47,7 @@ class Block:
         return len(self.token_ids)
 
     def spans(self, begin: int, end: int) -> list[tuple[int, int]]:
-        """Slab slots of block positions ``begin..end-1`` as ranges ``(start, stop)``."""
+        """Return the slab slots of block positions ``begin..end-1`` as ranges ``(start, stop)``."""
         spans = []
         first = 0
         for extent in self.extents:
@@ -69,18 +69,18 @@ class LayerShape:
 class KVCache:
     """Keys and values of every block of every session.
 
-    One slab of keys and one of values a layer: ``[num_kv_heads, num_slots, head_dim]``. On a CPU
-    the operating system gives memory to a slab only where it has been written.
+    Each layer has one slab of keys and one of values, ``[num_kv_heads, num_slots, head_dim]``. On a
+    CPU the operating system backs a slab with memory only where it has been written.
 
     Args:
-        layers: the shape of each layer.
-        num_tokens: tokens that fit, rounded up to whole pages.
-        rotary: the model's rotary tables, to turn keys when a block moves.
-        dtype: of keys and values.
-        device: where they are.
+        layers: shape of each layer.
+        num_tokens: capacity in tokens, rounded up to whole pages.
+        rotary: the model's rotary tables, which rotate keys when a block moves.
+        dtype: dtype of keys and values.
+        device: device of keys and values.
 
     Raises:
-        ConfigError: the device has not so much memory.
+        ConfigError: the device does not have enough memory.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class KVCache:
         dtype: torch.dtype,
         device: torch.device,
     ) -> None:
-        num_pages = -(-num_tokens // PAGE_TOKENS)
+        num_pages = self.pages_of(num_tokens)
         self.rotary = rotary
         self.pages = PageAllocator(num_pages)
         self.blocks: set[Block] = set()
@@ -100,7 +100,7 @@ class KVCache:
         try:
             self.keys = [torch.empty(shape, dtype=dtype, device=device) for shape in shapes]
             self.values = [torch.empty(shape, dtype=dtype, device=device) for shape in shapes]
-        except RuntimeError as error:  # torch's way of saying that memory is out
+        except RuntimeError as error:  # how PyTorch reports that memory is exhausted
             size = sum(2 * heads * slots * dim for heads, slots, dim in shapes) * dtype.itemsize
             raise ConfigError(
                 f"A KV cache of {num_tokens} tokens takes {size / 2**30:.1f} GiB, which {device} "
@@ -109,13 +109,13 @@ class KVCache:
 
     @property
     def token_bytes(self) -> int:
-        """Bytes of K and V that one token takes in all layers."""
+        """Bytes of K and V of one token, over all layers."""
         return sum(2 * k.shape[0] * k.shape[2] * k.element_size() for k in self.keys)
 
     @staticmethod
     def pages_of(count: int) -> int:
-        """Pages that a block of `count` tokens takes."""
-        return -(-count // PAGE_TOKENS)
+        """Return the number of pages of a block of `count` tokens."""
+        return ceil_div(count, PAGE_TOKENS)
 
     def new_block(self, name: str) -> Block:
         """Make an empty block; it takes no page until it is written."""
@@ -124,17 +124,17 @@ class KVCache:
         return block
 
     def pages_wanted(self, block: Block, count: int) -> int:
-        """Fresh pages that `count` more tokens in `block` would take."""
+        """Return the number of new pages that `count` more tokens in `block` would take."""
         spare = block.extents[-1].capacity - block.extents[-1].length if block.extents else 0
-        return max(0, -(-(count - spare) // PAGE_TOKENS))
+        return max(0, self.pages_of(count - spare))
 
     def extend(self, block: Block, token_ids: Sequence[int]) -> list[int]:
-        """Make room for `token_ids` at the end of `block`.
+        """Append `token_ids` to `block` and allocate their slots.
 
         The caller then writes K and V of every layer into the slots.
 
         Returns:
-            One slab slot a token.
+            One slab slot for each token.
 
         Raises:
             ContextLimitError: the cache is full; the block is unchanged.
@@ -151,22 +151,26 @@ class KVCache:
             layer: index of the layer.
             slots: ``[num_tokens]`` slab slots.
             keys: ``[num_kv_heads, num_tokens, head_dim]``, rotated at block-local positions.
-            values: same shape.
+            values: ``[num_kv_heads, num_tokens, head_dim]``.
         """
         self.keys[layer].index_copy_(1, slots, keys)
         self.values[layer].index_copy_(1, slots, values)
 
     def commit(self, block: Block, count: int) -> None:
-        """Count the next `count` tokens of `block` among those that every shard has."""
-        assert block.committed + count <= block.length, "tokens are committed that nobody wrote"
+        """Mark the next `count` tokens of `block` as present on every shard."""
+        assert block.committed + count <= block.length, "only written tokens can be committed"
         block.committed += count
 
     def read(self, layer: int, slots: Tensor) -> tuple[Tensor, Tensor]:
-        """Copies of the keys and values in some slots, ``[num_kv_heads, num_tokens, head_dim]``."""
+        """Return copies of keys and values, each ``[num_kv_heads, num_tokens, head_dim]``."""
         return self.keys[layer].index_select(1, slots), self.values[layer].index_select(1, slots)
 
     def truncate(self, block: Block, length: int) -> None:
-        """Cut `block` back to its first `length` tokens; pages behind them return at once."""
+        """Cut `block` to its first `length` tokens and release the pages after them.
+
+        Raises:
+            ValueError: the block is shorter than `length`.
+        """
         if not 0 <= length <= block.length:
             raise ValueError(
                 f"Block {block.name!r} has {block.length} tokens and cannot be cut to {length}."
@@ -178,7 +182,7 @@ class KVCache:
         for extent in extents:
             extent.length = min(extent.length, length - kept)
             kept += extent.length
-            used = -(-extent.length // PAGE_TOKENS) * PAGE_TOKENS
+            used = self.pages_of(extent.length) * PAGE_TOKENS
             if used < extent.capacity:
                 begin = extent.start + used
                 self._release(begin, extent.start + extent.capacity)
@@ -187,21 +191,21 @@ class KVCache:
                 block.extents.append(extent)
 
     def free(self, block: Block) -> None:
-        """Forget `block`; its pages return at once."""
+        """Remove `block` and release its pages."""
         self.truncate(block, 0)
         self.blocks.remove(block)
 
     def append_from(self, target: Block, source: Block) -> int:
         """Move the content of `source` to the end of `target` and empty `source`.
 
-        Values are copied as they are; keys are rotated once, by the length that `target` had. The
-        tokens stay committed. A full cache is no hindrance: the pages of `source` are enough.
+        Values are copied unchanged; keys are rotated once, by the previous length of `target`. The
+        tokens stay committed. This also works in a full cache, since the pages of `source` suffice.
 
         Returns:
             Number of tokens moved.
         """
         count = source.length
-        assert source.committed == count, "a block moves before every shard has it"
+        assert source.committed == count, "only a committed block can move"
         if count == 0:
             return 0
         rotated = self._read_rotated(source, target.length)
@@ -214,7 +218,7 @@ class KVCache:
         return count
 
     def checksum(self, block: Block) -> int:
-        """A number that two copies of a block share if they agree bit for bit."""
+        """Return a number that is equal for copies of a block that agree bit for bit."""
         slots = self._slots(block)
         total = 0
         for slab in (*self.keys, *self.values):
@@ -224,10 +228,10 @@ class KVCache:
         return total
 
     def check_integrity(self) -> None:
-        """Check that every page has one owner and every extent fits its block.
+        """Check that every page has one owner and that extents and blocks have equal lengths.
 
         Raises:
-            AssertionError: the bookkeeping is broken (a bug, never a user's mistake).
+            AssertionError: the bookkeeping is inconsistent, which only a bug can cause.
         """
         owned: list[tuple[int, int]] = []
         for block in self.blocks:
@@ -247,7 +251,7 @@ class KVCache:
     def _grow(self, block: Block, count: int) -> None:
         last = block.extents[-1] if block.extents else None
         spare = min(count, last.capacity - last.length) if last else 0
-        wanted = -(-(count - spare) // PAGE_TOKENS)
+        wanted = self.pages_of(count - spare)
         after = (last.start + last.capacity) // PAGE_TOKENS if last else None
         runs = self.pages.allocate(wanted, after) if wanted else []
         if last:
@@ -268,7 +272,7 @@ class KVCache:
         self.pages.release(begin // PAGE_TOKENS, end // PAGE_TOKENS)
 
     def _read_rotated(self, block: Block, shift: int) -> list[tuple[Tensor, Tensor]]:
-        """Keys and values of a block, layer by layer, as if it began at position `shift`."""
+        """Return each layer's keys and values of a block, rotated to begin at `shift`."""
         slots = self._slots(block)
         distance = torch.full((block.length,), shift, device=slots.device)
         rotated = []

@@ -1,13 +1,18 @@
-"""Hands out runs of contiguous pages; pure Python, no tensors.
+"""Allocation of contiguous runs of pages; no tensors.
 
-Pages are numbers 0..num_pages-1. A block that grows should grow in place, so that its keys stay
-one contiguous run that is read in one go. So a new run starts in the *middle* of the largest free
-range: every block gets room behind it, and only a store that is nearly full splits blocks.
+Pages are numbers from 0 to num_pages-1. A block should grow in place, so that its keys stay one
+contiguous run that one kernel call reads. A new run therefore starts in the *middle* of the largest
+free range: every block has free pages after it, and only a nearly full cache splits blocks.
 """
 
 from bisect import bisect_left, insort
 
 from hogwild_dist.errors import ContextLimitError
+
+
+def ceil_div(number: int, divisor: int) -> int:
+    """Return the quotient rounded up."""
+    return -(-number // divisor)
 
 
 class PageAllocator:
@@ -19,25 +24,25 @@ class PageAllocator:
 
     @property
     def num_free(self) -> int:
-        """Number of pages that are not handed out."""
+        """Number of free pages."""
         return sum(stop - start for start, stop in self._free)
 
     def allocate(self, count: int, after: int | None = None) -> list[tuple[int, int]]:
         """Take `count` pages, in as few runs as the free ranges allow.
 
         Args:
-            count: pages wanted, at least 1.
-            after: a page number; the first run begins there if that page is free.
+            count: number of pages, at least 1.
+            after: page at which the first run begins, if it is free.
 
         Returns:
-            Runs ``(start, stop)`` in the order in which a block should use them.
+            Runs ``(start, stop)`` in the order in which a block uses them.
 
         Raises:
-            ContextLimitError: fewer than `count` pages are free; nothing is taken then.
+            ContextLimitError: fewer than `count` pages are free; no page is taken.
         """
         if count > self.num_free:
             raise ContextLimitError(
-                f"The KV cache is full: {count} more pages were asked for and {self.num_free} of "
+                f"The KV cache is full: {count} more pages are needed and {self.num_free} of "
                 f"{self.num_pages} are free; raise cache_tokens (--cache-tokens) or use a shorter "
                 "problem."
             )
@@ -50,7 +55,7 @@ class PageAllocator:
         return runs
 
     def release(self, start: int, stop: int) -> None:
-        """Give pages ``start..stop-1`` back."""
+        """Release pages ``start..stop-1``."""
         index = bisect_left(self._free, (start, stop))
         before = self._free[index - 1] if index else None
         behind = self._free[index] if index < len(self._free) else None
@@ -70,8 +75,8 @@ class PageAllocator:
             if start == after:
                 return self._cut((start, stop), start, count)
         largest = max(self._free, key=lambda run: run[1] - run[0])
-        room = largest[1] - largest[0]
-        begin = largest[0] + (room // 2 if room // 2 >= count and room < self.num_pages else 0)
+        size = largest[1] - largest[0]
+        begin = largest[0] + (size // 2 if size // 2 >= count and size < self.num_pages else 0)
         return self._cut(largest, begin, count)
 
     def _cut(self, free: tuple[int, int], begin: int, count: int) -> tuple[int, int]:

@@ -8,74 +8,73 @@ from hogwild_dist.kvcache.cache import Block, KVCache
 
 @dataclass(slots=True)
 class _Prefix:
-    """A block and how many sessions see it now."""
+    """A block, and the number of sessions that read it."""
 
     block: Block
     readers: int = 0
 
 
 class PrefixCache:
-    """Blocks by their tokens. One that nobody reads stays until its pages are wanted.
+    """Shared prefixes by their tokens; an idle one stays until its pages are needed.
 
-    Nothing is ever appended to such a block: what a session adds stands in a block of its own
-    behind it.
+    A prefix never grows: the text that a session adds is in a block of its own after it.
 
     Args:
-        cache: where they live.
+        cache: holds the blocks of the prefixes.
     """
 
     def __init__(self, cache: KVCache) -> None:
         self._cache = cache
-        self._known: dict[tuple[int, ...], _Prefix] = {}  # the least recently wanted comes first
+        self._known: dict[tuple[int, ...], _Prefix] = {}  # least recently used first
 
     @property
     def num_pages(self) -> int:
-        """Pages that all of them take."""
+        """Number of pages of all prefixes."""
         return sum(self._cache.pages_of(len(ids)) for ids in self._known)
 
     @property
     def num_idle_pages(self) -> int:
-        """Pages of those that nobody reads."""
+        """Number of pages of the prefixes that no session reads."""
         return sum(self._cache.pages_of(len(ids)) for ids in self._idle())
 
     @property
     def are_encoded(self) -> bool:
-        """Whether all of them are encoded to their ends."""
+        """Whether all prefixes are completely encoded."""
         return all(one.block.committed == len(ids) for ids, one in self._known.items())
 
     def __contains__(self, token_ids: tuple[int, ...]) -> bool:
         return token_ids in self._known
 
     def is_read(self, token_ids: tuple[int, ...]) -> bool:
-        """Whether a session reads this beginning now."""
+        """Return whether a session reads this prefix."""
         return token_ids in self._known and self._known[token_ids].readers > 0
 
     def borrow(self, token_ids: tuple[int, ...]) -> tuple[Block, bool]:
-        """Read a beginning from now on.
+        """Add a reader to a prefix, which is created if it is unknown.
 
         Returns:
-            Its block, and whether that is new, so that the caller must encode it.
+            The block of the prefix, and whether it is new and the caller must encode it.
         """
         new = token_ids not in self._known
-        one = _Prefix(self._cache.new_block("beginning")) if new else self._known.pop(token_ids)
+        one = _Prefix(self._cache.new_block("prefix")) if new else self._known.pop(token_ids)
         one.readers += 1
         self._known[token_ids] = one
         return one.block, new
 
     def give_back(self, token_ids: tuple[int, ...]) -> None:
-        """Read a beginning no longer; one that was not encoded to its end is forgotten."""
+        """Remove a reader from a prefix; an incompletely encoded prefix is removed too."""
         one = self._known[token_ids]
         one.readers -= 1
         if one.block.committed < len(token_ids):
-            assert one.readers == 0, "a beginning is shared before it is encoded"
+            assert one.readers == 0, "a prefix is shared only once it is encoded"
             self._forget(token_ids)
 
     def forget_idle(self, count: int, keep: Collection[tuple[int, ...]] = ()) -> None:
-        """Give at least `count` pages back, or all of the idle beginnings.
+        """Remove idle prefixes until at least `count` pages are released, or none is left.
 
         Args:
-            count: pages wanted.
-            keep: beginnings that stay.
+            count: number of pages needed.
+            keep: prefixes that stay.
         """
         for token_ids in self._idle():
             if count <= 0:

@@ -1,4 +1,4 @@
-"""Rotary positions: which part of a head rotates in which layer, and turning by a distance.
+"""Rotary positions (RoPE): the frequencies of each layer, and rotation by a distance.
 
 A query that was rotated at position p and is rotated by d equals one rotated at p + d (rotations
 compose), so one stored key serves every worker: paper section 3.4, "query rotation".
@@ -14,7 +14,7 @@ from torch import Tensor
 from hogwild_dist.errors import ModelError
 
 PROVEN_ROPE_TYPES = frozenset({"default", "linear", "llama3", "yarn"})
-"""Rope types whose frequencies depend neither on the length nor on the position of the text."""
+"""RoPE types whose frequencies depend neither on the length nor on the position of the text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,8 @@ class RotaryTables:
     """Inverse frequencies of each layer.
 
     Attributes:
-        inv_freq: one tensor a rotary table, ``[rotary_dim / 2]`` in float64 (radians a token).
+        inv_freq: one tensor for each rotary table, ``[rotary_dim / 2]`` in float64, in radians per
+            token.
         table_of_layer: index into `inv_freq` for each layer.
     """
 
@@ -30,15 +31,15 @@ class RotaryTables:
     table_of_layer: tuple[int, ...]
 
     def rotation(self, distance: Tensor, layer: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Cosines and signed sines that turn a head of `layer` forward by `distance` tokens.
+        """Return cosines and signed sines that rotate a head forward by `distance` tokens.
 
-        The attention scaling that YaRN multiplies into cos and sin is left out: q and k have it
-        already from the model's own rotation.
+        The attention scaling that YaRN multiplies into cos and sin is left out: the model's own
+        rotation has already applied it to q and k.
 
         Args:
-            distance: ``[num_tokens]`` integers, negative to turn back.
+            distance: ``[num_tokens]`` integers; negative ones rotate back.
             layer: index of the layer.
-            dtype: of the heads; the result has at least single precision.
+            dtype: dtype of the heads; the result has at least single precision.
 
         Returns:
             Two tensors ``[num_tokens, rotary_dim]`` for `rotate`.
@@ -53,9 +54,9 @@ class RotaryTables:
         """Read the tables from a transformers decoder.
 
         Raises:
-            ModelError: the model has no rotary positions, or of a kind that cannot be rotated.
+            ModelError: the model has no rotary positions, or their kind cannot be rotated.
         """
-        # A few networks call their output layer the decoder.
+        # A few models call their output layer the decoder.
         decoder = model.get_decoder()
         owner = decoder if hasattr(decoder, "rotary_emb") else model.base_model
         config, rotary = model.config.get_text_config(), getattr(owner, "rotary_emb", None)
@@ -79,10 +80,10 @@ class RotaryTables:
 
 
 def check_rope_type(model_type: str, rope_type: str) -> None:
-    """Refuse rope types that are not proven to survive a move.
+    """Refuse RoPE types that are not proven to survive a rotation by blocks.
 
     Raises:
-        ModelError: names the rope type and the proven ones.
+        ModelError: the RoPE type is not among the proven ones.
     """
     if rope_type not in PROVEN_ROPE_TYPES:
         raise ModelError(
@@ -92,7 +93,7 @@ def check_rope_type(model_type: str, rope_type: str) -> None:
 
 
 def rotate(heads: Tensor, cos: Tensor, signed_sin: Tensor) -> Tensor:
-    """Turn the rotary part of each head; the rest passes through.
+    """Rotate the rotary part of each head; the rest passes through.
 
     Args:
         heads: ``[..., num_tokens, head_dim]``.

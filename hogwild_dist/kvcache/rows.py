@@ -1,4 +1,4 @@
-"""Rows: new tokens and the blocks that they see, and their slots in the cache."""
+"""Rows: new tokens, the blocks that they see, and the allocation of their cache slots."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,28 +19,28 @@ class Row:
     token_ids: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        assert self.view, "a row needs a view"
-        assert self.token_ids, "a row needs a token"
-        assert len(set(self.view)) == len(self.view), "a block stands twice in a view"
+        assert self.view, "a row has a view"
+        assert self.token_ids, "a row has at least one token"
+        assert len(set(self.view)) == len(self.view), "a view holds each block once"
 
 
 def release_slots(cache: KVCache, rows: Sequence[Row]) -> None:
-    """Take the rows' new tokens back out of their blocks, after a forward that did not finish."""
+    """Remove the rows' new tokens from their blocks again, after an unfinished forward pass."""
     for row in rows:
         own = row.view[-1]
         cache.truncate(own, own.length - len(row.token_ids))
 
 
 def allocate_slots(cache: KVCache, rows: Sequence[Row]) -> list[list[int]]:
-    """Extend every row's block, or none.
+    """Append every row's tokens to its block, or none of them.
 
     Returns:
-        For each row the slab slots of its new tokens.
+        The slab slots of each row's new tokens.
 
     Raises:
-        ContextLimitError: the cache is full; the blocks are as before.
+        ContextLimitError: the cache is full; the blocks are unchanged.
     """
-    assert len({row.view[-1] for row in rows}) == len(rows), "two rows write one block"
+    assert len({row.view[-1] for row in rows}) == len(rows), "each row writes a block of its own"
     before = [row.view[-1].length for row in rows]
     try:
         return [cache.extend(row.view[-1], row.token_ids) for row in rows]

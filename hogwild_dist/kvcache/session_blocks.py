@@ -1,4 +1,4 @@
-"""The blocks of one session, by name, and the paragraphs that wait to move to the history."""
+"""The blocks of one session by name, and finished paragraphs on their way to the history."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -7,13 +7,13 @@ from hogwild_dist.kvcache.cache import Block, KVCache
 
 
 class SessionBlocks(Mapping[str, Block]):
-    """Name -> the block that is written now.
+    """Name -> the block that is being written.
 
-    A beginning that is shared with other sessions and a sealed block stand before it in every view.
+    In every view, a shared prefix and a sealed block come before the block of the same name.
 
     Args:
-        cache: where they live.
-        names: of all blocks.
+        cache: holds the blocks.
+        names: names of all blocks.
     """
 
     def __init__(self, cache: KVCache, names: Iterable[str]) -> None:
@@ -32,15 +32,15 @@ class SessionBlocks(Mapping[str, Block]):
         return len(self._blocks)
 
     def view(self, names: Iterable[str]) -> tuple[Block, ...]:
-        """The blocks of some names in order, sealed ones included."""
+        """Return the blocks of these names in order, with their prefixes and sealed blocks."""
         return tuple(block for name in names for block in self._parts(name))
 
     def lengths(self) -> dict[str, int]:
-        """Tokens of each block that all shards agree on."""
+        """Return block name -> number of tokens that all shards agree on."""
         return {name: sum(part.committed for part in self._parts(name)) for name in self}
 
     def token_ids(self) -> dict[str, list[int]]:
-        """These tokens."""
+        """Return block name -> the tokens that all shards agree on."""
         return {
             name: [
                 token for part in self._parts(name) for token in part.token_ids[: part.committed]
@@ -49,11 +49,11 @@ class SessionBlocks(Mapping[str, Block]):
         }
 
     def checksums(self) -> dict[str, int]:
-        """For each block a number that copies on other shards share if they agree bit for bit."""
+        """Return block name -> a number that is equal on all shards if the copies agree."""
         return {name: self._cache.checksum(block) for name, block in self.items()}
 
     def seal(self, name: str) -> Block:
-        """End the paragraph in a block; the next one begins in a fresh block.
+        """End the paragraph in a block; the next paragraph begins in a new block.
 
         Returns:
             The sealed block.
@@ -62,23 +62,23 @@ class SessionBlocks(Mapping[str, Block]):
         self._blocks[name] = self._cache.new_block(name)
         return sealed
 
-    def attach_prefix(self, name: str, beginning: Block) -> None:
-        """Let a block that others see too stand before this one; it is never written here."""
-        self._prefixes[name] = beginning
+    def attach_prefix(self, name: str, prefix: Block) -> None:
+        """Put a prefix that is shared with other sessions before the block of this name."""
+        self._prefixes[name] = prefix
 
     def num_pages(self) -> int:
-        """Pages of all tokens that all shards agree on, without those of shared beginnings."""
+        """Return the number of pages of all committed tokens, without those of shared prefixes."""
         own = (*self.values(), *self._sealed.values())
         return sum(self._cache.pages_of(block.committed) for block in own)
 
     def add(self, name: str) -> Block:
-        """A new block of this name."""
+        """Add a block and return it."""
         self._blocks[name] = self._cache.new_block(name)
         return self._blocks[name]
 
     @contextmanager
     def passing(self, name: str) -> Iterator[Block]:
-        """A block that is freed in the end."""
+        """Provide a block that is freed when the `with` block ends."""
         block = self._cache.new_block(name)
         try:
             yield block
@@ -86,20 +86,20 @@ class SessionBlocks(Mapping[str, Block]):
             self._cache.free(block)
 
     def append(self, target: str, block: Block) -> None:
-        """Append all of a block to the shared block `target`."""
+        """Append the content of a block to the shared block `target`."""
         self._cache.append_from(self._blocks[target], block)
 
     def renew(self, name: str) -> Block:
-        """Put an empty block in the place of one that is no longer needed."""
+        """Replace a block by an empty one, which is returned."""
         self._cache.free(self._blocks[name])
         self._blocks[name] = self._cache.new_block(name)
         return self._blocks[name]
 
     def move(self, name: str, target: str) -> int:
-        """Append what was sealed under `name` to `target`.
+        """Append the sealed block of this name to `target`.
 
         Returns:
-            Tokens moved.
+            Number of tokens moved.
         """
         sealed = self._sealed.pop(name)
         moved = self._cache.append_from(self._blocks[target], sealed)
@@ -107,7 +107,7 @@ class SessionBlocks(Mapping[str, Block]):
         return moved
 
     def free(self) -> None:
-        """Give all back."""
+        """Free all blocks."""
         for block in (*self.values(), *self._sealed.values()):
             self._cache.free(block)
         self._blocks.clear()

@@ -6,13 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hogwild_dist.attention import registry
-from hogwild_dist.attention.batch import allocate_and_build
 from hogwild_dist.attention.kernels import AttentionKernel, attend_matmul
 from hogwild_dist.attention.layer import StepContext, attend_view, hogwild_attention
 from hogwild_dist.config import Visibility
 from hogwild_dist.errors import ModelError
 from hogwild_dist.kvcache.rows import Row
 from hogwild_dist.model.cpu_linear import ReorderedLinear, is_available
+from tests.attention.packing import allocate_and_build
 from tests.kvcache.test_cache import DIM, HEADS, new_cache, turned, write
 
 GROUPS = 3

@@ -7,12 +7,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hogwild_dist.attention.batch import Batch, allocate_and_build
+from hogwild_dist.attention.batch import Batch
 from hogwild_dist.attention.plan import plan_attention
 from hogwild_dist.config import Visibility
 from hogwild_dist.errors import ContextLimitError
 from hogwild_dist.kvcache.cache import KVCache
 from hogwild_dist.kvcache.rows import Row
+from tests.attention.packing import allocate_and_build
 from tests.kvcache.test_cache import new_cache
 
 CPU = torch.device("cpu")

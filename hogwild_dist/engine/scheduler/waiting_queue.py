@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from hogwild_dist.engine.scheduler.fair_queue import FairQueue
 from hogwild_dist.engine.scheduler.reservations import KVReservations
 from hogwild_dist.kvcache.cache import Block
+from hogwild_dist.kvcache.page_allocator import ceil_div
 from hogwild_dist.kvcache.rows import Row
 from hogwild_dist.session.changes import Change
 from hogwild_dist.session.session import Session
@@ -117,7 +118,7 @@ class WaitingQueue:
         shares = dict.fromkeys(rests, 0)
         first = list(rests)[:1]
         for session, most in (
-            *((one, -(-budget // FIRST_SHARE)) for one in first),
+            *((one, ceil_div(budget, FIRST_SHARE)) for one in first),
             *((one, budget) for one in sorted(rests, key=lambda one: rests[one])),
         ):
             more = min(rests[session] - shares[session], most, budget)
