@@ -106,7 +106,7 @@ def print_table(rows: list[Row]) -> None:
 
 
 def tell(line: str) -> None:
-    """Print a message on standard error, apart from the results."""
+    """Print a message on standard error, separately from the results."""
     print(harmless(line), file=sys.stderr, flush=True)
 
 
