@@ -1,1 +1,1 @@
-"""The service: many teams at once behind Ray Serve."""
+"""The HTTP service: many teams at once, on Ray Serve."""

@@ -1,4 +1,4 @@
-"""The Ray Serve application: stateless ingresses before groups of shards.
+"""The Ray Serve application: stateless HTTP ingresses in front of groups of shards.
 
 serve run hogwild_dist.deploy.service.app:build_app model=smollm2-135m
 serve deploy deploy/serve.yaml
@@ -22,22 +22,22 @@ from hogwild_dist.deploy.service.replicas.group_replica import GroupReplica
 from hogwild_dist.deploy.service.sessions.session_service import SessionService
 
 MAX_REQUESTS = 2_000
-"""Requests that an ingress answers at a time; most of them wait for tokens."""
+"""Concurrent requests of one ingress; most of them wait for tokens."""
 
 LOOK_BACK_SECONDS = 15.0
-"""Over which Serve averages sessions before its delays begin; replicas report every ten seconds."""
+"""Window over which Serve averages the number of sessions; replicas report every 10 seconds."""
 
 LOGGING = LoggingConfig(encoding=EncodingType.JSON, enable_access_log=False)
-"""Of Serve's own files; every request is in the ingress's own log."""
+"""Logging of Serve itself; the ingress logs every request in its own log."""
 
 
 @serve.ingress()
 class Ingress:
-    """Speaks HTTP; all it knows of sessions is asked of their groups.
+    """An HTTP server that keeps no session state; it asks the groups for everything.
 
     Args:
-        config: of the service.
-        groups: starts with the application, and is scaled by it; groups are called by name.
+        config: configuration of the service.
+        groups: handle that makes Serve start and scale the groups; they are called by name.
     """
 
     def __init__(self, config: ServiceConfig, groups: DeploymentHandle[Any]) -> None:
@@ -51,24 +51,24 @@ class Ingress:
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        """What Serve lets answer requests."""
+        """Return the ASGI app for Serve."""
         return build_http(self._service)
 
 
 def build_app(arguments: dict[str, Any]) -> serve.Application:
-    """The application that `serve run` and `serve deploy` start.
+    """Build the application for `serve run` and `serve deploy`.
 
     Args:
         arguments: fields of `ServiceConfig`.
 
     Raises:
-        ConfigError: one of them cannot be used.
+        ConfigError: a field is invalid.
     """
     return application(service_config(arguments))
 
 
 def application(config: ServiceConfig) -> serve.Application:
-    """The application of a service."""
+    """Return the Serve application of a service."""
     groups = serve.deployment(
         name="Group",
         ray_actor_options={"num_cpus": 0},
@@ -89,7 +89,7 @@ def application(config: ServiceConfig) -> serve.Application:
 
 
 def _scale(config: ServiceConfig) -> dict[str, Any]:
-    """How many groups there are."""
+    """Return the options that set the number of groups."""
     scale = config.scale
     if scale.min_groups == scale.max_groups:
         return {"num_replicas": scale.min_groups}

@@ -1,4 +1,4 @@
-"""What a service is started with: one file, or the arguments of `serve run`."""
+"""The configuration of a service, read from one file or from the arguments of `serve run`."""
 
 import tomllib
 from collections.abc import Mapping
@@ -29,15 +29,15 @@ class _Part(BaseModel):
 
 
 class Defaults(_Part):
-    """What a request gets where it says nothing.
+    """Values used for fields that a request leaves out.
 
     Attributes:
-        team: by name.
-        max_tokens: of each worker.
-        answer_tokens: of the answer that the team states in the end.
-        temperature: of the workers and the answer.
-        top_p: likewise.
-        repetition_penalty: likewise.
+        team: name of the team.
+        max_tokens: token limit of each worker.
+        answer_tokens: token limit of the answer that the team states at the end.
+        temperature: sampling temperature of the workers and the answer.
+        top_p: nucleus sampling threshold of the workers and the answer.
+        repetition_penalty: repetition penalty of the workers and the answer.
     """
 
     team: str = "peers"
@@ -49,21 +49,21 @@ class Defaults(_Part):
 
 
 class Bounds(_Part):
-    """The most that a request may ask for.
+    """Upper limits of what a request may ask for.
 
     Attributes:
-        body_bytes: of a request.
-        problem_chars: of a problem, or of all messages of a chat together.
-        prompt_tokens: that a session begins with.
-        workers: of a team.
-        max_tokens: of each worker, and of an answer.
-        session_tokens: that all workers of a session and its answer may choose together; None is
-            a quarter of `cache_tokens`.
-        message_tokens: that a person says to a team at once, or that a newcomer reads first; all
-            teams wait while they are read.
-        choices: of one chat request (`n`).
-        queue: sessions that wait for room; further ones are refused for now.
-        session_seconds: after which a session is ended.
+        body_bytes: size of a request body, in bytes.
+        problem_chars: characters of a problem, or of all messages of a chat together.
+        prompt_tokens: tokens of a session's prompts.
+        workers: workers in a team.
+        max_tokens: tokens of each worker, and of an answer.
+        session_tokens: tokens that all workers of a session and its answer may choose together;
+            None is a quarter of `cache_tokens`.
+        message_tokens: tokens of one message to a team, or of a new worker's brief; every team
+            waits while they are encoded.
+        choices: choices in one chat request (`n`).
+        queue: waiting sessions; when the queue is full, new sessions are refused with status 429.
+        session_seconds: time from its opening after which a session is ended.
     """
 
     body_bytes: Count = 1_000_000
@@ -79,16 +79,16 @@ class Bounds(_Part):
 
 
 class Scale(_Part):
-    """How many groups of shards there are, by load.
+    """Number of groups of shards, which follows the load.
 
     Attributes:
-        min_groups: at any time.
-        max_groups: at any time.
-        sessions_per_group: that are aimed at; more of them start a group, fewer end one.
-        upscale_delay_seconds: that the load must last before a group is started.
-        downscale_delay_seconds: before one is ended.
-        drain_seconds: that an ending group's sessions may go on.
-        ingresses: processes that speak HTTP; quotas are counted in each.
+        min_groups: smallest number of groups.
+        max_groups: largest number of groups.
+        sessions_per_group: target load; above it a group is started, below it one is ended.
+        upscale_delay_seconds: how long the load must stay high before a group is started.
+        downscale_delay_seconds: how long the load must stay low before a group is ended.
+        drain_seconds: how long the sessions of an ending group may continue.
+        ingresses: HTTP processes; each counts quotas on its own.
     """
 
     min_groups: Count = 1
@@ -107,13 +107,13 @@ class Scale(_Part):
 
 
 class Key(_Part):
-    """A client.
+    """A client's API key and its quotas.
 
     Attributes:
-        name: in logs and metrics.
-        sha256: of the key, as `hogwild keys new` prints it.
-        requests_per_minute: None is any number.
-        tokens_per_minute: read and written; None is any number.
+        name: name of the client in logs and metrics.
+        sha256: hash of the key, as `hogwild keys new` prints it.
+        requests_per_minute: request quota; None is unlimited.
+        tokens_per_minute: quota of prompt and chosen tokens; None is unlimited.
     """
 
     name: Annotated[str, Field(pattern=KEY_NAME)]
@@ -242,10 +242,10 @@ def read_fields(path: Path) -> dict[str, Any]:
 
 
 def service_config(fields: Mapping[str, Any]) -> ServiceConfig:
-    """A service's configuration from plain fields.
+    """Return a service's configuration from plain fields.
 
     Raises:
-        ConfigError: names the first that cannot be used.
+        ConfigError: a field is invalid; the message names the first one.
     """
     try:
         return ServiceConfig.model_validate(fields)

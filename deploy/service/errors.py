@@ -1,4 +1,4 @@
-"""Errors of the HTTP interface, in OpenAI's form."""
+"""Errors of the HTTP interface, in OpenAI's format."""
 
 from typing import Any
 
@@ -18,20 +18,20 @@ TYPES = {
     404: "not_found_error",
     429: "rate_limit_error",
 }
-"""Status -> type of error; others are faults of the request, or of the service from 500 on."""
+"""HTTP status -> error type; other statuses are request errors, or server errors from 500 on."""
 
 UNREADY_SECONDS = 5
-"""After which to look again for a group that is not ready."""
+"""Retry-After of requests that find no group ready."""
 
 
 class Problem(BaseModel):
-    """What went wrong.
+    """Description of an error.
 
     Attributes:
-        message: one sentence.
-        type: of the error.
-        param: field of the request that is meant.
-        code: status as a word.
+        message: one sentence that names the value and the way out.
+        type: OpenAI's type of the error.
+        param: request field that caused the error.
+        code: always null.
     """
 
     message: str
@@ -41,7 +41,7 @@ class Problem(BaseModel):
 
 
 class ErrorBody(BaseModel):
-    """Body of every answer that is an error."""
+    """Body of every error response."""
 
     error: Problem
 
@@ -49,28 +49,28 @@ class ErrorBody(BaseModel):
 RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorBody, "description": meaning}
     for status, meaning in (
-        (400, "The request cannot be carried out."),
-        (401, "No key, or an unknown one."),
+        (400, "The request is invalid."),
+        (401, "The key is missing or unknown."),
         (403, "The session belongs to another key."),
-        (404, "There is no such session."),
-        (409, "The session is not so far yet."),
+        (404, "The session does not exist."),
+        (409, "The session has not ended yet."),
         (413, "The body is too large."),
-        (415, "The body is not JSON, or does not say so."),
-        (429, "Too much for now; see Retry-After."),
+        (415, "The Content-Type is not application/json."),
+        (429, "A quota is used up, or the queue is full; see Retry-After."),
         (503, "No group of shards is ready; see Retry-After."),
     )
 }
-"""For the OpenAPI document."""
+"""Error responses, for the OpenAPI document."""
 
 
 class ApiError(HogwildError):
-    """An error with a status.
+    """An error with an HTTP status.
 
     Args:
-        status: of HTTP.
-        message: one sentence.
-        param: field of the request that is meant.
-        retry_after: seconds to wait, where it helps.
+        status: HTTP status code.
+        message: one sentence that names the value and the way out.
+        param: request field that caused the error.
+        retry_after: seconds to wait before a retry, if a retry can help.
     """
 
     def __init__(
@@ -83,11 +83,11 @@ class ApiError(HogwildError):
 
 
 class FieldError(ConfigError):
-    """A field of a request has a value that cannot be used.
+    """An invalid value of a request field.
 
     Args:
         param: name of the field.
-        message: one sentence.
+        message: one sentence that names the value and the way out.
     """
 
     def __init__(self, param: str, message: str) -> None:
@@ -96,24 +96,24 @@ class FieldError(ConfigError):
 
 
 def not_found(message: str) -> ApiError:
-    """What is asked for is not there."""
+    """Return an error with status 404."""
     return ApiError(404, message)
 
 
 def busy(what: str, seconds: int) -> ApiError:
-    """Too much for now."""
+    """Return an error with status 429, whose message says when to try again."""
     return ApiError(429, f"{what}; try again in {seconds} s.", retry_after=seconds)
 
 
 def error_body(status: int, message: str, param: str | None = None) -> dict[str, Any]:
-    """The body of an error."""
+    """Return the body of an error response."""
     default = "invalid_request_error" if status < 500 else "server_error"
     problem = Problem(message=message, type=TYPES.get(status, default), param=param)
     return ErrorBody(error=problem).model_dump()
 
 
 def answer(error: HogwildError) -> JSONResponse:
-    """The response to a request that failed."""
+    """Return the response to a failed request."""
     headers = {}
     param = error.param if isinstance(error, ApiError | FieldError) else None
     if isinstance(error, ApiError):
@@ -131,7 +131,7 @@ def answer(error: HogwildError) -> JSONResponse:
 
 
 def handle_errors(app: FastAPI) -> None:
-    """Let an app answer with errors of this form only."""
+    """Make an app return every error in this format."""
 
     @app.exception_handler(HogwildError)
     async def own(_: Request, error: HogwildError) -> JSONResponse:
@@ -139,14 +139,12 @@ def handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        body = None if isinstance(error.body, str | bytes) else error.body  # no JSON
+        body = None if isinstance(error.body, str | bytes) else error.body  # not JSON
         place, what = first_fault(error, {"body": body, "query": dict(request.query_params)})
         place = place.removeprefix("body").removeprefix("query").lstrip(".")
         where = f" at {place!r}" if place else ""
         param = place or None
-        return JSONResponse(
-            error_body(400, f"The request is not right{where}: {what}.", param), 400
-        )
+        return JSONResponse(error_body(400, f"The request is invalid{where}: {what}.", param), 400)
 
     @app.exception_handler(HTTPException)
     async def other(request: Request, error: HTTPException) -> JSONResponse:

@@ -1,4 +1,4 @@
-"""API keys: who a client is, and how much it may ask for."""
+"""API keys: which client a request comes from, and the client's quotas."""
 
 import hashlib
 import hmac
@@ -14,40 +14,40 @@ from hogwild_dist.errors import ConfigError
 
 PREFIX = "hw-"
 ANYBODY = "anybody"
-"""Tenant of all clients of a service without keys."""
+"""Tenant of every client of a service without keys."""
 
 
 def check_key_name(name: str) -> None:
-    """Refuse what no key can be called.
+    """Check that a key may have a name.
 
     Raises:
-        ConfigError: says what it may be called.
+        ConfigError: the name is invalid.
     """
     if re.fullmatch(KEY_NAME, name) is None:
         raise ConfigError(
-            f"A key cannot be called {name[:80]!r}; use 1 to 64 letters, digits, '_', '-' and '.'."
+            f"The key name {name[:80]!r} is invalid; use 1 to 64 letters, digits, '_', '-' and '.'."
         )
 
 
 def new_key() -> tuple[str, str]:
-    """A key of 256 random bits, and the hash of it that a service's file holds."""
+    """Return a key of 256 random bits, and its hash for the service's file."""
     key = PREFIX + secrets.token_urlsafe(32)
     return key, hashed(key)
 
 
 def hashed(key: str) -> str:
-    """What a service's file holds of a key; keys are random, so a plain hash is enough."""
+    """Return the hash of a key; keys are random, so no salt is needed."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 
 @dataclass(slots=True)
 class Bucket:
-    """An allowance that fills up again within a minute.
+    """A token bucket that refills within a minute.
 
     Attributes:
-        per_minute: what fits in.
-        level: what is left; below 0 where more was used than was left.
-        at: when it was, by the monotonic clock.
+        per_minute: capacity.
+        level: amount left; below 0 if more was used than was left.
+        at: monotonic time of the last update.
     """
 
     per_minute: int
@@ -58,12 +58,12 @@ class Bucket:
         self.level = float(self.per_minute)
 
     def take(self, amount: float, now: float) -> None:
-        """Use some of it."""
+        """Use an amount."""
         self._fill(now)
         self.level -= amount
 
     def wait(self, amount: float, now: float) -> float:
-        """Seconds until so much is there, 0 where it is."""
+        """Return the seconds until an amount is available, 0 if it is now."""
         self._fill(now)
         missing = min(amount, self.per_minute) - self.level
         return max(0.0, missing) * 60 / self.per_minute
@@ -78,7 +78,7 @@ class Client:
     """A client of the service.
 
     Args:
-        key: its own, or None for anybody.
+        key: the client's key, or None in a service without keys.
     """
 
     def __init__(self, key: Key | None) -> None:
@@ -87,10 +87,10 @@ class Client:
         self._tokens = _bucket(None if key is None else key.tokens_per_minute)
 
     def count_request(self) -> None:
-        """Count a request that costs something.
+        """Count a request that starts or changes a session.
 
         Raises:
-            ApiError: there were too many, or too many tokens.
+            ApiError: the quota of requests or tokens is used up.
         """
         now = time.monotonic()
         for bucket, what in ((self._requests, "requests"), (self._tokens, "tokens")):
@@ -102,11 +102,11 @@ class Client:
 
     @property
     def counts_tokens(self) -> bool:
-        """Whether its tokens are bounded."""
+        """Whether the client has a token quota."""
         return self._tokens is not None
 
     def count_tokens(self, count: int) -> None:
-        """Count tokens that were read and written."""
+        """Count prompt and chosen tokens."""
         if self._tokens is not None:
             self._tokens.take(count, time.monotonic())
 
@@ -115,7 +115,7 @@ class Keyring:
     """All keys of a service.
 
     Args:
-        keys: none lets everybody in.
+        keys: keys of all clients; if there are none, no key is needed.
     """
 
     def __init__(self, keys: Sequence[Key]) -> None:
@@ -128,13 +128,13 @@ class Keyring:
         return bool(self._clients)
 
     def client(self, authorization: str | None) -> Client:
-        """Whose key this is; all are compared, in the same time whichever fits.
+        """Return the client of a key; the comparison takes the same time for every key.
 
         Args:
-            authorization: the header.
+            authorization: value of the Authorization header.
 
         Raises:
-            ApiError: it is nobody's.
+            ApiError: the key is missing or unknown.
         """
         if not self.needed:
             return self._anybody
@@ -142,9 +142,9 @@ class Keyring:
         given = hashed(key.strip())
         found = [client for known, client in self._clients if hmac.compare_digest(known, given)]
         if scheme.lower() != "bearer" or not key.strip():
-            raise ApiError(401, "A key is needed: send the header `Authorization: Bearer KEY`.")
+            raise ApiError(401, "A key is needed; send the header `Authorization: Bearer KEY`.")
         if not found:
-            raise ApiError(401, "The key is not known here; `hogwild keys new NAME` makes one.")
+            raise ApiError(401, "The key is unknown; make one with `hogwild keys new NAME`.")
         return found[0]
 
 

@@ -9,11 +9,11 @@ TOKEN_BOUNDARIES = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0]
 
 
 class ServiceMetrics:
-    """Of one ingress.
+    """The metrics of one ingress.
 
     Args:
-        service: its name.
-        model: that it serves, as its shards name it.
+        service: name of the service.
+        model: the served model, as the shards name it.
     """
 
     def __init__(self, service: str, model: str) -> None:
@@ -46,17 +46,17 @@ class ServiceMetrics:
         self.requests.inc(tags={"route": route, "status": str(status)})
 
     def count_tokens(self, prompt: int, completion: int) -> None:
-        """Count the tokens of a session that has ended."""
+        """Count the tokens of an ended session."""
         for kind, amount in (("prompt", prompt), ("completion", completion)):
             if amount:
                 self.tokens.inc(amount, tags={"kind": kind})
 
 
 class Pace:
-    """When the tokens of one session come.
+    """Measures the delay of the first token and the time between tokens of one session.
 
     Args:
-        metrics: take what is measured.
+        metrics: receives the measurements.
     """
 
     def __init__(self, metrics: ServiceMetrics) -> None:
@@ -65,7 +65,7 @@ class Pace:
         self._begun = False
 
     def observe_steps(self, count: int) -> None:
-        """So many steps in which something was chosen have come."""
+        """Record that `count` more steps with chosen tokens have arrived."""
         if not count:
             return
         now = time.perf_counter()

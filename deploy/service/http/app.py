@@ -1,4 +1,4 @@
-"""The whole HTTP interface."""
+"""The FastAPI application with all routes."""
 
 from importlib.metadata import version
 from typing import Any
@@ -18,14 +18,14 @@ from hogwild_dist.deploy.service.http.middleware import (
 
 
 def build_http(service: Service) -> FastAPI:
-    """The interface of an ingress.
+    """Build the HTTP interface of an ingress.
 
     Args:
-        service: its parts.
+        service: configuration, sessions, keys and metrics that the routes use.
     """
     app = FastAPI(
         title="hogwild-dist",
-        description="Teams of workers that think together.",
+        description="Teams of LLM workers that solve a problem together.",
         version=version("hogwild-dist"),
         docs_url=None,
         redoc_url=None,
@@ -44,7 +44,7 @@ def build_http(service: Service) -> FastAPI:
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document; invalid requests are answered with 400, not FastAPI's 422."""
+    """Return the OpenAPI document; invalid requests get status 400 instead of FastAPI's 422."""
     if app.openapi_schema is None:
         document = get_openapi(
             title=app.title,

@@ -1,4 +1,4 @@
-"""OpenAI's interface: chat completions by a team, and the list of models."""
+"""Routes of OpenAI's interface: chat completions by a team, and the list of models."""
 
 import asyncio
 import json
@@ -26,17 +26,17 @@ from hogwild_dist.errors import HogwildError
 router = APIRouter(prefix="/v1", tags=["openai"], responses=RESPONSES)
 
 QUEUED_UPDATES = 4
-"""Of one request, that a slow reader has not taken; its sessions' journals hold the rest."""
+"""Updates of one request held for a slow reader; the sessions' journals keep the rest."""
 
 ChoiceUpdate = tuple[int, list[Update], HogwildError | None]
-"""Index of a choice, its updates, and what went wrong."""
+"""The index of a choice, its updates, and its error if it has failed."""
 
 STARTED = int(time.time())
 
 
 @router.get("/models")
 async def models(service: ServiceDep, _: ClientDep) -> dict[str, Any]:
-    """List the one model."""
+    """List the served model."""
     model = {
         "id": service.config.served_model,
         "object": "model",
@@ -59,7 +59,7 @@ async def models(service: ServiceDep, _: ClientDep) -> dict[str, Any]:
 async def complete(
     request: ChatRequest, service: ServiceDep, client: ClientDep
 ) -> JSONResponse | StreamingResponse:
-    """Let a team work on a chat; its answer is the message, what it thinks is beside it."""
+    """Let a team work on a chat; the message holds its answer, and its thoughts separately."""
     if request.model != service.config.served_model:
         raise ApiError(
             404,
@@ -74,7 +74,7 @@ async def complete(
                 pass
         return JSONResponse(completion.whole())
     chunks = _stream(request, completion, service, client)
-    first = await anext(chunks)  # what refuses the request comes before it
+    first = await anext(chunks)  # errors that refuse the request are raised before it
     return StreamingResponse(
         _prepended(first, chunks),
         media_type="text/event-stream",
@@ -83,11 +83,11 @@ async def complete(
 
 
 async def _open(request: ChatRequest, service: Service, client: Client) -> Completion:
-    """Open a session for every choice."""
+    """Open a session for each choice."""
     count = request.n or 1
     if count > service.config.bounds.choices:
         raise ApiError(
-            400, f"n is {count}; it may be {service.config.bounds.choices} at most.", param="n"
+            400, f"n is {count}; it must be at most {service.config.bounds.choices}.", param="n"
         )
     choices: list[Choice] = []
     try:
@@ -106,7 +106,7 @@ async def _open(request: ChatRequest, service: Service, client: Client) -> Compl
 async def _stream(
     request: ChatRequest, completion: Completion, service: Service, client: Client
 ) -> AsyncIterator[bytes]:
-    """Chunks as server-sent events; an error on the way is the last one."""
+    """Yield chunks as server-sent events; an error in between is the last one."""
     started: set[int] = set()
     try:
         async with aclosing(_follow_choices(completion, service, client)) as results:
@@ -134,9 +134,10 @@ async def _stream(
 async def _follow_choices(
     completion: Completion, service: Service, client: Client
 ) -> AsyncGenerator[tuple[int, list[ThoughtDelta | AnswerDelta] | None]]:
-    """What each choice's updates bring, as they come; None is a sign of life.
+    """Yield the index and the new text of a choice for each group of updates; None is a keep-alive.
 
-    Sessions whose end nobody waits for are ended: with their choice, or with this.
+    A session that is still running when its choice is complete, or when this generator is closed,
+    is cancelled.
     """
     queue: asyncio.Queue[ChoiceUpdate] = asyncio.Queue(QUEUED_UPDATES)
     choices = completion.choices
@@ -148,7 +149,7 @@ async def _follow_choices(
         while not all(choice.done for choice in choices):
             index, updates, error = await queue.get()
             choice = choices[index]
-            if choice.done:  # these were fetched before its task was cancelled
+            if choice.done:  # updates fetched before its task was cancelled
                 continue
             if error is not None:
                 raise error
@@ -169,7 +170,7 @@ async def _follow_choices(
 async def _pump(
     queue: asyncio.Queue[ChoiceUpdate], index: int, choice: Choice, service: Service
 ) -> None:
-    """Fetch the updates of one choice, as fast as they are taken."""
+    """Fetch the updates of one choice, as fast as the queue is read."""
     pace = Pace(service.metrics)
     try:
         async for updates in service.sessions.follow(choice.opened.id):
@@ -181,7 +182,7 @@ async def _pump(
 
 
 def _cancel_running(service: Service, choices: Sequence[Choice]) -> None:
-    """End the sessions whose end nobody waits for."""
+    """Cancel the sessions that are still running."""
     for choice in choices:
         if not choice.ended:
             service.sessions.cancel_in_background(choice.opened.id)

@@ -1,4 +1,4 @@
-"""What the routes share: the service's parts, and who asks."""
+"""Dependencies of the routes: the service, the client, and the session in the path."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -16,13 +16,13 @@ from hogwild_dist.deploy.service.sessions.session_service import SessionService
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """The parts of an ingress.
+    """What the routes of an ingress use.
 
     Attributes:
-        config: of the service.
-        sessions: speaks to the groups.
-        keyring: knows the clients.
-        metrics: count.
+        config: configuration of the service.
+        sessions: sessions on all groups.
+        keyring: the clients' keys.
+        metrics: metrics of the ingress.
     """
 
     config: ServiceConfig
@@ -33,7 +33,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class NamedSession:
-    """A session that a request names."""
+    """The session that a request names, and its state."""
 
     id: SessionId
     snapshot: SessionSnapshot
@@ -60,14 +60,14 @@ async def _found(service: ServiceDep, session: str) -> NamedSession:
 
 
 ReadableSession = Annotated[NamedSession, Depends(_found)]
-"""A session that may be read by whoever knows its name."""
+"""A session that may be read by any client that knows its name."""
 
 
 def _own(found: ReadableSession, client: ClientDep) -> NamedSession:
     if found.snapshot.owner.tenant != client.name:
-        raise ApiError(403, "The session belongs to another key; it can be read, not changed.")
+        raise ApiError(403, "The session belongs to another key; it can be read but not changed.")
     return found
 
 
 OwnedSession = Annotated[NamedSession, Depends(_own)]
-"""A session of the client's own."""
+"""A session that belongs to the client."""

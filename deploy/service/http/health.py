@@ -1,4 +1,4 @@
-"""Whether the process is alive, and whether a group writes."""
+"""Health routes: whether the process answers, and whether a group can write."""
 
 from typing import Literal
 
@@ -12,13 +12,13 @@ router = APIRouter(tags=["health"])
 
 
 class Alive(BaseModel):
-    """The process answers."""
+    """The response of a process that is alive."""
 
     status: Literal["alive"] = "alive"
 
 
 class Ready(BaseModel):
-    """Groups that take sessions; each has proved that it writes tokens."""
+    """The ready groups and their sessions; each group has passed a probe that writes a token."""
 
     status: Literal["ready"] = "ready"
     groups: int
@@ -28,13 +28,13 @@ class Ready(BaseModel):
 
 @router.get("/healthz")
 async def healthz() -> Alive:
-    """Whether this process answers."""
+    """Report that this process answers."""
     return Alive()
 
 
 @router.get("/readyz", responses={503: RESPONSES[503]})
 async def readyz(service: ServiceDep) -> Ready:
-    """Whether a group takes sessions."""
+    """Report whether a group accepts sessions."""
     _, loads = await service.sessions.groups.least_loaded()
     return Ready(
         groups=len(loads),

@@ -1,4 +1,4 @@
-"""Around every request: headers, a name for the logs, a log line, and what is left of failures."""
+"""Middleware of every request: host, media type and size checks, headers, log and failures."""
 
 import asyncio
 import logging
@@ -29,19 +29,19 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
 }
 GONE = 499
-"""Status, in logs and metrics only, of a request whose client left before it was answered."""
+"""Status of a request whose client left before the response; in logs and metrics only."""
 
 
 class InterruptedResponseError(Exception):
-    """An answer that had begun cannot be brought to its end; Serve breaks the connection."""
+    """The failure of a response that had started, on which Serve closes the connection."""
 
 
 class TrustedHosts:
-    """Refuses requests to other hosts: a web page's own name may lead a browser to this machine.
+    """Refuses requests to unknown hosts, which protects against DNS rebinding.
 
     Args:
-        app: behind it.
-        hosts: names by which clients may call the service; "*" is any.
+        app: the next ASGI app.
+        hosts: host names by which clients may call the service; "*" allows any.
     """
 
     def __init__(self, app: App, hosts: Iterable[str]) -> None:
@@ -49,13 +49,13 @@ class TrustedHosts:
         self._hosts = {host.strip("[]").lower() for host in hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request."""
+        """Handle a request."""
         if scope["type"] == "http" and "*" not in self._hosts:
             given = Headers(scope=scope).get("host", "")
             if _host(given) not in self._hosts:
                 message = (
-                    f"The request calls the host {given[:80]!r}, which is not a name of this "
-                    "service; add it to `hosts` in the service's settings."
+                    f"The request calls the host {given[:80]!r}, which is not in `hosts` of the "
+                    "service's settings; add it there."
                 )
                 await JSONResponse(error_body(400, message), 400)(scope, receive, send)
                 return
@@ -63,23 +63,23 @@ class TrustedHosts:
 
 
 class RequireJson:
-    """Refuses bodies that do not say they are JSON: any web page may have a browser send those.
+    """Refuses bodies not declared as JSON, which any web page can make a browser send.
 
     Args:
-        app: behind it.
+        app: the next ASGI app.
     """
 
     def __init__(self, app: App) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request."""
+        """Handle a request."""
         headers = Headers(scope=scope) if scope["type"] == "http" else Headers()
         has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         if has_body and kind != "application/json":
             message = (
-                f"The body says it is {kind[:60] or 'of no kind'!r}; send it with the header "
+                f"The Content-Type of the body is {kind[:60]!r}; send the header "
                 "Content-Type: application/json."
             )
             await JSONResponse(error_body(415, message), 415)(scope, receive, send)
@@ -88,11 +88,11 @@ class RequireJson:
 
 
 class SizeLimit:
-    """Refuses bodies over a size when they are read, also where no length was announced.
+    """Refuses bodies that are too large, while they are read; a Content-Length is not needed.
 
     Args:
-        app: behind it.
-        max_bytes: of a body.
+        app: the next ASGI app.
+        max_bytes: largest size of a body, in bytes.
     """
 
     def __init__(self, app: App, max_bytes: int) -> None:
@@ -100,14 +100,14 @@ class SizeLimit:
         self._max_bytes = max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request."""
+        """Handle a request."""
         left = self._max_bytes
 
         async def limited() -> MutableMapping[str, Any]:
             nonlocal left
             try:
                 message = await receive()
-            except TaskCancelledError:  # so Serve says that the client has gone
+            except TaskCancelledError:  # Serve reports in this way that the client has left
                 return {"type": "http.disconnect"}
             left -= len(message.get("body", b""))
             if left < 0:
@@ -118,11 +118,11 @@ class SizeLimit:
 
 
 class RequestLog:
-    """Adds the headers of every response, and logs the request without any of its text.
+    """Adds headers to every response, and logs each request without any text of the client.
 
     Args:
-        app: behind it.
-        metrics: count the request.
+        app: the next ASGI app.
+        metrics: counts the requests.
     """
 
     def __init__(self, app: App, metrics: ServiceMetrics) -> None:
@@ -130,14 +130,14 @@ class RequestLog:
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request."""
+        """Handle a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         start, status = time.perf_counter(), 0
         given = given_id(scope)
         request_id = given or new_id()
-        # Serve's proxy returns the name that came with the request.
+        # Serve's proxy itself returns an id that came with the request.
         more = HEADERS if given else {**HEADERS, "x-request-id": request_id}
 
         async def with_headers(message: MutableMapping[str, Any]) -> None:
@@ -159,9 +159,9 @@ class RequestLog:
             _log_failure(error, request_id)
             if status:
                 raise InterruptedResponseError(
-                    f"The answer to request {request_id} broke off."
+                    f"The response to request {request_id} failed after it had started."
                 ) from None
-            message = f"The service failed; its log says more about request {request_id}."
+            message = f"The service failed; its log describes the failure of request {request_id}."
             await JSONResponse(error_body(500, message), 500)(scope, receive, with_headers)
         finally:
             self._count(scope, request_id, status, time.perf_counter() - start)
@@ -182,7 +182,7 @@ class RequestLog:
 
 
 def _host(header: str) -> str | None:
-    """The name in a Host header, without the port."""
+    """Return the name in a Host header, without the port."""
     try:
         return urlsplit(f"//{header}").hostname
     except ValueError:
@@ -190,7 +190,7 @@ def _host(header: str) -> str | None:
 
 
 def _log_failure(error: Exception, request_id: str) -> None:
-    """Log where it failed; what the exception says may hold a client's text."""
+    """Log where a request failed, without the exception's message: it may contain client text."""
     log.error(
         "request failed",
         extra={

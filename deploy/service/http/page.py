@@ -1,4 +1,4 @@
-"""The page, and its files."""
+"""The routes of the page and its files."""
 
 from importlib import resources
 from typing import Any
@@ -11,7 +11,7 @@ from starlette.responses import Response
 FOLDER = resources.files("hogwild_dist.deploy.service").joinpath("page")
 
 NO_CACHE = {"Cache-Control": "no-cache"}
-"""Ask whether a file has changed, so that files of two versions do not mix."""
+"""Makes browsers revalidate each file, so that files of two versions are never mixed."""
 
 router = APIRouter(include_in_schema=False)
 
@@ -20,7 +20,7 @@ class Files(StaticFiles):
     """The page's scripts and styles."""
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
-        """A file, or that it has not changed."""
+        """Return a file, or status 304 if it has not changed."""
         response = super().file_response(*args, **kwargs)
         response.headers.update(NO_CACHE)
         return response
@@ -28,7 +28,7 @@ class Files(StaticFiles):
 
 @router.get("/")
 async def index() -> FileResponse:
-    """The page itself."""
+    """Return the page."""
     return FileResponse(str(FOLDER.joinpath("index.html")), headers=NO_CACHE)
 
 

@@ -1,4 +1,4 @@
-"""Names of requests: the client's own where it is harmless in logs, or a new one."""
+"""Request ids: the client's own if it is safe to log, otherwise a new one."""
 
 import re
 import uuid
@@ -18,34 +18,34 @@ CONTROLLER = {
         "env_vars": {"RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": f"{__name__}:for_proxies"}
     }
 }
-"""Options of Serve's controller, which hands its environment on to the proxies that it starts."""
+"""Options of Serve's controller, which passes its environment on to the proxies it starts."""
 
 _HARMLESS = re.compile(rb"[A-Za-z0-9_.-]{1,64}")
 
 
 def new_id() -> str:
-    """A name that nothing else has."""
+    """Return a new unique id."""
     return uuid.uuid4().hex
 
 
 def given_id(scope: Scope) -> str | None:
-    """The client's name for a request, unless it has none or one that logs should not hold."""
+    """Return the client's id of a request, or None if it is missing or not safe to log."""
     given = [value for name, value in scope["headers"] if name == HEADER]
     return given[0].decode() if len(given) == 1 and _HARMLESS.fullmatch(given[0]) else None
 
 
 class NamedRequests:
-    """Gives a request a new name where its own is missing or not harmless.
+    """Gives a request a new id if its own is missing or not safe to log.
 
     Args:
-        app: behind it.
+        app: the next ASGI app.
     """
 
     def __init__(self, app: App) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on under its name."""
+        """Pass a request on with its id."""
         if scope["type"] == "http" and given_id(scope) is None:
             others = [(name, value) for name, value in scope["headers"] if name != HEADER]
             scope = {**scope, "headers": [*others, (HEADER, new_id().encode())]}
@@ -53,5 +53,5 @@ class NamedRequests:
 
 
 def for_proxies() -> list[Middleware]:
-    """What Serve's proxies put before all else; they log and return a name as it comes to them."""
+    """Return the first middleware of Serve's proxies, which log and return the id they receive."""
     return [Middleware(NamedRequests)]

@@ -1,4 +1,4 @@
-"""The native interface: sessions that can be followed, spoken to and changed."""
+"""Routes of the native interface: sessions that clients can follow, speak to and change."""
 
 import re
 from typing import Annotated, Any, Literal
@@ -30,7 +30,7 @@ from hogwild_dist.team.worker_profile import WorkerProfile
 router = APIRouter(prefix="/v1", tags=["sessions"], responses=RESPONSES)
 
 _NUMBER = re.compile(r"[0-9]{1,15}")
-"""What can be the id of an event."""
+"""Form of an event id."""
 
 Line = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -40,7 +40,7 @@ class _Part(BaseModel):
 
 
 class SessionRequest(_Part):
-    """A problem, and who is to work on it; None takes the service's default."""
+    """A problem and the team to work on it; null takes the service's default."""
 
     problem: str
     team: str | None = None
@@ -60,14 +60,14 @@ class SessionRequest(_Part):
 
 
 class Words(_Part):
-    """What a person says to the team."""
+    """A person's message to the team."""
 
     text: Annotated[str, Field(max_length=20_000)]
     speaker: Line = "You"
 
 
 class Newcomer(_Part):
-    """A worker who is to join."""
+    """A worker to add to the team."""
 
     name: Line
     role: Annotated[str, Field(max_length=2_000)] = ""
@@ -75,7 +75,7 @@ class Newcomer(_Part):
 
 
 class TeamView(BaseModel):
-    """A team that can be chosen; `workers` are those in special roles."""
+    """A team of the service; `workers` are the names of those with a role of their own."""
 
     name: str
     about: str
@@ -85,7 +85,7 @@ class TeamView(BaseModel):
 
 
 class Info(BaseModel):
-    """What the service offers."""
+    """The model, teams, limits and defaults of the service."""
 
     model: str
     visibility: str
@@ -105,14 +105,14 @@ class SessionList(BaseModel):
 
 
 class Accepted(BaseModel):
-    """A change was passed on; what comes of it is among the session's events."""
+    """Acceptance of a change; its result is among the session's events."""
 
     accepted: Literal[True] = True
 
 
 @router.get("/info")
 async def info(service: ServiceDep) -> Info:
-    """What the service offers."""
+    """Describe the service: model, teams, limits and defaults."""
     config = service.config
     return Info(
         model=config.served_model,
@@ -137,7 +137,7 @@ async def info(service: ServiceDep) -> Info:
 
 @router.post("/sessions", status_code=201)
 async def create(request: SessionRequest, service: ServiceDep, client: ClientDep) -> SessionView:
-    """Open a session; it goes on whether anybody follows it or not."""
+    """Open a session; it runs even if no client follows it."""
     client.count_request()
     params = SessionParams(
         problem=request.problem,
@@ -160,21 +160,26 @@ async def create(request: SessionRequest, service: ServiceDep, client: ClientDep
 
 @router.get("/sessions")
 async def sessions(service: ServiceDep, client: ClientDep) -> SessionList:
-    """List one's sessions that are still known."""
+    """List the client's sessions that are still kept."""
     found = await service.sessions.snapshots(client.name)
     return SessionList(data=[summary_view(name, snapshot) for name, snapshot in found])
 
 
 @router.get("/sessions/{session}")
 async def session(found: ReadableSession) -> SessionView:
-    """Fetch a session with all that was written."""
+    """Fetch a session with all its text."""
     return session_view(found.id, found.snapshot)
 
 
 @router.get(
     "/sessions/{session}/events",
     response_class=StreamingResponse,
-    responses={200: {"content": {"text/event-stream": {}}, "description": "Updates, and the end."}},
+    responses={
+        200: {
+            "content": {"text/event-stream": {}},
+            "description": "Updates, and the session's end.",
+        }
+    },
 )
 async def events(
     found: ReadableSession,
@@ -182,7 +187,7 @@ async def events(
     after: Annotated[int, Query(ge=0, le=2**53)] = 0,
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> StreamingResponse:
-    """Follow a session from its beginning, or from behind the last event that one has."""
+    """Follow a session from its start, or from the event after a given one."""
     if last_event_id is not None and _NUMBER.fullmatch(last_event_id):
         after = int(last_event_id)
     after = min(after, found.snapshot.cursor)
@@ -197,7 +202,7 @@ async def events(
 async def say(
     words: Words, found: OwnedSession, service: ServiceDep, client: ClientDep
 ) -> Accepted:
-    """Say something to the team; everybody sees it from the next step on."""
+    """Say something to the team; all workers see it from the next step on."""
     client.count_request()
     client.count_tokens(
         await service.sessions.say(found.id, found.snapshot, words.text, words.speaker)
@@ -209,7 +214,7 @@ async def say(
 async def join(
     newcomer: Newcomer, found: OwnedSession, service: ServiceDep, client: ClientDep
 ) -> Accepted:
-    """Let a worker join the team."""
+    """Add a worker to the team."""
     client.count_request()
     profile = WorkerProfile(role=newcomer.role, brief=newcomer.brief)
     client.count_tokens(
@@ -220,20 +225,20 @@ async def join(
 
 @router.delete("/sessions/{session}/workers/{worker}", status_code=202)
 async def let_go(worker: str, found: OwnedSession, service: ServiceDep) -> Accepted:
-    """Let a worker leave when its paragraph ends."""
+    """Remove a worker when its paragraph ends."""
     await service.sessions.remove_worker(found.id, worker)
     return Accepted()
 
 
 @router.post("/sessions/{session}/cancel", status_code=202)
 async def cancel(found: OwnedSession, service: ServiceDep) -> Accepted:
-    """End a session; its text is kept."""
+    """End a session and keep its text."""
     await service.sessions.cancel(found.id)
     return Accepted()
 
 
 @router.get("/sessions/{session}/trace", response_model=None)
 async def trace(found: ReadableSession, service: ServiceDep) -> JSONResponse:
-    """Fetch the trace of a session that was recorded and has ended."""
+    """Fetch the trace of a recorded session that has ended."""
     recorded: dict[str, Any] = await service.sessions.trace(found.id, found.snapshot)
     return JSONResponse(recorded)

@@ -1,4 +1,4 @@
-"""One choice of a chat completion: what the updates of its session say to the client."""
+"""One choice of a chat completion, built from the updates of its session."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,12 +11,12 @@ from hogwild_dist.session.events import Answer, Event, SessionEnd, Text, WorkerS
 from hogwild_dist.team.answer_policy import FINISHER, team_answer
 
 CUT = ("max_tokens", "step_limit", "context_limit", "cache_limit", "timeout", "cancelled")
-"""Reasons for which an answer is not complete."""
+"""Stop reasons that leave an answer incomplete."""
 
 
 @dataclass(frozen=True, slots=True)
 class ThoughtDelta:
-    """What a worker wrote on the way."""
+    """New text of a worker's thoughts."""
 
     worker: str
     text: str
@@ -24,7 +24,7 @@ class ThoughtDelta:
 
 @dataclass(frozen=True, slots=True)
 class AnswerDelta:
-    """What the team says to the user."""
+    """New text of the answer."""
 
     text: str
 
@@ -34,13 +34,13 @@ class Choice:
     """The state of one choice.
 
     Attributes:
-        opened: its session.
-        stop_filter: the answer, cut at stop strings.
-        content: of the answer so far.
-        thoughts: worker -> all that it wrote.
-        num_thought: tokens chosen by the workers that do not speak to the user.
-        num_answer: tokens of the answer.
-        finish_reason: in OpenAI's words, once nothing more is to be said.
+        opened: session of the choice.
+        stop_filter: cuts the answer at stop strings.
+        content: answer so far.
+        thoughts: worker -> all text of its thoughts.
+        num_thought: tokens chosen for thoughts.
+        num_answer: tokens chosen for the answer.
+        finish_reason: OpenAI's reason, set when the choice is complete.
         ended: whether the session has ended.
     """
 
@@ -53,22 +53,22 @@ class Choice:
     finish_reason: str | None = None
     ended: bool = False
     _started: bool = False
-    """Whether the answer has text that is not blank, shown or held back."""
+    """Whether the answer has text that is not blank, including text held back."""
     _stop: str = ""
     _answers: list[Answer] = field(default_factory=list)
 
     @property
     def done(self) -> bool:
-        """Whether nothing more is to be said."""
+        """Whether the choice is complete."""
         return self.finish_reason is not None
 
     @property
     def num_chosen(self) -> int:
-        """Tokens chosen, thoughts included."""
+        """Number of chosen tokens, including thoughts."""
         return self.num_thought + self.num_answer
 
     def apply(self, update: Update) -> Iterator[ThoughtDelta | AnswerDelta]:
-        """What an update brings the client."""
+        """Apply an update; yield the new text for the client."""
         for event in update.events:
             self.ended = self.ended or isinstance(event, SessionEnd)
             if not self.done:
@@ -106,7 +106,7 @@ class Choice:
 
     @property
     def _streams(self) -> bool:
-        """Whether the answer is what the speaker writes, as it is written."""
+        """Whether the speaker's text is the answer, which is sent while it is written."""
         policy = self.opened.plan.team.answer_policy
         return policy is None or policy.form.kind is FormKind.TEXT
 

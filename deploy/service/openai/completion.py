@@ -1,4 +1,4 @@
-"""Chat completions: from messages to sessions, and from their updates to OpenAI's objects."""
+"""Chat completions: session parameters from a request, and OpenAI's objects from its choices."""
 
 import time
 import uuid
@@ -22,11 +22,11 @@ _CONVERSATION = Environment(trim_blocks=True, lstrip_blocks=True).from_string(
 )
 
 _INSTRUCTING = ("system", "developer")
-"""Roles of messages that say how to answer, wherever in a chat they stand."""
+"""Roles of messages that instruct the model, at any place in a chat."""
 
 
 def problem_of(messages: Sequence[Message]) -> str:
-    """A chat as one problem: its only message, or the conversation up to the last of the user's."""
+    """Return a chat as one problem: its only message, or the chat up to the last user message."""
     turns = [one for one in messages if one.role not in _INSTRUCTING]
     last = max(index for index, one in enumerate(turns) if one.role == "user" and one.text.strip())
     return _CONVERSATION.render(
@@ -37,7 +37,7 @@ def problem_of(messages: Sequence[Message]) -> str:
 
 
 def params_of(request: ChatRequest, defaults: Defaults, choice: int) -> SessionParams:
-    """What a request wants of one of its choices."""
+    """Return the session parameters of one choice of a request."""
     seed = uuid.uuid4().int % 2**62 if request.seed is None else request.seed
     return SessionParams(
         problem=problem_of(request.messages),
@@ -54,7 +54,7 @@ def params_of(request: ChatRequest, defaults: Defaults, choice: int) -> SessionP
 
 
 def sampling_of(request: Any, defaults: Defaults) -> SamplingConfig:
-    """The sampling that a request asks for, the service's defaults where it says nothing."""
+    """Return the sampling of a request, with the service's defaults for missing fields."""
 
     def given(name: str, default: float) -> float:
         value = getattr(request, name)
@@ -76,10 +76,10 @@ class Completion:
     """One chat completion.
 
     Attributes:
-        model: as the client named it.
-        choices: in order.
-        id: of the completion.
-        created: seconds since the epoch.
+        model: model name in the request.
+        choices: choices in order of their index.
+        id: id of the completion.
+        created: creation time in seconds since the Unix epoch.
     """
 
     model: str
@@ -89,16 +89,16 @@ class Completion:
 
     @property
     def num_prompt(self) -> int:
-        """Tokens that the sessions began with; all choices share one prompt."""
+        """Number of prompt tokens; all choices share one prompt."""
         return self.choices[0].opened.prompt_tokens
 
     @property
     def num_completion(self) -> int:
-        """Tokens chosen, thoughts included."""
+        """Number of chosen tokens, including thoughts."""
         return sum(choice.num_chosen for choice in self.choices)
 
     def usage(self) -> dict[str, Any]:
-        """Tokens of all choices."""
+        """Return the token usage of all choices."""
         prompt, completion = self.num_prompt, self.num_completion
         return {
             "prompt_tokens": prompt,
@@ -110,7 +110,7 @@ class Completion:
         }
 
     def whole(self) -> dict[str, Any]:
-        """The object that ends a request without a stream."""
+        """Return the response to a request without streaming."""
         return {
             **self._head("chat.completion"),
             "choices": [
@@ -136,23 +136,23 @@ class Completion:
         }
 
     def opening(self, index: int) -> dict[str, Any]:
-        """The first chunk of a choice."""
+        """Return the first chunk of a choice."""
         session = str(self.choices[index].opened.id)
         return self._chunk(index, {"role": "assistant", "content": ""}, session=session)
 
     def chunk(self, index: int, delta: ThoughtDelta | AnswerDelta) -> dict[str, Any]:
-        """A chunk with what was thought or said."""
+        """Return a chunk with new text."""
         if isinstance(delta, ThoughtDelta):
             fields = {"reasoning_content": delta.text, "worker": delta.worker}
             return self._chunk(index, fields)
         return self._chunk(index, {"content": delta.text})
 
     def closing(self, index: int) -> dict[str, Any]:
-        """The last chunk of a choice."""
+        """Return the last chunk of a choice."""
         return self._chunk(index, {}, finish_reason=self.choices[index].finish_reason)
 
     def usage_chunk(self) -> dict[str, Any]:
-        """The chunk behind all choices, with the usage."""
+        """Return the chunk with the usage, which follows all choices."""
         return {**self._head("chat.completion.chunk"), "choices": [], "usage": self.usage()}
 
     def _chunk(
@@ -166,5 +166,5 @@ class Completion:
 
 
 def _reasoning(choice: Choice) -> str:
-    """All thoughts, worker by worker."""
+    """Return all thoughts, worker by worker."""
     return "\n\n".join(f"{worker}:\n{text.strip()}" for worker, text in choice.thoughts.items())

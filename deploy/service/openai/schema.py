@@ -1,4 +1,4 @@
-"""What a chat request may say: OpenAI's fields, and those of teams."""
+"""Schema of a chat request: OpenAI's fields, and fields about teams."""
 
 from typing import Annotated, Any, Literal
 
@@ -19,11 +19,11 @@ UNSUPPORTED = {
     "frequency_penalty": (None, 0),
     "presence_penalty": (None, 0),
 }
-"""Fields of OpenAI's that mean nothing here -> values that ask for nothing."""
+"""OpenAI's unsupported fields -> values that are accepted, since they ask for nothing."""
 
 IGNORED = ("user", "store", "metadata", "service_tier", "parallel_tool_calls", "safety_identifier",
            "prompt_cache_key", "reasoning_effort", "verbosity")  # fmt: skip
-"""Fields of OpenAI's that do not change an answer."""
+"""OpenAI's fields that are accepted and ignored, since they do not change the answer."""
 
 Size = Annotated[int, Field(ge=1, le=2**31)]
 
@@ -33,7 +33,7 @@ class _Part(BaseModel):
 
 
 class TextPart(_Part):
-    """A part of a message."""
+    """A text part of a message."""
 
     type: Literal["text"]
     text: str
@@ -49,25 +49,25 @@ class Message(_Part):
 
     @property
     def text(self) -> str:
-        """All of its text."""
+        """All text of the message."""
         if isinstance(self.content, list):
             return "".join(part.text for part in self.content)
         return self.content or ""
 
 
 class StreamOptions(_Part):
-    """What a stream holds."""
+    """Options of a stream."""
 
     include_usage: bool = False
     include_obfuscation: bool = False
 
 
 class Budgets(_Part):
-    """How much is written.
+    """Token limits.
 
     Attributes:
-        worker_tokens: by each worker.
-        answer_tokens: of the answer.
+        worker_tokens: token limit of each worker.
+        answer_tokens: token limit of the answer.
     """
 
     worker_tokens: Size | None = None
@@ -75,7 +75,7 @@ class Budgets(_Part):
 
 
 class ChatRequest(BaseModel):
-    """A request for a chat completion; fields from `team` on are this service's own."""
+    """A request for a chat completion; the fields from `team` on are this service's extensions."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -104,7 +104,7 @@ class ChatRequest(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _known_fields(cls, fields: Any) -> Any:
-        """Refuse what is not done here by name, and drop what changes nothing."""
+        """Refuse unsupported fields by name, and drop ignored ones."""
         if not isinstance(fields, dict):
             return fields
         for name, harmless in UNSUPPORTED.items():
@@ -124,7 +124,7 @@ class ChatRequest(BaseModel):
     @classmethod
     def _somebody_speaks(cls, messages: list[Message]) -> list[Message]:
         if not any(one.role == "user" and one.text.strip() for one in messages):
-            raise ValueError("no message of a user has text; say what the team should work on")
+            raise ValueError("no user message has text; say what the team should work on")
         return messages
 
     @property
@@ -134,6 +134,6 @@ class ChatRequest(BaseModel):
 
     @property
     def total_tokens(self) -> int | None:
-        """Tokens that may be chosen for one choice, thoughts included."""
+        """Token limit of one choice, including thoughts."""
         given = [one for one in (self.max_tokens, self.max_completion_tokens) if one is not None]
         return min(given, default=None)

@@ -1,11 +1,11 @@
-// What a person does with a session: stop it, share it, keep it.
+// The buttons of a session: stop it, share it, save it.
 
 import { cancel, trace } from "./api.js";
 import { byId, el, note } from "./dom.js";
 import { isOver } from "./state.js";
 import { transcript } from "./transcript.js";
 
-/** Make the buttons ready; `current` gives the newest state. */
+/** Connect the buttons; `current` returns the newest state. */
 export function prepareActions(current) {
   const { id } = current();
   byId("stop").onclick = attempt(async () => {
@@ -22,14 +22,14 @@ export function prepareActions(current) {
     save(`${id}.json`, "application/json", JSON.stringify(await trace(id))));
 }
 
-/** Show the buttons that fit. */
+/** Show the buttons that apply to a state. */
 export function showActions(state) {
   byId("stop").hidden = isOver(state);
   byId("new").hidden = !isOver(state);
   byId("save-trace").hidden = !(state.phase === "ended" && state.trace);
 }
 
-/** Do something and tell what came of it. */
+/** Run an action and show its result. */
 const attempt = (action) => async () => {
   try {
     note(byId("actions-note"), await action());
@@ -41,9 +41,9 @@ const attempt = (action) => async () => {
 async function share() {
   try {
     await navigator.clipboard.writeText(location.href);
-    return "The link is copied. Whoever has it can read this session.";
+    return "The link is copied. Anyone who has it can read this session.";
   } catch {
-    return `Whoever has this link can read this session: ${location.href}`;
+    return `Anyone who has this link can read this session: ${location.href}`;
   }
 }
 

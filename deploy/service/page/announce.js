@@ -1,11 +1,11 @@
-// What a screen reader is told: changes of state and finished paragraphs, not every token.
+// Announcements for screen readers: changes of state and finished paragraphs, not every token.
 
 import { byId } from "./dom.js";
 import { count, phase, stopped } from "./words.js";
 
 const MANY = 3;
 
-/** Tell what is new between two states. */
+/** Announce what has changed between two states. */
 export function announce(before, state) {
   const sentences = [...paragraphs(before, state), ...stops(before, state)];
   if (phase(before) !== phase(state)) sentences.push(`${phase(state)}.`);

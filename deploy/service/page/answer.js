@@ -1,10 +1,10 @@
-// The answer: while it is being stated, and when it stands.
+// The answer, while it is being written and when it is final.
 
 import { byId, el } from "./dom.js";
 
 const SHORT = 60;
 
-/** Draw the answer, and what each worker answered where everybody answers alone. */
+/** Show the answer, and each worker's own answer if there are several. */
 export function showAnswer(state) {
   const { answer, answers, statements } = state;
   const text = answer ?? statements.map(chosen).find(Boolean) ?? "";
@@ -20,6 +20,6 @@ export function showAnswer(state) {
     el("li", {}, el("strong", {}, one.name.replace(/^Finisher of /, "")), ` ${one.answer}`)));
 }
 
-/** What stands of an answer that is being stated. */
+/** The text so far of an answer that is being written. */
 const chosen = ({ pieces }) =>
   pieces.filter((piece) => piece.chosen).map((piece) => piece.text).join("").trim();

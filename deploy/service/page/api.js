@@ -2,10 +2,10 @@
 
 import { askForKey, key } from "./key.js";
 
-const NEEDED = "The service asks for a key before it starts or changes a session.";
+const NEEDED = "The service needs a key to start or change a session.";
 const REFUSED = "The service does not accept this key; try another one.";
 
-/** Something the service did not do, told in a sentence. */
+/** An error of the service; its message is one sentence. */
 export class ApiError extends Error {
   constructor(message, status = 0, param = null) {
     super(message);
@@ -14,32 +14,32 @@ export class ApiError extends Error {
   }
 }
 
-/** Model, teams, limits and defaults. */
+/** Fetch the model, teams, limits and defaults. */
 export const info = () => call("GET", "/v1/info");
 
 /** Start a session. */
 export const start = (request) => call("POST", "/v1/sessions", request);
 
-/** A session as it is now. */
+/** Fetch a session in its present state. */
 export const session = (id) => call("GET", path(id));
 
 /** Say something to the team. */
 export const say = (id, text) => call("POST", `${path(id)}/messages`, { text, speaker: "You" });
 
-/** Let a worker join. */
+/** Add a worker. */
 export const join = (id, name, role) => call("POST", `${path(id)}/workers`, { name, role });
 
-/** Let a worker leave. */
+/** Remove a worker. */
 export const leave = (id, name) =>
   call("DELETE", `${path(id)}/workers/${encodeURIComponent(name)}`);
 
 /** End a session. */
 export const cancel = (id) => call("POST", `${path(id)}/cancel`);
 
-/** The trace of a session that has ended. */
+/** Fetch the trace of a session that has ended. */
 export const trace = (id) => call("GET", `${path(id)}/trace`);
 
-/** Where a session's events come from. */
+/** The URL of a session's events. */
 export const eventsUrl = (id, after) =>
   `${path(id)}/events${after === null ? "" : `?after=${after}`}`;
 

@@ -1,4 +1,4 @@
-// A column for each worker, which fills while it writes.
+// One column for each worker, which fills while the worker writes.
 
 import { el } from "./dom.js";
 import { badge, look } from "./look.js";
@@ -8,8 +8,8 @@ import { FollowEnd, Written } from "./written.js";
 /** All columns. */
 export class Columns {
   /**
-   * @param {HTMLElement} root where they stand
-   * @param {function(string)} leave lets the worker of this name leave
+   * @param {HTMLElement} root element that holds the columns
+   * @param {function(string, HTMLElement)} leave removes the worker of this name, by its button
    */
   constructor(root, leave) {
     this.root = root;
@@ -17,7 +17,7 @@ export class Columns {
     this.columns = [];
   }
 
-  /** Draw what is new. */
+  /** Show what has changed. */
   update(state) {
     state.workers.forEach((worker, place) => {
       this.columns[place] ??= this.#added(worker, place);

@@ -1,4 +1,4 @@
-// Building elements. Text always becomes text nodes, never markup.
+// Helpers that build elements. Text always becomes text nodes, never markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -15,13 +15,13 @@ export function svg(tag, attributes = {}, ...children) {
   return filled(document.createElementNS(SVG, tag), attributes, children);
 }
 
-/** Show a sentence in an element, or hide the element where there is none. */
+/** Show a sentence in an element, or hide the element if the sentence is empty. */
 export function showText(element, sentence) {
   if (element.textContent !== sentence) element.textContent = sentence;
   element.hidden = !sentence;
 }
 
-/** Show what came of something that a person did. */
+/** Show the result of an action. */
 export function note(element, sentence, failed = false) {
   element.classList.toggle("error", failed);
   showText(element, sentence);

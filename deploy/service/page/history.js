@@ -1,4 +1,4 @@
-// The history that all workers read: finished paragraphs, and what was said from outside.
+// The history that all workers read: finished paragraphs and messages to the team.
 
 import { el } from "./dom.js";
 import { badge, look } from "./look.js";
@@ -8,10 +8,10 @@ import { FollowEnd, Written } from "./written.js";
 /** The list of paragraphs. */
 export class History {
   /**
-   * @param {HTMLElement} pane hidden where no paragraph can come
-   * @param {HTMLElement} scroller of the list
-   * @param {HTMLElement} list of them
-   * @param {HTMLElement} empty shown while there is none
+   * @param {HTMLElement} pane hidden if no paragraph can move to the history
+   * @param {HTMLElement} scroller scrolls the list
+   * @param {HTMLElement} list holds the paragraphs
+   * @param {HTMLElement} empty shown while there is no paragraph
    */
   constructor(pane, scroller, list, empty) {
     this.pane = pane;
@@ -21,7 +21,7 @@ export class History {
     this.drawn = 0;
   }
 
-  /** Draw what is new; gives the new items with their paragraphs. */
+  /** Show new paragraphs; returns them with their list items. */
   update(state) {
     this.pane.hidden = textStays(state) && !state.history.length;
     this.empty.hidden = state.history.length > 0;

@@ -1,13 +1,13 @@
-// The key of whoever uses the service: asked for once, kept for this tab.
+// The user's key: asked for once, kept for this tab.
 
 import { byId } from "./dom.js";
 
 const PLACE = "hogwild-key";
 
-/** The key that was given, or null. */
+/** The entered key, or null. */
 export const key = () => sessionStorage.getItem(PLACE);
 
-/** Ask for a key; gives whether there is a new one. */
+/** Ask for a key; resolves to whether one was entered. */
 export function askForKey(why) {
   const dialog = byId("key-dialog");
   const input = byId("key");

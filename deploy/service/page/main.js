@@ -1,4 +1,4 @@
-// The page: a form to start with, or the session that the address names.
+// The page: the form that starts a session, or the session in the address.
 
 import { info, session } from "./api.js";
 import { byId, showText } from "./dom.js";
@@ -11,7 +11,7 @@ async function open() {
   const about = await info();
   byId("about").textContent = `${about.model} · ${about.visibility}`;
   byId("key-button").hidden = !about.needs_key;
-  byId("key-button").onclick = () => askForKey("It is sent with all that you ask of the service.");
+  byId("key-button").onclick = () => askForKey("It is sent with every request to the service.");
   prepareStart(about, started);
   if (id) await show(id);
   else showStart();

@@ -1,10 +1,10 @@
-// A frame that moves from a column to the history when a paragraph does.
+// A frame that moves from a column to the history together with a paragraph.
 
 import { el } from "./dom.js";
 
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
-/** Let a frame move from one element to another, unless the reader wants no motion. */
+/** Move a frame from one element to another, unless the user prefers reduced motion. */
 export function animateMove(from, to) {
   if (still.matches || document.hidden || !from) return;
   const [start, end] = [from.getBoundingClientRect(), to.getBoundingClientRect()];

@@ -16,7 +16,7 @@ import { numbers, phase } from "./words.js";
 
 const MAX_ANIMATED = 3;
 
-/** Show a session, as far as it is, and go on with it. */
+/** Show a session in its present state, and follow it. */
 export function showSession(session) {
   let state = initialState(session);
   const queued = [];
@@ -45,7 +45,7 @@ export function showSession(session) {
     },
   });
 
-  /** Take in messages, and draw once. */
+  /** Apply messages, and draw once. */
   function apply(messages) {
     const before = state;
     state = messages.reduce((known, [kind, data]) => nextState(known, kind, data), state);
@@ -53,7 +53,7 @@ export function showSession(session) {
     if (before.workers.length !== state.workers.length) refresh();
   }
 
-  /** The team has changed: ask who sees what now. */
+  /** Fetch roles and views after the team has changed. */
   async function refresh() {
     const session = await fetchSession(state.id).catch(() => null);
     if (!session) return;
@@ -78,7 +78,7 @@ export function showSession(session) {
   }
 }
 
-/** A problem too long for its place can be scrolled, with the keyboard too. */
+/** Show the problem; a long one can be scrolled, also with the keyboard. */
 function showProblem(problem) {
   const heading = byId("session-problem");
   heading.textContent = problem;

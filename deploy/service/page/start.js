@@ -9,7 +9,7 @@ const EXAMPLES = [
   "Why are trees important for people, and why for animals?",
 ];
 
-/** Make the form ready; `started` is told the new session. */
+/** Fill and connect the form; `started` is called with the new session. */
 export function prepareStart(info, started) {
   const form = byId("start-form");
   fill(info);
@@ -64,7 +64,7 @@ async function submit(form, started) {
   if (button.disabled) return;
   mark(form, null, "");
   const odd = [...form.elements].find((field) => field.validity?.badInput);
-  if (odd) return mark(form, odd.name, `${odd.labels[0].textContent}: that is not a number.`);
+  if (odd) return mark(form, odd.name, `${odd.labels[0].textContent} must be a number.`);
   button.disabled = true;
   try {
     started(await start(request(form)));
@@ -89,7 +89,7 @@ function request(form) {
   };
 }
 
-/** Say what is wrong, and with which field. */
+/** Show an error and mark its field. */
 function mark(form, name, sentence) {
   showText(byId("start-error"), sentence);
   for (const field of form.elements) field.removeAttribute("aria-invalid");

@@ -1,6 +1,7 @@
-// What is known of a session: pure functions from a state and a message to the next state.
+// The state of a session: pure functions from a state and a message to the next state.
 //
-// Workers are known by name. Who writes and is no worker states the answer (a finisher).
+// Workers are identified by name. A writer that is not a worker is a finisher, which states the
+// answer.
 
 /** The state before the first event. */
 export function initialState(session) {
@@ -49,20 +50,20 @@ export function nextState(state, kind, data) {
   }
 }
 
-/** The state with what a newer look at the session says of roles and views. */
+/** The state with the roles and views of a newer snapshot of the session. */
 export function refreshed(state, session) {
   const roles = new Map(session.workers.map(({ name, role }) => [name, role]));
   const workers = state.workers.map((one) => ({ ...one, role: roles.get(one.name) ?? one.role }));
   return { ...state, workers, views: session.views };
 }
 
-/** Whether nothing more will come. */
+/** Whether the session is over. */
 export const isOver = (state) => state.phase === "ended" || state.phase === "failed";
 
-/** Whether no paragraph moves to the history: every text stays with its worker. */
+/** Whether every text stays with its worker, so that no paragraph moves to the history. */
 export const textStays = (state) => state.views.every((view) => view.paragraphs_to === null);
 
-/** Tokens that the workers chose. */
+/** Number of tokens that the workers chose. */
 export const numTokens = (state) => state.workers.reduce((sum, one) => sum + one.numTokens, 0);
 
 function afterEvent(state, event) {
@@ -91,7 +92,7 @@ function afterEvent(state, event) {
   }
 }
 
-/** `paragraph` counts the paragraphs that have ended; `pieces` are of the one being written. */
+/** `paragraph` counts finished paragraphs; `pieces` belong to the one being written. */
 const newWorker = (name, role) => ({
   name, role, paragraph: 0, pieces: [], numTokens: 0, stopped: null,
 });
@@ -129,14 +130,14 @@ function paragraphEnded(state, event) {
 
 const withParagraph = (state, paragraph) => ({ ...state, history: [...state.history, paragraph] });
 
-/** Of several answers of the team the first counts; at the end the service says which. */
+/** The first answer of the team counts; the service sends the final one at the end. */
 function answered(state, event) {
   const answers = [...state.answers, { name: event.name, answer: event.answer }];
   const ofTeam = event.of === null && event.budget === null;
   return { ...state, answers, answer: state.answer ?? (ofTeam ? event.answer : null) };
 }
 
-/** Pieces with more text, joined to the last piece where both have one origin. */
+/** Pieces with more text, appended to the last piece if both were chosen or both were given. */
 function longer(pieces, text, chosen) {
   const added = pieces.length ? text : text.trimStart();
   const last = pieces.at(-1);
@@ -145,7 +146,7 @@ function longer(pieces, text, chosen) {
   return [...pieces.slice(0, -1), { text: last.text + added, chosen }];
 }
 
-/** A worker's text, without the label that a paragraph begins with: the page shows the name. */
+/** A worker's text without the label that starts a paragraph, since the page shows the name. */
 const ownText = (worker, event) =>
   worker.pieces.length || event.chosen ? event.text : withoutLabel(event.text, event.name);
 

@@ -1,4 +1,4 @@
-// A session's events, in order and each once, through lost connections.
+// A session's events, in order and each once, even if the connection is lost.
 
 import { eventsUrl, session } from "./api.js";
 
@@ -8,10 +8,10 @@ const LONGEST_WAIT = 15000;
 /**
  * Follow a session until it ends.
  *
- * @param {string} id of the session
+ * @param {string} id name of the session
  * @param {{message: function(string, object), connected: function(boolean), gone: function(string)}}
- *   listener what to tell: each message with its kind (update, waiting, end), whether there is a
- *   connection, and why the session is not there any more
+ *   listener receives each message with its kind (update, waiting, end), whether the connection is
+ *   open, and why the session no longer exists
  */
 export function follow(id, listener) {
   let last = null;
@@ -42,7 +42,7 @@ export function follow(id, listener) {
     });
   }
 
-  /** The service refused the connection: the session is gone, or the service is starting again. */
+  /** Reconnect after a refusal: the session is gone, or the service is restarting. */
   async function tryAgain() {
     try {
       await session(id);

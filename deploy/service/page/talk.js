@@ -1,9 +1,9 @@
-// Speaking to a team at work, and changing it.
+// The forms that speak to a running team and change it.
 
 import { join, leave, say } from "./api.js";
 import { byId, note } from "./dom.js";
 
-/** The forms under the columns. What was asked for is noted until the events tell of it. */
+/** The forms under the columns; a note confirms each change until its event arrives. */
 export class Talk {
   constructor(id) {
     this.id = id;
@@ -12,7 +12,7 @@ export class Talk {
     const { name, role } = byId("join-form").elements;
     byId("say-form").onsubmit = (event) => {
       event.preventDefault();
-      this.#ask(() => say(id, text.value), "Said; the team reads it from its next step on.", [text]);
+      this.#ask(() => say(id, text.value), "Sent; the team reads it from its next step on.", [text]);
     };
     byId("join-form").onsubmit = (event) => {
       event.preventDefault();
@@ -21,14 +21,14 @@ export class Talk {
     };
   }
 
-  /** Let a worker leave. */
+  /** Remove a worker. */
   async leave(name, button) {
     button.disabled = true;
     const sentence = `${name} leaves when its paragraph ends.`;
     button.disabled = await this.#ask(() => leave(this.id, name), sentence, []);
   }
 
-  /** Take in what came of it. */
+  /** Show the result of a change. */
   update(before, state) {
     byId("talk").hidden = state.phase !== "running";
     if (!this.asked) return;

@@ -1,8 +1,8 @@
-// A session as plain text, to keep.
+// A session as plain text, for saving.
 
 import { count, numbers, phase, stopped } from "./words.js";
 
-/** The whole text. */
+/** The text of a session. */
 export function transcript(state) {
   const parts = [
     state.problem,

@@ -1,4 +1,4 @@
-// Who sees what: a row of blocks for each worker.
+// Views: one row of blocks for each worker.
 
 import { el, svg } from "./dom.js";
 import { letters, look } from "./look.js";
@@ -29,7 +29,7 @@ export function showViews(root, state) {
   root.replaceChildren(picture, list);
 }
 
-/** How a block of a view is drawn, and what it is in words. */
+/** The label, description and CSS classes of a block. */
 function described({ block, kind, worker }, common, places) {
   if (kind === "shared") {
     const name = block === "common" ? common : block.replace(/^brief\d+$/, "brief");

@@ -1,13 +1,13 @@
-// States and reasons in plain words.
+// States and stop reasons in plain words.
 
 import { isOver, numTokens } from "./state.js";
 
 const SESSION_ENDS = {
-  all_stopped: "Everybody is done",
+  all_stopped: "All workers are done",
   answered: "The team has its answer",
   cancelled: "Stopped",
   max_total_tokens: "The team has used all its tokens",
-  context_limit: "The text is as long as the model can read",
+  context_limit: "The text has reached the model's limit",
   cache_limit: "The memory for this session is full",
   timeout: "Time is up",
 };
@@ -22,7 +22,7 @@ const WORKER_STOPS = {
   left: "left the team",
   cancelled: "stopped",
   max_total_tokens: "team out of tokens",
-  context_limit: "text too long to go on",
+  context_limit: "text too long to continue",
   cache_limit: "memory is full",
   timeout: "time is up",
   all_stopped: "done",
@@ -32,19 +32,19 @@ const WORKER_STOPS = {
 export const count = (number, noun) =>
   `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 
-/** What the session is doing. */
+/** The state of a session. */
 export function phase(state) {
   if (state.phase === "failed") return "Ended early";
   if (isOver(state)) return SESSION_ENDS[state.endReason] ?? plain(state.endReason ?? "Ended");
   if (state.phase === "waiting") return waiting(state.ahead);
-  if (state.statements.length) return "The team is asked for its answer";
+  if (state.statements.length) return "The team is writing its answer";
   return "Running";
 }
 
-/** What a worker is doing, where it does not write. */
+/** The reason why a worker stopped. */
 export const stopped = (reason) => WORKER_STOPS[reason] ?? plain(reason);
 
-/** Tokens, speed and steps. */
+/** The numbers of tokens and steps, and the speed. */
 export function numbers(state) {
   const tokens = numTokens(state);
   const rate = state.seconds ? tokens / state.seconds : 0;

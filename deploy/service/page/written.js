@@ -1,8 +1,8 @@
-// A text that grows: only what is new is added to the page.
+// A text that grows; only new text is added to the page.
 
 import { el } from "./dom.js";
 
-/** The text of a worker's paragraph, in an element. */
+/** An element with the text of a worker's paragraph. */
 export class Written {
   constructor(element) {
     this.element = element;
@@ -10,7 +10,7 @@ export class Written {
     this.drawn = [];
   }
 
-  /** Show the pieces of a paragraph, which have grown since the last call or are of another one. */
+  /** Show the pieces of a paragraph: the last one, which has grown, or a new one. */
   show(paragraph, pieces) {
     if (paragraph !== this.paragraph) {
       this.paragraph = paragraph;
@@ -32,7 +32,7 @@ export class Written {
   }
 }
 
-/** Keeps the end of a scrolling element in sight, while the reader has not scrolled away from it. */
+/** Keeps the end of a scrolling element visible, unless the reader has scrolled away from it. */
 export class FollowEnd {
   constructor(scroller) {
     this.scroller = scroller;
@@ -44,7 +44,7 @@ export class FollowEnd {
     new ResizeObserver(() => this.grown()).observe(scroller);
   }
 
-  /** The text has grown, or the element has another size. */
+  /** Scroll to the end after the text or the element has changed its size. */
   grown() {
     if (this.following) this.scroller.scrollTop = this.scroller.scrollHeight;
   }

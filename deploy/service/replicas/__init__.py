@@ -1,1 +1,1 @@
-"""The Ray Serve replicas that hold groups of shards."""
+"""Ray Serve replicas, each of which manages one group of shards."""

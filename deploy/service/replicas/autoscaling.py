@@ -1,17 +1,17 @@
-"""How many groups a service wants: Ray Serve calls `wanted_groups` and keeps to its limits."""
+"""The autoscaling policy of groups, which Ray Serve calls and clamps to its limits."""
 
 from typing import Any
 
 SESSIONS = "sessions"
-"""Name of the figure that every group reports: sessions that run or wait."""
+"""Name of the metric that every group reports: its running and waiting sessions."""
 
 
 def wanted_groups(context: Any) -> tuple[float, dict[str, Any]]:
-    """Groups for the sessions that there are.
+    """Return the number of groups that the current sessions need.
 
     Args:
-        context: Serve's `AutoscalingContext`; its target of ongoing requests is the number of
-            sessions that a group should have.
+        context: Serve's `AutoscalingContext`, whose target of ongoing requests is the intended
+            number of sessions per group.
     """
     figures = context.aggregated_metrics or {}
     sessions = sum(figures.get(SESSIONS, {}).values())

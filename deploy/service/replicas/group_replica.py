@@ -1,4 +1,4 @@
-"""The deployment `Group`: each replica manages one group of shards and holds no state."""
+"""The deployment `Group`: each replica manages one group of shards and keeps no state."""
 
 import asyncio
 import contextlib
@@ -22,17 +22,19 @@ from hogwild_dist.team.session_request import SessionRequest
 log = logging.getLogger("hogwild_dist.service")
 
 LEASE_SECONDS = 10.0
-"""A group whose adapter has not been heard of for so long may be adopted by another."""
+"""A group whose replica has not renewed its lease for this long may be adopted by another."""
 
 POLL_SECONDS = 0.5
-"""Between two looks for such a group."""
+"""Time between two searches for a group to adopt."""
 
 
 class GroupReplica:
-    """Adopts a group whose adapter is gone, or starts one; sessions outlive this replica.
+    """A Serve replica that adopts a group without a replica, or starts one.
+
+    Sessions live in the group and survive the end of this replica.
 
     Args:
-        config: of the service.
+        config: configuration of the service.
     """
 
     async def __init__(self, config: ServiceConfig) -> None:  # type: ignore[misc]
@@ -47,33 +49,35 @@ class GroupReplica:
         self._lease_task = asyncio.create_task(self._keep_lease())
 
     async def check_health(self) -> None:
-        """Serve's question, the first time before the replica counts as started.
+        """Check the group; Serve calls this also before the replica counts as started.
 
         Raises:
-            HogwildError: the group writes no token, or is not this replica's; it will be replaced.
+            HogwildError: the group writes no token, or this replica has lost its lease; Serve
+                replaces the replica.
         """
         if not self._leased:
             raise ClusterError(
-                f"{self._group.name} ends, or another replica looks after it; this one is replaced."
+                f"{self._group.name} is ending, or another replica manages it; Serve replaces this "
+                "replica."
             )
         await self._group.probe(self._probe_request, self._config.health_seconds)
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
-        """What `autoscaling.wanted_groups` counts."""
+        """Return the load that `autoscaling.wanted_groups` sums up."""
         return {SESSIONS: float((await self._group.load()).running)}
 
     async def __del__(self) -> None:
-        """Serve ends this replica on purpose, perhaps while it starts: let the sessions end."""
+        """Retire the group: Serve ends this replica on purpose, possibly during its start."""
         if self._lease_task is not None:
             self._lease_task.cancel()
         if self._leased:
             await self._group.retire(self._config.scale.drain_seconds)
 
     async def _adopt(self) -> AsyncShardGroup | None:
-        """A running group that nobody looks after; one that is of no use is ended.
+        """Adopt a running group that no replica manages, if there is one; end unusable groups.
 
-        That of an adapter that has just died is free only when its lease has run out. Those whose
-        lease grows meanwhile are looked after.
+        The group of a replica that has just died becomes free when its lease runs out. A group
+        whose lease is renewed in the meantime has a replica.
         """
         leases: dict[str, float] = {}
         while groups := [one for one in self._running() if leases.get(one.name, 0.0) < math.inf]:
@@ -88,7 +92,7 @@ class GroupReplica:
         return None
 
     def _running(self) -> list[AsyncShardGroup]:
-        """The groups that there are, whoever looks after them."""
+        """Return all running groups of the service."""
         found = []
         for slot in range(self._config.num_slots):
             with contextlib.suppress(GoneError):
@@ -96,7 +100,7 @@ class GroupReplica:
         return found
 
     async def _try_lease(self, group: AsyncShardGroup) -> float:
-        """Take a group; returns for how many seconds it is another's, 0 where it is taken."""
+        """Lease a group; return 0, or the seconds for which another replica still has the lease."""
         try:
             left = await group.lease(self._id, LEASE_SECONDS)
             if left > 0.0 or await self._is_usable(group):
@@ -107,13 +111,13 @@ class GroupReplica:
         return math.inf
 
     async def _is_usable(self, group: AsyncShardGroup) -> bool:
-        """Whether a group writes, and was started with what this service asks for."""
+        """Return whether a group is ready and was started with this service's settings."""
         if not (await group.load()).ready:
             return False
         return (await group.info()).settings == self._config.group_settings()
 
     async def _start(self) -> AsyncShardGroup:
-        """A new group, in the first slot that is free."""
+        """Start a group in the first free slot."""
         settings = self._config.group_settings()
         for slot in range(self._config.num_slots):
             name = self._config.group_name(slot)
@@ -126,12 +130,12 @@ class GroupReplica:
                 log.info("started %s", name)
                 return group
         raise ClusterError(
-            f"All {self._config.num_slots} groups of {self._config.name!r} are taken; wait for "
-            "some to end."
+            f"All {self._config.num_slots} slots of {self._config.name!r} have groups; wait until "
+            "one ends."
         )
 
     async def _keep_lease(self) -> None:
-        """Show the group that it is looked after, and notice where another took it meanwhile."""
+        """Renew the lease, and notice if another replica has taken it."""
         while True:
             try:
                 self._leased = await self._group.lease(self._id, LEASE_SECONDS) == 0.0
@@ -141,7 +145,7 @@ class GroupReplica:
 
 
 def _probe_request(config: ServiceConfig) -> SessionRequest:
-    """One worker who writes one token."""
+    """Return a session of one worker that writes one token."""
     team = Team(names=("Alice",), layout=LAYOUTS["independent"], limits=Limits(max_tokens=1))
     problem = "Say hello."
     spec = team.spec(problem, load_tokenizer(resolve_model(config.load_settings.model)))

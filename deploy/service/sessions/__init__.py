@@ -1,1 +1,1 @@
-"""Sessions as clients of the service see them."""
+"""Sessions as the service's clients see them: names, parameters, JSON and events."""

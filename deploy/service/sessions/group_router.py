@@ -1,4 +1,4 @@
-"""The groups of a service as an ingress sees them: which there are, and which has least to do."""
+"""Finding the groups of a service, and the group with the lowest load."""
 
 import asyncio
 import random
@@ -11,14 +11,14 @@ from hogwild_dist.deploy.service.config import ServiceConfig
 from hogwild_dist.errors import HogwildError
 
 LOOKUP_SECONDS = 1.0
-"""Who asks all slots looks at one without a group no more often."""
+"""Shortest time between two lookups of a slot that has no group."""
 
 
 class GroupRouter:
-    """Finds groups by their slots; holds no state that another ingress would lack.
+    """Finds groups by their slots; every ingress finds the same.
 
     Args:
-        config: of the service.
+        config: configuration of the service.
     """
 
     def __init__(self, config: ServiceConfig) -> None:
@@ -27,10 +27,10 @@ class GroupRouter:
         self._looked_up: dict[int, float] = {}
 
     async def info(self) -> GroupInfo:
-        """Of any group that is ready: all of a service are alike.
+        """Return the info of any ready group; all groups of a service have the same settings.
 
         Raises:
-            ClusterError: none is.
+            ClusterError: no group is ready.
         """
         for slot in range(self._config.num_slots):
             try:
@@ -42,13 +42,13 @@ class GroupRouter:
         raise ClusterError("No group of shards is ready yet; try again soon.")
 
     async def loads(self) -> dict[int, Load]:
-        """Slot -> what its group has to do, of those that take sessions."""
+        """Return slot -> load for each group that accepts sessions."""
         slots = list(range(self._config.num_slots))
         found = await asyncio.gather(*(self._load(slot) for slot in slots))
         return {slot: load for slot, load in zip(slots, found, strict=True) if load is not None}
 
     async def least_loaded(self) -> tuple[int, dict[int, Load]]:
-        """A slot whose group has the least to do, and all loads.
+        """Return a slot whose group has the lowest load, and all loads.
 
         Raises:
             ClusterError: no group is ready.
@@ -60,10 +60,10 @@ class GroupRouter:
         return random.choice([s for s, load in loads.items() if load.running == least]), loads
 
     def at(self, slot: int) -> AsyncShardGroup:
-        """The group of a slot.
+        """Return the group of a slot.
 
         Raises:
-            GoneError: there is none.
+            GoneError: the slot has no group.
         """
         if slot not in self._groups:
             if slot >= self._config.num_slots:
@@ -73,11 +73,11 @@ class GroupRouter:
         return self._groups[slot]
 
     def forget(self, slot: int) -> None:
-        """Look for a slot's group anew, since what was known of it is gone."""
+        """Forget the group of a slot, so that the next call looks it up again."""
         self._groups.pop(slot, None)
 
     def _lookup(self, slot: int) -> AsyncShardGroup:
-        """The group of a slot, for which is looked now and then where there was none."""
+        """Return the group of a slot; an empty slot is looked up only every `LOOKUP_SECONDS`."""
         due = self._looked_up.get(slot, 0.0) + LOOKUP_SECONDS
         if slot not in self._groups and time.monotonic() < due:
             raise GoneError(f"There is no group in slot {slot}.")

@@ -1,4 +1,4 @@
-"""Names of sessions: they lead to the group, and whoever knows one may read the session."""
+"""Session names, which identify the group and give the right to read the session."""
 
 import re
 import secrets
@@ -10,12 +10,12 @@ _FORM = re.compile(r"g([0-9]{1,4})-([0-9]{1,12})-([0-9A-Za-z_-]{22})")
 
 @dataclass(frozen=True, slots=True)
 class SessionId:
-    """Name of a session.
+    """The name of a session.
 
     Attributes:
-        slot: of its group.
-        number: in its group.
-        secret: that cannot be guessed, and tells it from another session of the same number.
+        slot: slot of the session's group.
+        number: number of the session within its group.
+        secret: random part, which cannot be guessed and differs for a reused number.
     """
 
     slot: int
@@ -24,7 +24,7 @@ class SessionId:
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """The session of a name, or None where it is none."""
+        """Return the parsed name, or None if the text is not a session name."""
         found = _FORM.fullmatch(text)
         return cls(int(found[1]), int(found[2]), found[3]) if found else None
 
@@ -33,5 +33,5 @@ class SessionId:
 
 
 def new_secret() -> str:
-    """128 bits that cannot be guessed."""
+    """Return 128 random bits as text."""
     return secrets.token_urlsafe(16)

@@ -1,4 +1,4 @@
-"""Sessions as JSON."""
+"""The JSON form of sessions."""
 
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ State = Literal["waiting", "running", "ended", "failed"]
 
 
 class WorkerView(BaseModel):
-    """A worker: what it wrote, how much of it it chose, and why it stopped."""
+    """A worker: its text, the number of tokens it chose, and why it stopped."""
 
     name: str
     role: str
@@ -22,7 +22,7 @@ class WorkerView(BaseModel):
 
 
 class BlockView(BaseModel):
-    """A block in a worker's view; `worker` wrote it, or it is shared."""
+    """A block in a worker's view; `worker` is its writer, or null for a shared block."""
 
     block: str
     kind: Literal["shared", "worker", "own"]
@@ -30,7 +30,7 @@ class BlockView(BaseModel):
 
 
 class SeenBy(BaseModel):
-    """What a worker sees, in order, and where its finished paragraphs go."""
+    """The blocks that a worker sees, in order, and the block that its paragraphs move to."""
 
     worker: str
     sees: list[BlockView]
@@ -38,7 +38,7 @@ class SeenBy(BaseModel):
 
 
 class SessionSummaryView(BaseModel):
-    """A session in a list."""
+    """A session in the list of sessions."""
 
     id: str
     object: Literal["session"] = "session"
@@ -54,7 +54,7 @@ class SessionSummaryView(BaseModel):
 
 
 class SessionView(SessionSummaryView):
-    """A session with all that was written."""
+    """A session with all its text."""
 
     answer: str | None
     history: str
@@ -64,12 +64,12 @@ class SessionView(SessionSummaryView):
 
 
 def summary_view(name: SessionId, snapshot: SessionSnapshot) -> SessionSummaryView:
-    """A session in a list."""
+    """Return the list entry of a session."""
     return SessionSummaryView(**_summary(name, snapshot))
 
 
 def session_view(name: SessionId, snapshot: SessionSnapshot) -> SessionView:
-    """A session with all that was written."""
+    """Return a session with all its text."""
     transcript, team = snapshot.transcript, snapshot.origin.team
     return SessionView(
         **_summary(name, snapshot),
@@ -91,13 +91,13 @@ def session_view(name: SessionId, snapshot: SessionSnapshot) -> SessionView:
 
 
 def answer_of(snapshot: SessionSnapshot) -> str | None:
-    """The team's answer, where it has one."""
+    """Return the team's answer, or None if there is none yet."""
     policy = snapshot.origin.team.answer_policy
     return team_answer(snapshot.transcript.answers, vote=policy is not None and policy.vote)
 
 
 def state_of(snapshot: SessionSnapshot) -> State:
-    """How far a session is."""
+    """Return the state of a session."""
     summary = snapshot.summary
     if summary.error is not None:
         return "failed"
@@ -107,13 +107,13 @@ def state_of(snapshot: SessionSnapshot) -> State:
 
 
 def all_names(snapshot: SessionSnapshot) -> tuple[str, ...]:
-    """All who have been in the team, in the order of their numbers."""
+    """Return the names of all present and former workers, in the order of their indices."""
     finishers = {one.name for one in snapshot.origin.spec.finishers}
     return tuple(name for name in snapshot.transcript.texts if name not in finishers)
 
 
 def working_names(snapshot: SessionSnapshot) -> tuple[str, ...]:
-    """The workers who have not stopped."""
+    """Return the names of the workers that have not stopped."""
     reasons = snapshot.transcript.finish_reasons
     return tuple(name for name in all_names(snapshot) if reasons[name] is None)
 
@@ -135,7 +135,7 @@ def _summary(name: SessionId, snapshot: SessionSnapshot) -> dict[str, Any]:
 
 
 def _views(snapshot: SessionSnapshot) -> list[SeenBy]:
-    """Who sees what, those included who have joined."""
+    """Return the views of all workers, including workers that joined."""
     layout = snapshot.origin.team.layout
     briefed = {name for name, profile in snapshot.origin.team.members.items() if profile.brief}
     names = all_names(snapshot)

@@ -1,4 +1,4 @@
-"""From what a client asks for to a team: defaults, bounds, and who speaks to the user."""
+"""Building a team from a client's parameters, the service's defaults and its bounds."""
 
 from dataclasses import dataclass, field, replace
 
@@ -14,20 +14,20 @@ from hogwild_dist.team.presets.files import TeamPlan
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SessionParams:
-    """What a client asks for; None takes the service's default.
+    """Parameters of a session; None takes the service's default.
 
     Attributes:
-        problem: what to work on.
-        team: by name.
-        workers: how many.
-        layout: by name.
-        max_tokens: of each worker.
-        answer_tokens: of the answer.
-        total_tokens: of all workers and the answer together, where that is bounded.
-        answer: its form.
-        sampling: of everybody.
-        seed: of the random choices.
-        recorded: whether a trace can be fetched.
+        problem: problem to work on.
+        team: name of the team.
+        workers: number of workers.
+        layout: name of the layout.
+        max_tokens: token limit of each worker.
+        answer_tokens: token limit of the answer.
+        total_tokens: token limit of all workers and the answer together; None is unlimited.
+        answer: form of the answer.
+        sampling: sampling of the workers and the answer.
+        seed: seed of the random choices.
+        recorded: whether a trace is recorded.
     """
 
     problem: str
@@ -45,12 +45,12 @@ class SessionParams:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedTeam:
-    """A team that is ready to work.
+    """A team that is ready to start.
 
     Attributes:
-        name: of the team.
-        team: who works.
-        speaker: the worker who speaks to the user, or the finisher.
+        name: name of the team.
+        team: the workers and their settings.
+        speaker: name of the worker whose text is the answer, or `FINISHER`.
     """
 
     name: str
@@ -59,13 +59,13 @@ class PlannedTeam:
 
 
 class TeamBuilder:
-    """Makes teams of wishes.
+    """Builds teams from session parameters.
 
     Args:
-        config: of the service.
+        config: configuration of the service.
 
     Raises:
-        ConfigError: a team of the service cannot be read.
+        ConfigError: a team cannot be read, two teams have one name, or the default team is missing.
     """
 
     def __init__(self, config: ServiceConfig) -> None:
@@ -78,15 +78,15 @@ class TeamBuilder:
             self.plans[plan.name] = plan
         if config.defaults.team not in self.plans:
             raise ConfigError(
-                f"The default team is {config.defaults.team!r}, and the service has "
-                f"{', '.join(self.plans)}."
+                f"The default team {config.defaults.team!r} is not a team of the service; use one "
+                f"of {', '.join(self.plans)}."
             )
 
     def build_team(self, params: SessionParams) -> PlannedTeam:
-        """The team that a client asks for.
+        """Build the team that a client asks for.
 
         Raises:
-            ConfigError: there is none such, or it is beyond the service's bounds.
+            ConfigError: the team does not exist, or exceeds the service's bounds.
         """
         _check_bounds(params, self._config.bounds)
         plan = self._plan(params)
@@ -97,7 +97,7 @@ class TeamBuilder:
         if len(team.names) > self._config.bounds.workers:
             raise FieldError(
                 "workers",
-                f"{len(team.names)} workers were asked for; a team has at most "
+                f"The team has {len(team.names)} workers; it must have at most "
                 f"{self._config.bounds.workers} here.",
             )
         speaker = _speaker(plan)
@@ -127,7 +127,7 @@ class TeamBuilder:
         return PlannedTeam(name=plan.name, team=built, speaker=speaker)
 
     def _plan(self, params: SessionParams) -> TeamPlan:
-        """The team's file, in the layout that is asked for."""
+        """Return the requested team in the requested layout."""
         name = params.team or self._config.defaults.team
         if name not in self.plans:
             raise FieldError(
@@ -143,7 +143,7 @@ class TeamBuilder:
         return replace(plan, layout=LAYOUTS[params.layout])
 
     def _limits(self, params: SessionParams, num_workers: int, *, speaks: bool) -> tuple[int, int]:
-        """Tokens of each worker, and of the answer; within the total, where there is one."""
+        """Return the token limits of each worker and of the answer, within the total limit."""
         defaults = self._config.defaults
         each = params.max_tokens or defaults.max_tokens
         answer = 0 if speaks else params.answer_tokens or defaults.answer_tokens
@@ -153,15 +153,15 @@ class TeamBuilder:
         if total < num_workers + (not speaks):
             raise FieldError(
                 "max_tokens",
-                f"{total} tokens were allowed; a team of {num_workers} and its answer need "
-                f"{num_workers + (not speaks)} at least.",
+                f"The token limit is {total}; a team of {num_workers} and its answer need at least "
+                f"{num_workers + (not speaks)}.",
             )
         answer = min(answer, max(total // 2, 1), total - num_workers)
         return min(each, (total - answer) // num_workers), answer
 
 
 def _speaker(plan: TeamPlan) -> str:
-    """Who speaks to the user: a worker whose stop ends the team and who alone answers."""
+    """Return the one worker that ends the team and gives its answer, or `FINISHER`."""
     until, by = plan.file.until, plan.file.finish.by
     return until[0] if len(until) == 1 and until == by else FINISHER
 
@@ -169,16 +169,17 @@ def _speaker(plan: TeamPlan) -> str:
 def check_total(
     team: Team, limit: int, field: str = "max_tokens", *, finishers: int | None = None
 ) -> None:
-    """Refuse a session that takes the room of many.
+    """Check the total number of tokens that a session may choose.
 
     Args:
-        team: of the session.
-        limit: tokens that its workers and its answer may choose together.
-        field: of the request that asks for too many.
-        finishers: who state the answer, where the session has begun with them.
+        team: team of the session.
+        limit: most tokens that the workers and the answer may choose together.
+        field: request field that an error names.
+        finishers: number of finishers of a running session; None is one, or one for each worker
+            if they vote.
 
     Raises:
-        FieldError: it may choose more.
+        FieldError: the team may choose more tokens.
     """
     each = team.limits.max_tokens or 0
     total = sum(team.member(name).max_tokens or each for name in team.names)
@@ -189,8 +190,8 @@ def check_total(
     if total > limit:
         raise FieldError(
             field,
-            f"{len(team.names)} workers and their answer may choose {total} tokens together; a "
-            f"session may choose {limit} here: ask for fewer workers or tokens, or raise "
+            f"{len(team.names)} workers and their answer may choose {total} tokens together; the "
+            f"limit is {limit} here: ask for fewer workers or tokens, or raise "
             "bounds.session_tokens of the service.",
         )
 
@@ -202,7 +203,7 @@ def _check_bounds(params: SessionParams, bounds: Bounds) -> None:
         raise FieldError(
             "problem",
             f"The problem has {len(params.problem)} characters; "
-            f"it may have {bounds.problem_chars}.",
+            f"it must have at most {bounds.problem_chars}.",
         )
     for name, value in (("max_tokens", params.max_tokens), ("answer_tokens", params.answer_tokens)):
         if value is not None and not 1 <= value <= bounds.max_tokens:

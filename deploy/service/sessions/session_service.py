@@ -1,4 +1,4 @@
-"""Sessions as clients know them: opened, found, followed, changed and ended by their names."""
+"""Opening, finding, following, changing and ending sessions by name."""
 
 import asyncio
 import contextlib
@@ -36,23 +36,23 @@ from hogwild_dist.team.worker_profile import WorkerProfile
 T = TypeVar("T")
 
 METER_SECONDS = 1.0
-"""Tokens of a session that goes on by itself are counted no more often."""
+"""Time between two counts of a session's tokens in the background."""
 
 MOST_LISTED = 100
-"""Sessions in a list."""
+"""Most sessions in a list."""
 
 RETRY_SECONDS = 10
-"""After which a client that was refused for now may try again."""
+"""Retry-After of requests that find the queue full."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Opened:
-    """A session that was opened.
+    """A newly opened session.
 
     Attributes:
-        id: of the session.
+        id: name of the session.
         plan: its team.
-        prompt_tokens: that it begins with.
+        prompt_tokens: number of tokens in its prompts.
     """
 
     id: SessionId
@@ -61,10 +61,10 @@ class Opened:
 
 
 class SessionService:
-    """Speaks to the groups for the HTTP interface; keeps nothing about sessions.
+    """Access to the sessions of all groups for the HTTP interface; it keeps no session state.
 
     Args:
-        config: of the service.
+        config: configuration of the service.
     """
 
     def __init__(self, config: ServiceConfig) -> None:
@@ -72,21 +72,21 @@ class SessionService:
         self.groups = GroupRouter(config)
         self.team_builder = TeamBuilder(config)
         self._tokenizer = load_tokenizer(resolve_model(config.load_settings.model))
-        self._texts = ThreadPoolExecutor(1, thread_name_prefix="texts")  # tokenizers share no state
+        self._texts = ThreadPoolExecutor(1, thread_name_prefix="texts")  # not thread-safe
         self._tasks: set[asyncio.Task[None]] = set()
         self._detached = DetachedContext()
 
     async def open(self, params: SessionParams, *, tenant: str, leased: bool) -> Opened:
-        """Open a session on the group with the least to do.
+        """Open a session on the group with the lowest load.
 
         Args:
-            params: what the client asks for.
-            tenant: the client.
-            leased: whether it ends when its client does not ask for it any more.
+            params: parameters from the client.
+            tenant: name of the client.
+            leased: whether the session is cancelled when no client reads it any more.
 
         Raises:
-            ConfigError: it asks for what there is not.
-            ApiError: too many sessions wait.
+            ConfigError: a parameter is invalid.
+            ApiError: the queue is full.
             ClusterError: no group is ready.
         """
         info = await self.groups.info()
@@ -97,12 +97,12 @@ class SessionService:
         if prompt_tokens > self.config.bounds.prompt_tokens:
             raise FieldError(
                 "problem",
-                f"Problem and prompts take {prompt_tokens} tokens; a session may begin with "
-                f"{self.config.bounds.prompt_tokens}.",
+                f"Problem and prompts take {prompt_tokens} tokens; the limit is "
+                f"{self.config.bounds.prompt_tokens} here.",
             )
         slot, loads = await self.groups.least_loaded()
         if sum(load.waiting for load in loads.values()) >= self.config.bounds.queue:
-            raise busy("Too many sessions wait for room", RETRY_SECONDS)
+            raise busy("Too many sessions are waiting", RETRY_SECONDS)
         secret = new_secret()
         owner = Owner(
             tenant=tenant,
@@ -114,11 +114,11 @@ class SessionService:
         return Opened(id=SessionId(slot, number, secret), plan=plan, prompt_tokens=prompt_tokens)
 
     async def snapshot(self, name: str) -> tuple[SessionId, SessionSnapshot]:
-        """A session by its name.
+        """Return the parsed name and a snapshot of a session.
 
         Raises:
-            ApiError: there is none.
-            ClusterError: its group does not answer for now.
+            ApiError: the session does not exist.
+            ClusterError: its group does not answer at present.
         """
         found = SessionId.parse(name)
         if found is None:
@@ -127,7 +127,7 @@ class SessionService:
             snapshot = await self._group(found).snapshot(found.number)
         except ConfigError as error:
             raise not_found(f"There is no session {name[:60]!r} any more.") from error
-        except GoneError as error:  # its driver is gone, and its sessions with it
+        except GoneError as error:  # its driver is lost with all its sessions
             self.groups.forget(found.slot)
             raise not_found(f"There is no session {name[:60]!r} any more.") from error
         if snapshot.owner.secret != found.secret:
@@ -135,7 +135,7 @@ class SessionService:
         return found, snapshot
 
     async def snapshots(self, tenant: str) -> list[tuple[SessionId, SessionSnapshot]]:
-        """The newest sessions of a client that are still known, the newest first."""
+        """Return the latest sessions of a client that are still kept, the newest first."""
         known = [
             (summary.started, slot, summary.id)
             for slot in await self.groups.loads()
@@ -147,7 +147,7 @@ class SessionService:
         return [one for one in found if one is not None]
 
     def follow(self, session: SessionId, cursor: int = 0) -> AsyncIterator[list[Update]]:
-        """Its updates from `cursor` on; see `AsyncShardGroup.follow`."""
+        """Yield a session's updates from `cursor` on; see `AsyncShardGroup.follow`."""
         return self._group(session).follow(session.number, cursor)
 
     async def cancel(self, session: SessionId) -> None:
@@ -155,46 +155,47 @@ class SessionService:
         await self._group(session).cancel(session.number)
 
     def cancel_in_background(self, session: SessionId) -> None:
-        """End a session whose client has gone, in the background."""
+        """End a session in the background, for a client that has left."""
         self._in_background(self.cancel(session))
 
     def meter(self, session: SessionId, count: Callable[[int], None]) -> None:
-        """Count a session's tokens as they are chosen, in the background, whoever follows it."""
+        """Count a session's chosen tokens in the background, even if no client follows it."""
         self._in_background(self._meter(session, count))
 
     async def say(
         self, session: SessionId, snapshot: SessionSnapshot, text: str, speaker: str
     ) -> int:
-        """Say something to the team; returns how many tokens it reads.
+        """Say something to the team; return the number of tokens that it reads.
 
         Raises:
-            FieldError: it is too long to be read at once.
+            FieldError: the text is too long.
         """
         texts = ChangeTexts(snapshot.origin, self._tokenizer)
         said = await self._in_text_thread(texts.interjection, text, speaker)
-        self._check_length("text", "message", len(said.token_ids), "say it in parts")
+        self._check_length("text", "message", len(said.token_ids), "split it")
         await self._apply_change(session, said)
         return len(said.token_ids)
 
     async def add_worker(
         self, session: SessionId, snapshot: SessionSnapshot, name: str, profile: WorkerProfile
     ) -> int:
-        """Let a worker join the team; returns how many tokens it reads first.
+        """Let a worker join the team; return the number of tokens in its first input.
 
         Raises:
-            FieldError: the team has as many workers or tokens as it may have, or the newcomer would
-                read too much at once.
+            FieldError: the team would have too many workers or tokens, or the brief is too long.
             ConfigError: another worker is joining.
         """
         texts = ChangeTexts(snapshot.origin, self._tokenizer)
         newcomer = await self._in_text_thread(texts.add_worker, name, profile)
-        self._check_length("brief", "brief", len(newcomer.worker.first_input), "make it shorter")
-        snapshot = await self._group(session).snapshot(session.number)  # who has joined meanwhile
+        self._check_length("brief", "brief", len(newcomer.worker.first_input), "shorten it")
+        snapshot = await self._group(session).snapshot(
+            session.number
+        )  # a worker may have joined meanwhile
         limit, working = self.config.bounds.workers, len(working_names(snapshot))
         if working >= limit:
             raise FieldError(
                 "name",
-                f"The team has {working} workers and may have {limit} here; let one leave first.",
+                f"The team has {working} workers; the limit is {limit} here: let one leave first.",
             )
         team = replace(snapshot.origin.team, names=(*all_names(snapshot), name))
         finishers = len(snapshot.origin.spec.finishers)
@@ -203,19 +204,19 @@ class SessionService:
         return len(newcomer.worker.first_input)
 
     async def remove_worker(self, session: SessionId, name: str) -> None:
-        """Let a worker leave when its paragraph ends."""
+        """Remove a worker when its paragraph ends."""
         await self._apply_change(session, RemoveWorker(name=name))
 
     async def trace(self, session: SessionId, snapshot: SessionSnapshot) -> dict[str, object]:
-        """The trace of a session that was recorded and has ended.
+        """Return the trace of a recorded session that has ended.
 
         Raises:
-            ApiError: it was not recorded, goes on, or failed.
+            ApiError: the session was not recorded, has not ended, or has failed.
         """
         if snapshot.summary.error is not None:
-            raise not_found("The session was lost before its end and has no trace; open it anew.")
+            raise not_found("The session was lost before its end and has no trace; open a new one.")
         if snapshot.summary.end_reason is None:
-            raise ApiError(409, "The session goes on; its trace can be fetched when it has ended.")
+            raise ApiError(409, "The session has not ended yet; fetch its trace when it has.")
         updates, _, _ = await self._group(session).read(session.number, 0, 0.0)
         if updates[-1].final is None:
             raise not_found('The session was not recorded; open one with "trace": true.')
@@ -232,7 +233,7 @@ class SessionService:
         return {**header(request.spec, config, about), "steps": steps, **updates[-1].final}
 
     async def _listed(self, slot: int, number: int) -> tuple[SessionId, SessionSnapshot] | None:
-        """A session of a list, or None where it was forgotten or lost meanwhile."""
+        """Return a list entry, or None if the session was dropped or lost meanwhile."""
         try:
             snapshot = await self.groups.at(slot).snapshot(number)
         except HogwildError:
@@ -240,13 +241,13 @@ class SessionService:
         return SessionId(slot, number, snapshot.owner.secret), snapshot
 
     async def _meter(self, session: SessionId, count: Callable[[int], None]) -> None:
-        with contextlib.suppress(HogwildError):  # what was written before was counted
+        with contextlib.suppress(HogwildError):  # tokens chosen before the error are counted
             async for updates in self.follow(session):
                 count(chosen_tokens(updates))
                 await asyncio.sleep(METER_SECONDS)
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self._detached.task(work)  # the request may be cancelled meanwhile
+        task = self._detached.task(work)  # it must not be cancelled with the request
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -255,7 +256,7 @@ class SessionService:
         if count > limit:
             raise FieldError(
                 field,
-                f"The {what} takes {count} tokens; it may take {limit} here: {advice}, or raise "
+                f"The {what} takes {count} tokens; the limit is {limit} here: {advice}, or raise "
                 "bounds.message_tokens of the service.",
             )
 
@@ -270,12 +271,12 @@ class SessionService:
         return SessionRequest(problem=problem, team=plan.team, spec=spec, team_name=plan.name)
 
     async def _in_text_thread(self, function: Callable[..., T], *arguments: object) -> T:
-        """Work on texts, beside the event loop."""
+        """Run a function in the thread for texts, so that the event loop is not blocked."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._texts, function, *arguments)
 
 
 def chosen_tokens(updates: Sequence[Update]) -> int:
-    """How many tokens were chosen in the updates."""
+    """Return the number of tokens chosen in the updates."""
     events = (event for update in updates for event in update.events)
     return sum(len(event.token_ids) for event in events if isinstance(event, Text) and event.chosen)

@@ -1,4 +1,4 @@
-"""A session as the server-sent events of the native interface."""
+"""The server-sent events of a session, in the native interface."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ from hogwild_dist.errors import HogwildError
 from hogwild_dist.session.events import Text
 
 GATHER_SECONDS = 0.03
-"""Updates that come within so short a time of each other travel together."""
+"""Updates that arrive within this time are sent together."""
 
 
 async def session_events(
@@ -27,19 +27,19 @@ async def session_events(
     snapshot: SessionSnapshot,
     after: int,
 ) -> AsyncIterator[bytes]:
-    """All updates behind one, as they come, and the end.
+    """Yield the updates of a session after a given one as they arrive, and its end.
 
     Args:
-        sessions: that knows the session.
-        metrics: take its pace.
+        sessions: source of the updates.
+        metrics: records the time between tokens.
         session: name of the session.
-        snapshot: at it.
+        snapshot: snapshot of the session, taken before.
         after: number of the last update that the client has.
     """
     if state_of(snapshot) == "waiting":
         yield _waiting(snapshot)
     pace, number = Pace(metrics), after
-    with contextlib.suppress(HogwildError):  # the snapshot at the end says what went wrong
+    with contextlib.suppress(HogwildError):  # the `end` event reports the error
         async for updates in sessions.follow(session, after):
             for update in updates:
                 number += 1
@@ -55,7 +55,7 @@ async def session_events(
 
 
 def chosen_steps(updates: list[Update]) -> int:
-    """In how many of the updates a token was chosen."""
+    """Return the number of updates in which a token was chosen."""
     return sum(
         any(isinstance(event, Text) and event.chosen for event in update.events)
         for update in updates
@@ -76,7 +76,7 @@ def _message(update: Update, number: int) -> bytes:
 
 
 async def _end(sessions: SessionService, session: SessionId) -> bytes:
-    """The last event: what became of the session."""
+    """Return the last event, with the session's state and answer."""
     try:
         _, snapshot = await sessions.snapshot(str(session))
     except HogwildError as error:

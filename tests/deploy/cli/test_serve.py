@@ -79,7 +79,7 @@ def test_a_service_starts_answers_and_ends(tiny_dir: Path, tmp_path: Path) -> No
         ("scale: {min_groups: 3}", "at 'scale': min_groups is 3, above max_groups"),
         ("scale: {drain_seconds: -1}", "at 'scale.drain_seconds': it must be more than 0"),
         ("keys: [{name: a, sha256: x}]", "at 'keys.0.sha256': it must be a text that matches "),
-        ("defaults: {team: nobody}", "The default team is 'nobody', and the service has"),
+        ("defaults: {team: nobody}", "The default team 'nobody' is not a team of the service"),
         ("teams: [no-such.toml]", "team file 'no-such.toml' is not there"),
         ("hosts: [a.example:8000]", "at 'hosts.0': it must be a text that matches "),
         ("hosts: []", "at 'hosts': it must be 1 or more of them"),
@@ -147,5 +147,5 @@ def test_a_new_key_fits_what_the_file_is_to_hold(
     (made,) = read_config(path).keys
     assert (made.name, made.sha256) == ("ann", hashlib.sha256(key.encode()).hexdigest())
     for wrong in ("an n", "", "ann\n", "a" * 65):
-        with pytest.raises(ConfigError, match="A key cannot be called"):
+        with pytest.raises(ConfigError, match="The key name"):
             new(wrong)

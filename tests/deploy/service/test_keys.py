@@ -57,7 +57,7 @@ def test_without_a_known_key_nothing_is_done(
     reply = client(keyed, key).request(method, path, **body)
     assert reply.status_code == 401
     assert reply.headers["www-authenticate"] == "Bearer"
-    why = "A key is needed" if key is None else "The key is not known here"
+    why = "A key is needed" if key is None else "The key is unknown"
     assert why in reply.json()["error"]["message"]
 
 

@@ -153,7 +153,7 @@ def test_a_failure_is_logged_without_what_it_says(caplog: pytest.LogCaptureFixtu
     with caplog.at_level(logging.INFO, "hogwild_dist.service"):
         reply = ask("/at-once")
     assert reply.status_code == 500
-    sentence = "The service failed; its log says more about request it-fails."
+    sentence = "The service failed; its log describes the failure of request it-fails."
     assert reply.json()["error"]["message"] == sentence
     failed, request = told(caplog)
     assert (failed["error"], failed["request"]) == ("ValueError", "it-fails")

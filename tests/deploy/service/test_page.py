@@ -63,7 +63,7 @@ def start(page: Page, problem: str = PROBLEM, *, tokens: int = 16, team: str = "
     page.get_by_label("Problem", exact=True).fill(problem)
     page.get_by_label("Team", exact=True).select_option(team)
     page.get_by_text("More", exact=True).click()
-    page.get_by_label("Tokens each", exact=True).fill(str(tokens))
+    page.get_by_label("Tokens per worker", exact=True).fill(str(tokens))
     page.get_by_role("button", name="Start", exact=True).click()
     expect(page.locator("#session")).to_be_visible()
 

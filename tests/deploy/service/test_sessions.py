@@ -160,7 +160,7 @@ def test_an_unknown_session_is_not_found(http: httpx.Client, name: str, path: st
     ("fields", "sentence"),
     [
         ({"problem": "  "}, "The problem is empty"),
-        ({"problem": "x" * 2_001}, "The problem has 2001 characters; it may have 2000"),
+        ({"problem": "x" * 2_001}, "The problem has 2001 characters; it must have at most 2000"),
         ({"problem": "\ud800"}, "is no character"),
         ({"team": "../x"}, "There is no team '../x' here"),
         ({"workers": 0}, "workers"),
@@ -194,14 +194,14 @@ def test_a_body_that_is_too_large_or_none_is_refused(http: httpx.Client) -> None
         broken = http.post("/v1/sessions", content=text, headers=json_header)
         assert broken.status_code == 400
         error = broken.json()["error"]
-        assert error["message"] == "The request is not right: it is not JSON."
+        assert error["message"] == "The request is invalid: it is not JSON."
         assert (error["type"], error["param"]) == ("invalid_request_error", None)
 
 
 def test_a_wrong_parameter_of_an_address_is_named(http: httpx.Client) -> None:
     name = http.post("/v1/sessions", json=SHORT).json()["id"]
     error = http.get(f"/v1/sessions/{name}/events?after=-4").json()["error"]
-    assert error["message"] == "The request is not right at 'after': it must be 0 or more."
+    assert error["message"] == "The request is invalid at 'after': it must be 0 or more."
     assert error["param"] == "after"
 
 

@@ -62,7 +62,7 @@ async def held_and_adopted(config: ServiceConfig) -> None:
     first = await adapter(config)
     await first.check_health()
     take_over()
-    with pytest.raises(ClusterError, match="claimed-0 ends, or another replica looks after it"):
+    with pytest.raises(ClusterError, match="claimed-0 is ending, or another replica manages it"):
         await asyncio.wait_for(unhealthy(first), 20.0)
     await GroupReplica.__del__(first)
     group = AsyncShardGroup("claimed-0")

@@ -45,3 +45,12 @@ def test_a_team_of_every_size_is_allowed_where_nothing_is_said() -> None:
     for workers in range(2, 17):
         plan = team_builder.build_team(SessionParams(problem="Count!", workers=workers))
         assert len(plan.team.names) == workers
+
+
+def test_a_team_beyond_the_bound_of_workers_is_refused() -> None:
+    team_builder = TeamBuilder(ServiceConfig(bounds={"workers": 2}))
+    with pytest.raises(
+        FieldError, match="The team has 3 workers; it must have at most 2"
+    ) as caught:
+        team_builder.build_team(SessionParams(problem="Count!", workers=3))
+    assert caught.value.param == "workers"

@@ -108,7 +108,7 @@ def test_a_team_that_is_full_takes_nobody_until_somebody_has_stopped(
     service = SimpleNamespace(sessions=sessions)
     carol = Newcomer(name="Carol", role="checks")
     full = begin(sessions, 1)
-    with pytest.raises(FieldError, match="The team has 2 workers and may have 2 here"):
+    with pytest.raises(FieldError, match="The team has 2 workers; the limit is 2 here"):
         asyncio.run(join(carol, full, service, Client(None)))
     assert sessions.groups.group.changes == []
     stop = WorkerStop(step=0, worker=0, name="Alice", reason="left")
@@ -121,7 +121,7 @@ def test_a_team_that_is_full_takes_nobody_until_somebody_has_stopped(
 def test_newcomers_count_for_the_tokens_of_their_session(sessions: SessionService) -> None:
     bounds = {"session_tokens": 3 * 256 + 255}  # two workers' and their answer's, and nearly one's
     sessions.config = sessions.config.model_copy(update={"bounds": Bounds(**bounds)})
-    with pytest.raises(FieldError, match=r"3 workers .* 1024 tokens together; .* choose 1023 here"):
+    with pytest.raises(FieldError, match=r"3 workers .* 1024 tokens together; .* is 1023 here"):
         asyncio.run(
             join(
                 Newcomer(name="Carol"),
@@ -155,7 +155,7 @@ def test_newcomers_bring_no_answer_of_their_own(sessions: SessionService) -> Non
 def test_a_brief_is_short_enough_to_be_read_between_two_steps(sessions: SessionService) -> None:
     sessions.config = sessions.config.model_copy(update={"bounds": Bounds()})
     newcomer = Newcomer(name="Carol", brief="x" * 513)
-    with pytest.raises(FieldError, match=r"The brief takes 5\d\d tokens; it may take 512 here"):
+    with pytest.raises(FieldError, match=r"The brief takes 5\d\d tokens; the limit is 512 here"):
         asyncio.run(
             join(newcomer, begin(sessions, 1), SimpleNamespace(sessions=sessions), Client(None))
         )
@@ -164,7 +164,7 @@ def test_a_brief_is_short_enough_to_be_read_between_two_steps(sessions: SessionS
 def test_a_message_is_short_enough_to_be_read_between_two_steps(sessions: SessionService) -> None:
     service, found = SimpleNamespace(sessions=sessions), begin(sessions, 1)
     asyncio.run(say(Words(text="x" * 400), found, service, Client(None)))
-    with pytest.raises(FieldError, match=r"takes 5\d\d tokens; it may take 512 here"):
+    with pytest.raises(FieldError, match=r"takes 5\d\d tokens; the limit is 512 here"):
         asyncio.run(say(Words(text="x" * 513), found, service, Client(None)))
     assert len(sessions.groups.group.changes) == 1
 
@@ -197,7 +197,7 @@ def test_words_and_newcomers_count_for_quotas(
 
 def test_a_session_that_was_lost_has_no_trace(sessions: SessionService) -> None:
     found = begin(sessions, 1, recorded=True)
-    with pytest.raises(ApiError, match="The session goes on"):
+    with pytest.raises(ApiError, match="The session has not ended yet"):
         asyncio.run(sessions.trace(found.id, found.snapshot))
     sessions.groups.group.journal.fail("A shard died.")
     with pytest.raises(ApiError, match="was lost before its end and has no trace") as caught:
