@@ -122,7 +122,7 @@ class ChatRequest(BaseModel):
 
     @field_validator("messages")
     @classmethod
-    def _somebody_speaks(cls, messages: list[Message]) -> list[Message]:
+    def _has_user_text(cls, messages: list[Message]) -> list[Message]:
         if not any(one.role == "user" and one.text.strip() for one in messages):
             raise ValueError("no user message has text; say what the team should work on")
         return messages

@@ -52,8 +52,8 @@ def test_a_choice_that_met_its_stop_ends_its_session_at_once_and_only_once() -> 
         completion = Completion("tiny", choices)
         async with aclosing(
             _follow_choices(completion, service_of(sessions), Client(None))
-        ) as updates:
-            async for index, _ in updates:
+        ) as results:
+            async for index, _ in results:
                 if index == 1 and choices[0].done:
                     return list(sessions.left)
         return []
@@ -72,8 +72,8 @@ def test_tokens_are_counted_while_they_are_chosen() -> None:
         taken = 0
         async with aclosing(
             _follow_choices(completion, service_of(SessionService()), client)
-        ) as updates:
-            async for _ in updates:
+        ) as results:
+            async for _ in results:
                 taken += 5
                 try:
                     client.count_request()
