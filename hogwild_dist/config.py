@@ -85,7 +85,9 @@ class EngineConfig:
     prefill_chunk: int = setting(512, "Most prompt tokens in one forward pass.")
     """For blocks that are encoded alone: the prompt and the separators."""
 
-    attention: str | None = setting(None, "Attention kernel; picked for the device if left out.")
+    attention: str | None = setting(
+        None, "cpu-flash, matmul or module:function; picked if left out."
+    )
     """Name of an attention kernel (`attention.registry`), or ``module:function`` for your own; None
     picks the fastest known one for the device."""
 

@@ -123,25 +123,25 @@ class Key(_Part):
 
 
 class ServiceConfig(_Part):
-    """All of a service.
+    """The settings of a service.
 
     Attributes:
-        name: groups of shards are called after it.
-        load_settings: what each shard's engine is loaded with; a file has its fields beside the
-            others.
-        model_name: what clients call it; None is the last part of `model`.
-        teams: names of the package's teams, and team files.
-        shards: of each group.
-        cpus_per_shard: that Ray sets aside.
-        start_seconds: how long a group may wait for nodes that an autoscaler brings.
-        health_seconds: within which a group has to write a token.
-        kept_sessions: that have ended and can still be read, of each group.
-        defaults: of requests.
-        bounds: of requests.
-        scale: of the service.
-        hosts: names by which clients may call the service, without ports; "*" is any.
-        keys: clients; without any, everybody may use the service.
-        log_texts: whether logs name the beginnings of problems.
+        name: prefix of the names of its groups of shards.
+        load_settings: settings that load each shard's engine; a file lists them beside the other
+            fields.
+        model_name: the model's name for clients; None is the last part of `model`.
+        teams: names of built-in teams, and team files.
+        shards: number of shards in each group.
+        cpus_per_shard: CPUs that Ray reserves for each shard.
+        start_seconds: how long a group may wait for an autoscaler to add nodes.
+        health_seconds: how long a group may take to write a token.
+        kept_sessions: number of ended sessions that each group keeps readable.
+        defaults: default values of requests.
+        bounds: limits of requests.
+        scale: number of groups, by load.
+        hosts: host names that clients may use, without ports; "*" accepts any.
+        keys: the clients' keys; without any, everyone may use the service.
+        log_texts: whether logs may contain the first words of problems.
     """
 
     name: Annotated[str, Field(pattern=r"^[\w.-]{1,40}$")] = "hogwild-service"
