@@ -8,7 +8,7 @@ from hogwild_dist.kvcache.cache import Block
 from hogwild_dist.session.changes import AddWorker, Change, ChangePhase, Interjection, RemoveWorker
 from hogwild_dist.session.events import Event, Interjected, Joined, Refused
 from hogwild_dist.session.session import Session
-from hogwild_dist.session.spec import MAX_WORKERS, WorkerSpec, block_name
+from hogwild_dist.session.spec import MAX_WORKERS, WorkerSpec, block_name, expand_view
 
 Encode = Callable[[tuple[Block, ...], tuple[int, ...]], None]
 """Appends tokens to the last block of a view; raises `ContextLimitError` where there is no room."""
@@ -62,16 +62,9 @@ def _join(session: Session, spec: WorkerSpec, rank: int) -> list[Event]:
         raise HogwildError(f"The team has {MAX_WORKERS} workers; nobody else can join.")
     own = block_name(len(session.workers))
     others = [worker.block.name for worker in session.team if worker.spec.seen]
-    view: list[str] = []
-    for item in spec.view:
-        if item == "own":
-            view.append(own)
-        elif item == "others":
-            view += others
-        elif item.startswith("worker:"):
-            view.append(_block_of(session, item.removeprefix("worker:")))
-        else:
-            view.append(item)
+    view = expand_view(
+        spec.view, own=own, others=others, block_of=lambda name: _block_of(session, name)
+    )
     unknown = [name for name in view if name != own and name not in session.blocks]
     if unknown:
         raise HogwildError(f"{spec.name!r} would see the block {unknown[0]!r}, which is not there.")
@@ -80,7 +73,7 @@ def _join(session: Session, spec: WorkerSpec, rank: int) -> list[Event]:
             worker.spec = _seeing(worker.spec, own)
     sees = "others" in spec.view
     at = spec.view.index("others") + len(others) if sees else None
-    text = session.join(replace(spec, view=tuple(view), newcomers_at=at), rank)
+    text = session.join(replace(spec, view=view, newcomers_at=at), rank)
     return [Joined(step=session.step, worker=text.worker, name=spec.name), text]
 
 

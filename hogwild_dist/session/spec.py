@@ -3,7 +3,7 @@
 `team.Team` writes one from a problem; a trace holds one; a shard can be sent one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -233,5 +233,29 @@ class SessionSpec:
 
 
 def block_name(worker: int) -> str:
-    """Name of the block that a worker writes."""
+    """Return the name of the block that a worker writes."""
     return f"w{worker}"
+
+
+def expand_view(
+    items: Sequence[str], *, own: str, others: Sequence[str], block_of: Callable[[str], str]
+) -> tuple[str, ...]:
+    """Return the block names of a view whose items may stand for workers.
+
+    Args:
+        items: names of shared blocks, ``own``, ``others`` and ``worker:NAME``.
+        own: block that the worker writes.
+        others: blocks of the other workers that it sees.
+        block_of: returns the block of a worker by name.
+    """
+    blocks: list[str] = []
+    for item in items:
+        if item == "own":
+            blocks.append(own)
+        elif item == "others":
+            blocks += others
+        elif item.startswith("worker:"):
+            blocks.append(block_of(item.removeprefix("worker:")))
+        else:
+            blocks.append(item)
+    return tuple(blocks)

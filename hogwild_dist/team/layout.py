@@ -1,11 +1,11 @@
-"""Layouts: who sees which blocks in which order, and what happens at a paragraph's end.
+"""Layouts: which blocks each worker sees, in which order, and where finished paragraphs go.
 
-A layout is data. Items of a view are the names of shared blocks (`common`, `header`,
-`separator`, or what a prompts file defines) and:
+A layout is data. The items of a view are names of shared blocks (`common`, `header`, `separator`,
+or others that the prompts define) and:
 
 - ``others``: the blocks of all other workers that may be seen, in team order;
-- ``worker:NAME``: one worker's block;
-- ``brief``: what this worker alone is told, left out where that is nothing;
+- ``worker:NAME``: the block of one worker;
+- ``brief``: the text that only this worker reads; omitted if it has none;
 - ``own``: the block that the worker writes, always last.
 """
 
@@ -16,20 +16,20 @@ from pathlib import Path
 from typing import Any
 
 from hogwild_dist.errors import ConfigError
-from hogwild_dist.session.spec import block_name
-from hogwild_dist.team.toml_file import read_toml
+from hogwild_dist.session.spec import block_name, expand_view
+from hogwild_dist.team.user_files import read_toml
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rule:
-    """What one worker sees and what becomes of its text."""
+    """The view of a worker, and the place of its finished paragraphs."""
 
     view: tuple[str, ...]
     seen: bool = True
-    """Whether ``others`` in the views of the rest includes this worker."""
+    """Whether ``others`` in the other workers' views includes this worker."""
 
     paragraphs_to: str | None = None
-    """Shared block that its finished paragraphs move to; None: its text stays where it is."""
+    """Shared block that finished paragraphs move to; None leaves the text in its block."""
 
     def __post_init__(self) -> None:
         if not self.view or self.view[-1] != "own" or self.view.count("own") > 1:
@@ -45,22 +45,22 @@ class Rule:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Layout:
-    """A rule for everybody, and rules for workers by name."""
+    """A rule for all workers, and rules for single workers by name."""
 
     name: str
     everyone: Rule
     workers: Mapping[str, Rule] = field(default_factory=dict)
 
     def rule(self, worker: str) -> Rule:
-        """The rule for a worker."""
+        """Return the rule for a worker."""
         return self.workers.get(worker, self.everyone)
 
     def views(self, names: Sequence[str], briefed: Collection[str] = ()) -> list[tuple[str, ...]]:
-        """Block names of each worker's view; worker i writes ``w{i}``.
+        """Return the block names of each worker's view; worker i writes ``w{i}``.
 
         Args:
-            names: of the workers.
-            briefed: those who are told something alone.
+            names: names of the workers.
+            briefed: names of the workers that have a brief.
 
         Raises:
             ConfigError: the layout names a worker that is not in the team, or a block twice.
@@ -74,32 +74,49 @@ class Layout:
         return [self._view(index, names, briefed) for index in range(len(names))]
 
     def shared_blocks(self, names: Sequence[str], briefed: Collection[str] = ()) -> list[str]:
-        """Names of the shared blocks that a team of these workers uses, in order of use."""
+        """Return the names of the shared blocks that these workers use, in order of use."""
         own = {block_name(index) for index in range(len(names))}
         used = [name for view in self.views(names, briefed) for name in view if name not in own]
         used += [self.rule(name).paragraphs_to or "" for name in names]
         return [name for name in dict.fromkeys(used) if name]
 
+    def newcomers_at(self, names: Sequence[str], briefed: Collection[str] = ()) -> list[int | None]:
+        """Return the place in each worker's view where a newcomer's block is inserted.
+
+        That is after ``others``; None if the worker does not see newcomers.
+        """
+        places: list[int | None] = []
+        for index, name in enumerate(names):
+            items = self.rule(name).view
+            sees = "others" in items and self.everyone.seen
+            upto = items[: items.index("others") + 1] if sees else ()
+            places.append(len(self._expand(upto, index, names, briefed)) if sees else None)
+        return places
+
     def _view(self, index: int, names: Sequence[str], briefed: Collection[str]) -> tuple[str, ...]:
-        view: list[str] = []
-        for item in self.rule(names[index]).view:
-            if item == "own":
-                view.append(block_name(index))
-            elif item == "others":
-                view += [
-                    block_name(other)
-                    for other, name in enumerate(names)
-                    if other != index and self.rule(name).seen
-                ]
-            elif item == "brief":
-                view += [brief_name(index)] if names[index] in briefed else []
-            elif item.startswith("worker:"):
-                view.append(self._block_of(item.removeprefix("worker:"), names))
-            else:
-                view.append(item)
+        view = self._expand(self.rule(names[index]).view, index, names, briefed)
         if len(set(view)) < len(view):
-            raise ConfigError(f"Layout {self.name!r} shows {names[index]!r} a block twice: {view}.")
-        return tuple(view)
+            raise ConfigError(
+                f"Layout {self.name!r} shows {names[index]!r} a block twice: {list(view)}."
+            )
+        return view
+
+    def _expand(
+        self, items: Sequence[str], index: int, names: Sequence[str], briefed: Collection[str]
+    ) -> tuple[str, ...]:
+        """Return the block names of some items of a worker's view."""
+        brief = brief_name(index) if names[index] in briefed else None
+        named = [brief if item == "brief" else item for item in items]
+        return expand_view(
+            [item for item in named if item is not None],
+            own=block_name(index),
+            others=[
+                block_name(other)
+                for other, name in enumerate(names)
+                if other != index and self.rule(name).seen
+            ],
+            block_of=lambda worker: self._block_of(worker, names),
+        )
 
     def _block_of(self, worker: str, names: Sequence[str]) -> str:
         if worker not in names:
@@ -111,7 +128,7 @@ class Layout:
 
 
 def brief_name(worker: int) -> str:
-    """Name of the block that a worker alone sees."""
+    """Return the name of the block that holds a worker's brief."""
     return f"brief{worker}"
 
 
@@ -139,14 +156,14 @@ LAYOUTS: Mapping[str, Layout] = {
         ),
     )
 }
-"""The layouts of the paper (its figure 2), and `independent`: nobody sees anybody."""
+"""The layouts of the paper (its figure 2), and `independent`, in which no worker sees another."""
 
 
 def load_layout(name_or_file: str) -> Layout:
-    """A built-in layout by name, or one from a TOML file.
+    """Return a built-in layout by name, or one from a TOML file.
 
     Raises:
-        ConfigError: no such name or file, or the file cannot be used.
+        ConfigError: the name or file does not exist, or the file is not a layout.
     """
     if name_or_file in LAYOUTS:
         return LAYOUTS[name_or_file]
@@ -159,15 +176,15 @@ def load_layout(name_or_file: str) -> Layout:
 
 
 def layout_from(data: Mapping[str, Any], name: str, label: str = "The layout") -> Layout:
-    """A layout from the keys of a layout file.
+    """Return the layout that a layout file describes.
 
     Args:
-        data: with `everyone`, and perhaps `name` and `workers`.
-        name: where the data has none.
-        label: what it is called in error messages.
+        data: the file's keys: `everyone`, and optionally `name` and `workers`.
+        name: name of the layout if the data has none.
+        label: name of the data in errors.
 
     Raises:
-        ConfigError: it lacks something or holds something else.
+        ConfigError: a key is missing, unknown or of the wrong kind.
     """
     try:
         return Layout(

@@ -1,9 +1,12 @@
-"""What pydantic finds wrong with a file, in our own words."""
+"""Files that users write: reading them, and naming their first fault in a sentence."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from pydantic_core import ErrorDetails
+
+from hogwild_dist.errors import ConfigError
 
 KINDS = {
     "string": "a text",
@@ -15,7 +18,7 @@ KINDS = {
     "dict": "a table",
     "model": "a table",
 }
-"""Beginning of an error's type -> what was wanted."""
+"""Start of an error's type -> the expected kind of value."""
 
 LIMITS = {
     "greater_than_equal": "{ge} or more",
@@ -28,25 +31,55 @@ LIMITS = {
     "string_too_long": "a text of {max_length} or fewer characters",
     "string_pattern_mismatch": "a text that matches {pattern}",
 }
-"""Type of an error -> what was wanted."""
+"""Type of an error -> the expected value."""
+
+
+def read_toml(what: str, name: str, known: Collection[str]) -> str:
+    """Return the text of a user's TOML file.
+
+    Args:
+        what: kind of the file, in a word, for errors.
+        name: path of the file.
+        known: built-in names that could be used in its place.
+
+    Raises:
+        ConfigError: the file does not exist, or is not UTF-8 text.
+    """
+    path = Path(name)
+    if len(name) > 255 or not path.is_file():
+        if len(name) <= 255 and (path.suffix == ".toml" or len(path.parts) > 1):
+            fault = f"The {what} file {name!r} does not exist"
+        else:
+            fault = f"Unknown {what} {name[:80]!r}"
+        raise ConfigError(f"{fault}; use {', '.join(known)} or a .toml file.")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"The {what} file {name!r} is not UTF-8 text; convert it, or name another one."
+        ) from error
+    except OSError as error:
+        raise ConfigError(
+            f"The {what} file {name!r} cannot be read: {error.strerror}; name another one."
+        ) from error
 
 
 class Invalid(Protocol):
-    """What pydantic raises, or FastAPI in its place."""
+    """A validation error of pydantic, or FastAPI's in its place."""
 
     def errors(self) -> Sequence[Any]:
-        """All faults, as pydantic's `ErrorDetails`."""
+        """Return all faults, as pydantic's `ErrorDetails`."""
 
 
 def first_fault(error: Invalid, data: Any) -> tuple[str, str]:
-    """The place of the first fault, and what is wrong there.
+    """Return the place of the first fault, and what is wrong there.
 
     Args:
-        error: what validation raised.
-        data: what was validated.
+        error: the validation error.
+        data: the validated data.
 
     Returns:
-        The keys that lead to the place, with dots between them, and a sentence's end.
+        The keys that lead to the fault, joined by dots, and the end of a sentence.
     """
     errors = error.errors()
     place = _place(errors[0], data)
@@ -59,7 +92,7 @@ def first_fault(error: Invalid, data: Any) -> tuple[str, str]:
 
 
 def _place(error: ErrorDetails, data: Any) -> str:
-    """The keys that are in the data; pydantic also names which of several kinds it tried."""
+    """Return the keys that are in the data; pydantic also names the kinds that it tried."""
     found: list[str] = []
     for part in error["loc"]:
         try:
@@ -72,7 +105,7 @@ def _place(error: ErrorDetails, data: Any) -> str:
 
 
 def _wanted(error: ErrorDetails) -> str | None:
-    """What the value must be, where that can be said in a word."""
+    """Return what the value must be, if a few words can say it."""
     about, kind = error.get("ctx", {}), error["type"]
     if kind in ("literal_error", "enum"):
         return str(about["expected"])

@@ -84,7 +84,7 @@ def test_model_and_user_text_is_never_a_template() -> None:
     ("team", "problem", "sentence"),
     [
         (Team(names=("A",)), "  \n", "The problem is empty"),
-        (Team(names=()), "x", "A team of 0 was asked for"),
+        (Team(names=()), "x", "A team of 0 was requested"),
         (Team(names=tuple("abcdefghijklmnopq")), "x", "A team of 17"),
         (Team(names=("A", "A")), "x", "Two workers are called 'A'"),
         (Team(names=("A", " ")), "x", "A worker is called ' '"),
@@ -103,7 +103,7 @@ def test_bad_teams_are_refused(team: Team, problem: str, sentence: str) -> None:
 
 @pytest.mark.parametrize("count", [0, 17, -1])
 def test_default_names_have_limits(count: int) -> None:
-    with pytest.raises(ConfigError, match=f"{count} workers were asked for"):
+    with pytest.raises(ConfigError, match=f"{count} workers were requested"):
         default_names(count)
 
 
@@ -182,7 +182,7 @@ def test_bad_members_are_refused(fields: dict, sentence: str) -> None:
 
 
 def test_a_member_who_is_not_in_the_team_is_refused() -> None:
-    with pytest.raises(ConfigError, match="says something about 'Zoe'"):
+    with pytest.raises(ConfigError, match="describes 'Zoe'"):
         Team(names=("A",), members={"Zoe": WorkerProfile()}).check()
 
 

@@ -15,8 +15,7 @@ from hogwild_dist.session.spec import MAX_WORKERS
 from hogwild_dist.team.layout import Layout, layout_from, load_layout
 from hogwild_dist.team.team import Team, default_names
 from hogwild_dist.team.tokenizer_utils import check_text
-from hogwild_dist.team.toml_file import read_toml
-from hogwild_dist.team.user_files import first_fault
+from hogwild_dist.team.user_files import first_fault, read_toml
 from hogwild_dist.team.worker_profile import WorkerProfile
 
 TEAMS = ("peers", "coordinator", "solver-critic", "thinker-writer", "debate", "independent")

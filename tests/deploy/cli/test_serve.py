@@ -80,7 +80,7 @@ def test_a_service_starts_answers_and_ends(tiny_dir: Path, tmp_path: Path) -> No
         ("scale: {drain_seconds: -1}", "at 'scale.drain_seconds': it must be more than 0"),
         ("keys: [{name: a, sha256: x}]", "at 'keys.0.sha256': it must be a text that matches "),
         ("defaults: {team: nobody}", "The default team 'nobody' is not a team of the service"),
-        ("teams: [no-such.toml]", "team file 'no-such.toml' is not there"),
+        ("teams: [no-such.toml]", "team file 'no-such.toml' does not exist"),
         ("hosts: [a.example:8000]", "at 'hosts.0': it must be a text that matches "),
         ("hosts: []", "at 'hosts': it must be 1 or more of them"),
         ("[", "cannot be read"),

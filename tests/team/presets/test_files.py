@@ -146,7 +146,7 @@ def test_bad_names_and_counts() -> None:
     for more in ({"count": 5}, {"names": ("Zoe",)}):
         with pytest.raises(ConfigError, match=r"\(Solver, Critic\) and says nothing about others"):
             load_team("solver-critic").team(**more)
-    with pytest.raises(ConfigError, match="17 workers were asked for"):
+    with pytest.raises(ConfigError, match="17 workers were requested"):
         load_team("peers").team(17)
 
 
@@ -170,7 +170,7 @@ def test_files_that_are_missing_or_no_text_are_called_so(
     tmp_path: Path, what: str, load: Callable[[str], object]
 ) -> None:
     for name in ("x.toml", str(tmp_path / "x")):
-        with pytest.raises(ConfigError, match=f"The {what} file '{name}' is not there; use "):
+        with pytest.raises(ConfigError, match=f"The {what} file '{name}' does not exist; use "):
             load(name)
     path = tmp_path / "bad.toml"
     path.write_bytes(b"\xff\xfe\x00")

@@ -151,7 +151,7 @@ def test_a_conversation_is_one_problem(client: openai.OpenAI, http: httpx.Client
         ({"max_tokens": 2}, openai.BadRequestError, "The token limit is 2; a team of 2"),
         ({"extra_body": {"team": "/etc/passwd"}}, openai.BadRequestError, "There is no team"),
         ({"extra_body": {"layout": "x"}}, openai.BadRequestError, "Unknown layout 'x'"),
-        ({"extra_body": {"workers": 17}}, openai.BadRequestError, "17 workers were asked for"),
+        ({"extra_body": {"workers": 17}}, openai.BadRequestError, "17 workers were requested"),
         ({"extra_body": {"colour": "red"}}, openai.BadRequestError, "colour"),
         ({"messages": [{"role": "user", "content": "x" * 2_001}]}, openai.BadRequestError, "2001"),
     ],
