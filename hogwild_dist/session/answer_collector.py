@@ -1,26 +1,27 @@
-"""How a session comes to an answer: who announces one, and who states one when time is short.
+"""Answers of a session: announced by workers, or stated by finishers.
 
-Finishers are workers that write only while they are asked; the team waits meanwhile, so that an
-answer at a budget changes nothing of what the team writes afterwards (paper section 4: budgets).
+Finishers are workers that write only to state an answer. The team waits meanwhile, so an answer at
+a budget does not change what the team writes afterwards (paper section 4, budgets).
 """
 
 from collections.abc import Mapping, Sequence
 
+from hogwild_dist.kvcache.page_allocator import ceil_div
 from hogwild_dist.session.answers import FormKind, completed_answer
 from hogwild_dist.session.events import Answer
 from hogwild_dist.session.spec import AnswerRule
 from hogwild_dist.session.worker import TokenEffect, Worker
 
 NOT_ASKED = "not_asked"
-"""Why a finisher does not write."""
+"""Finish reason of a finisher that is not writing."""
 
 
 class AnswerCollector:
-    """The state of a session's way to its answer; the same on every shard.
+    """The state of a session's answers; the same on every shard.
 
     Args:
-        rule: None where nobody asks for an answer.
-        finishers: the workers that state one, in the order of the rule.
+        rule: the session's answer rule; None asks for no answer.
+        finishers: workers that state an answer, in the order of the rule.
     """
 
     def __init__(self, rule: AnswerRule | None, finishers: Sequence[Worker]) -> None:
@@ -29,42 +30,42 @@ class AnswerCollector:
         for worker in finishers:
             worker.finisher, worker.finish_reason = True, NOT_ASKED
         self.asking = False
-        """Whether the finishers write and the team waits."""
+        """Whether the finishers are writing while the team waits."""
         self.side = 0
-        """How often the finishers and the team have taken turns to write."""
+        """The side that writes, as a count: it rises whenever team and finishers change places."""
         self.announced = False
-        """Whether the team has its answer."""
+        """Whether the team's answer has been announced."""
         self.closing: str | None = None
-        """Why the session ends once the finishers are done."""
+        """Why the session ends when the finishers are done, or None."""
         self.steps = 0
-        """Steps of the team."""
+        """Number of the team's steps."""
         self._answered: set[int] = set()
         self._budget: int | None = None
         self._budgets = list(rule.budgets) if rule is not None else []
 
     def count_step(self) -> None:
-        """A step was taken by whoever writes now."""
+        """Count a step, if the team is writing."""
         self.steps += not self.asking
 
     def answer_of(self, worker: Worker, newest: int) -> str | None:
-        """The answer that a worker's newest characters complete, where it counts."""
+        """Return the answer that a worker's newest characters complete, if its answers count."""
         rule = self._rule
         if rule is None or (rule.by and worker.index not in rule.by and not worker.finisher):
             return None
         return completed_answer(worker.paragraph_text, newest, rule.form)
 
     def stated(self, worker: Worker) -> str | None:
-        """The free text of a finisher that has stopped, where the answer is one."""
+        """Return the text of a finisher that has stopped, if the answer is free text."""
         if not worker.finisher or self._rule is None or self._rule.form.kind is not FormKind.TEXT:
             return None
         return worker.text[worker.num_first_chars :].strip() or None
 
     def stops_alone(self, worker: Worker) -> bool:
-        """Whether an answer stops its worker and nobody else."""
+        """Return whether an answer stops only its worker."""
         return worker.finisher or (self._rule is not None and self._rule.each)
 
     def apply_to_team(self, worker: Worker, effect: TokenEffect, step: int) -> list[Answer]:
-        """What a worker's newest token says about the answer."""
+        """Apply the answer that a worker's newest token completed."""
         if worker.finisher:
             asked = effect.stop is not None
             return [self._event(worker, effect.answer, step)] if asked else []
@@ -75,16 +76,16 @@ class AnswerCollector:
         return [self._event(worker, effect.answer, step)]
 
     def due_budget(self) -> int | None:
-        """A budget that the team has reached, once."""
+        """Return a budget that the team has reached; each is returned once."""
         if not self._budgets or self.steps < self._budgets[0]:
             return None
         return self._budgets.pop(0)
 
     def ask(self, budget: int | None) -> list[Worker]:
-        """Begin to ask; those who have announced their answer are not asked again.
+        """Let the finishers write, except for workers that have announced their answer.
 
         Args:
-            budget: that the team has reached, or None at the end.
+            budget: the budget that the team has reached, or None at the end.
 
         Returns:
             The finishers that write.
@@ -98,16 +99,16 @@ class AnswerCollector:
         return asked
 
     def stop_asking(self) -> str | None:
-        """The finishers are done; returns why the session ends, if it does."""
+        """Let the team write again; return why the session ends instead, or None."""
         self.asking = False
         self.side += 1
         return self.closing
 
     def longest_views(self, lengths: Mapping[str, int]) -> list[int]:
-        """Tokens in each finisher's view when it will be done, were it asked now.
+        """Return the length of each finisher's view at its end, if it began to write now.
 
         Args:
-            lengths: tokens of each block.
+            lengths: block name -> number of tokens.
         """
         if self.asking:
             return []
@@ -117,13 +118,13 @@ class AnswerCollector:
         ]
 
     def pages(self, page_tokens: int) -> int:
-        """Pages that the finishers may take, were they asked now.
+        """Return how many more pages the finishers may take, if they began to write now.
 
-        What they wrote when they were asked last is given back before they begin again.
+        The pages of their last answer are released before they begin again.
         """
         waiting = () if self.asking else self.finishers
         most = (_longest_text(worker) // page_tokens + 1 for worker in waiting)
-        held = (-(-worker.block.committed // page_tokens) for worker in waiting)
+        held = (ceil_div(worker.block.committed, page_tokens) for worker in waiting)
         return sum(most) - sum(held)
 
     def _event(self, worker: Worker, answer: str | None, step: int) -> Answer:

@@ -1,4 +1,4 @@
-"""Announced answers: finding one in what a worker writes, in the form that was asked for."""
+"""Announced answers: finding one in a worker's text, in the required form."""
 
 import re
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ _FENCE = re.compile(r"^ {0,3}(?:```|~~~)[^\n`]*$", re.MULTILINE)
 
 
 class FormKind(StrEnum):
-    """How an answer looks."""
+    """The kind of mark that announces an answer."""
 
     BOXED = "boxed"
     CODE = "code"
@@ -21,15 +21,15 @@ class FormKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AnswerForm:
-    """What announces an answer.
+    """The form in which an answer is announced.
 
     Attributes:
-        kind: a LaTeX box, a fenced code block, a `pattern`, or free text, which nobody announces
-            and the finisher writes.
-        pattern: a regular expression; the answer is its first group, or all of it.
+        kind: a LaTeX box, a fenced code block, a `pattern`, or free text, which only a finisher
+            states.
+        pattern: regular expression; the answer is its first group, or the whole match.
 
     Raises:
-        ConfigError: the pattern is not one, or matches the empty text.
+        ConfigError: the pattern is not a regular expression, or matches the empty text.
     """
 
     kind: FormKind
@@ -42,28 +42,28 @@ class AnswerForm:
             empty = re.compile(self.pattern).search("") is not None
         except (re.error, RecursionError, OverflowError) as error:
             raise ConfigError(
-                f"The answer pattern {self.pattern!r} is no regular expression: {error}."
+                f"The answer pattern {self.pattern!r} is not a regular expression: {error}."
             ) from error
         if empty:
             raise ConfigError(
-                f"The answer pattern {self.pattern!r} matches an empty text; ask for something."
+                f"The answer pattern {self.pattern!r} matches an empty text; require some text."
             )
 
     @classmethod
     def parse(cls, text: str) -> "AnswerForm":
-        """`boxed`, `code`, `text`, or else a regular expression."""
+        """Return the form named `boxed`, `code` or `text`, or else of a regular expression."""
         if text in (FormKind.BOXED, FormKind.CODE, FormKind.TEXT):
             return cls(kind=FormKind(text))
         return cls(kind=FormKind.PATTERN, pattern=text)
 
 
 def completed_answer(text: str, newest: int, form: AnswerForm) -> str | None:
-    """The answer that the newest characters of a text complete, or None.
+    """Return the answer that the newest characters of a text complete, or None.
 
     Args:
-        text: of a worker.
-        newest: how many characters at its end are new.
-        form: of the answer.
+        text: text of a worker.
+        newest: number of new characters at its end.
+        form: form of the answer.
     """
     since = len(text) - newest
     match form.kind:
@@ -78,7 +78,7 @@ def completed_answer(text: str, newest: int, form: AnswerForm) -> str | None:
 
 
 def _boxed(text: str, since: int) -> str | None:
-    """Content of the last box that closes at or behind `since`; braces inside are balanced."""
+    """Return the content of the last box that closes at or after `since`; braces nest."""
     if "}" not in text[since:]:
         return None
     start = text.rfind(_BOX)
@@ -96,7 +96,7 @@ def _boxed(text: str, since: int) -> str | None:
 
 
 def _code(text: str, since: int) -> str | None:
-    """Content of the code block whose closing fence the newest characters complete."""
+    """Return the content of the code block that the newest characters close."""
     line = text.rfind("\n", 0, len(text.rstrip("\n"))) + 1
     fences = list(_FENCE.finditer(text))
     if len(fences) < 2 or len(fences) % 2 or fences[-1].start() != line:

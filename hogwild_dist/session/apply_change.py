@@ -1,4 +1,4 @@
-"""Carrying out a change to a running session, on every shard at the same step."""
+"""Applying a change to a running session, on every shard at the same step."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,20 +11,23 @@ from hogwild_dist.session.session import Session
 from hogwild_dist.session.spec import MAX_WORKERS, WorkerSpec, block_name, expand_view
 
 Encode = Callable[[tuple[Block, ...], tuple[int, ...]], None]
-"""Appends tokens to the last block of a view; raises `ContextLimitError` where there is no room."""
+"""Appends tokens to the last block of a view; raises `ContextLimitError` if they do not fit."""
 
 
 def apply_change(
     session: Session, change: Change, phase: ChangePhase, rank: int, encode: Encode
 ) -> list[Event]:
-    """Change a session; what cannot be done is refused in an event and changes nothing.
+    """Apply a change to a session; an impossible change yields a `Refused` event only.
 
     Args:
-        session: that goes on.
-        change: what to do.
+        session: the running session.
+        change: the change to apply.
         phase: when in the step the change is made.
-        rank: of the shard that is to compute a worker who joins.
-        encode: computes on the session's home shard.
+        rank: rank of the shard that computes a worker who joins.
+        encode: encodes tokens on the session's home shard.
+
+    Returns:
+        The events of the change.
     """
     try:
         match change:
@@ -42,7 +45,10 @@ def apply_change(
 
 def _interject(session: Session, change: Interjection, encode: Encode) -> list[Event]:
     if change.target not in session.spec.shared:
-        raise HogwildError(f"There is no shared block {change.target!r} to speak in.")
+        raise HogwildError(
+            f"There is no shared block {change.target!r}; send the message to one of "
+            f"{', '.join(session.spec.shared)}."
+        )
     with session.blocks.passing("interjection") as block:
         encode((*session.blocks.view((change.target,)), block), change.token_ids)
         session.blocks.append(change.target, block)
@@ -57,9 +63,11 @@ def _interject(session: Session, change: Interjection, encode: Encode) -> list[E
 def _join(session: Session, spec: WorkerSpec, rank: int) -> list[Event]:
     names = [worker.spec.name for worker in session.workers]
     if spec.name in names:
-        raise HogwildError(f"{spec.name!r} is in the team already; choose another name.")
+        raise HogwildError(f"{spec.name!r} is already in the team; choose another name.")
     if len(session.team) >= MAX_WORKERS:
-        raise HogwildError(f"The team has {MAX_WORKERS} workers; nobody else can join.")
+        raise HogwildError(
+            f"The team has {MAX_WORKERS} workers, the most allowed; let one leave first."
+        )
     own = block_name(len(session.workers))
     others = [worker.block.name for worker in session.team if worker.spec.seen]
     view = expand_view(
@@ -67,7 +75,9 @@ def _join(session: Session, spec: WorkerSpec, rank: int) -> list[Event]:
     )
     unknown = [name for name in view if name != own and name not in session.blocks]
     if unknown:
-        raise HogwildError(f"{spec.name!r} would see the block {unknown[0]!r}, which is not there.")
+        raise HogwildError(
+            f"{spec.name!r} would see the block {unknown[0]!r}, which does not exist."
+        )
     if spec.seen:
         for worker in session.workers:
             worker.spec = _seeing(worker.spec, own)
@@ -78,7 +88,7 @@ def _join(session: Session, spec: WorkerSpec, rank: int) -> list[Event]:
 
 
 def _seeing(spec: WorkerSpec, block: str) -> WorkerSpec:
-    """The worker with a newcomer's block in its view, if it sees newcomers."""
+    """Return the specification with a newcomer's block in the view, if it shows newcomers."""
     at = spec.newcomers_at
     if at is None:
         return spec
@@ -89,7 +99,7 @@ def _block_of(session: Session, name: str) -> str:
     for worker in session.team:
         if worker.spec.name == name:
             return worker.block.name
-    raise HogwildError(f"{name!r} is not in the team, and the newcomer is to read them.")
+    raise HogwildError(f"{name!r}, whose block the newcomer would see, is not in the team.")
 
 
 def _leave(session: Session, name: str) -> list[Event]:
@@ -97,4 +107,4 @@ def _leave(session: Session, name: str) -> list[Event]:
         if worker.spec.name == name and worker.active:
             worker.leaves_from = session.step + 1
             return []
-    raise HogwildError(f"{name!r} is not at work in this session.")
+    raise HogwildError(f"{name!r} is not an active worker of this session.")

@@ -1,4 +1,4 @@
-"""What can change in a running session: a person speaks, a worker joins, a worker leaves."""
+"""Changes to a running session: a person's message, a worker who joins, a worker who leaves."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -10,13 +10,13 @@ from hogwild_dist.session.spec import WorkerSpec
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Interjection:
-    """A text that everybody sees from the next step on.
+    """A person's message, which the workers see from the next step on.
 
     Attributes:
-        name: of who speaks.
-        text: what the workers read, heading included.
-        token_ids: of `text`.
-        target: the shared block that it is appended to.
+        name: name of the person.
+        text: text that the workers read, including its heading.
+        token_ids: tokens of `text`.
+        target: shared block that the text is appended to.
     """
 
     name: str
@@ -31,8 +31,8 @@ class AddWorker:
     """A worker joins.
 
     Attributes:
-        worker: its view is made of a layout's items: shared blocks, ``others``, ``worker:NAME``,
-            ``own``.
+        worker: specification of the worker; its view has a layout's items: shared blocks,
+            ``others``, ``worker:NAME`` and ``own``.
     """
 
     worker: WorkerSpec
@@ -41,10 +41,10 @@ class AddWorker:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RemoveWorker:
-    """A worker leaves when its paragraph ends, or at once where its text has no paragraphs.
+    """A worker leaves when its paragraph ends, or at once if it does not write paragraphs.
 
     Attributes:
-        name: of the worker.
+        name: name of the worker.
     """
 
     name: str
@@ -54,21 +54,21 @@ class RemoveWorker:
 Change = Interjection | AddWorker | RemoveWorker
 
 ChangePhase = Literal["before", "during"]
-"""When a change is made: before a step's forward, or after it and before its outcome is known."""
+"""When a change is made: before a step's forward pass, or between it and the step's outcome."""
 
 _ADAPTER: TypeAdapter[Change] = TypeAdapter(Annotated[Change, Field(discriminator="kind")])
 
 
 def change_to_json(change: Change) -> dict[str, Any]:
-    """A change as a trace keeps it."""
+    """Return a change as JSON for a trace."""
     fields: dict[str, Any] = _ADAPTER.dump_python(change, mode="json")
     return fields
 
 
 def change_from_json(fields: Any) -> Change:
-    """A change that a trace kept.
+    """Return the change that a trace recorded.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the fields are not those of a change.
     """
     return _ADAPTER.validate_python(fields)

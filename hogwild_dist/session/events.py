@@ -1,4 +1,4 @@
-"""What happens in a session, in the order in which it happens."""
+"""Events of a session; a session emits them in the order in which they happen."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
@@ -6,17 +6,17 @@ from typing import Any, ClassVar
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Event:
-    """Base of all events.
+    """Base class of all events.
 
     Attributes:
-        step: number of the step after whose forward it happened.
+        step: number of the step after whose forward pass the event happened.
     """
 
     kind: ClassVar[str] = "event"
     step: int
 
     def to_json(self) -> dict[str, Any]:
-        """A dictionary for `json.dumps`, with the kind under ``type``."""
+        """Return a dictionary for `json.dumps`, with the kind under ``type``."""
         return {"type": self.kind, **asdict(self)}
 
 
@@ -26,10 +26,11 @@ class Text(Event):
 
     Attributes:
         worker: index of the worker.
-        name: of the worker.
+        name: name of the worker.
         token_ids: the new tokens.
-        text: what they add; empty while a character is incomplete.
-        chosen: whether the worker chose them (else they are a first text, prefix or question).
+        text: text that they add; empty while a character is incomplete.
+        chosen: whether the worker chose the tokens; if not, they are a first text, a paragraph
+            prefix or a question.
     """
 
     kind: ClassVar[str] = "text"
@@ -46,15 +47,16 @@ class ParagraphEnd(Event):
 
     Attributes:
         worker: index of the worker.
-        name: of the worker.
+        name: name of the worker.
         index: number of the paragraph.
-        from_block: the worker's block, empty from now on.
-        to_block: the block that its K and V were appended to.
-        moved: tokens moved (the newest token has no K and V yet and is not among them).
-        token_ids: the paragraph, newest token included.
-        text: of the paragraph.
-        next_input: what the worker feeds next, or None if it stops.
-        asked: whether the redundancy question is in `next_input`.
+        from_block: name of the worker's block, which is empty afterwards.
+        to_block: name of the block that the paragraph's K and V were appended to.
+        moved: number of tokens moved; the newest token is not among them, since it has no K and V
+            yet.
+        token_ids: tokens of the paragraph, including the newest.
+        text: text of the paragraph.
+        next_input: tokens that the worker feeds next, or None if it stops.
+        asked: whether `next_input` contains the redundancy question.
     """
 
     kind: ClassVar[str] = "paragraph_end"
@@ -72,13 +74,13 @@ class ParagraphEnd(Event):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerStop(Event):
-    """A worker takes no part in later steps.
+    """A worker stopped and takes no part in later steps.
 
     Attributes:
         worker: index of the worker.
-        name: of the worker.
-        reason: `end_of_text`, `stop_string`, `max_tokens`, `paragraph_limit`, `step_limit`,
-            `answered`, `left`, or the session's reason.
+        name: name of the worker.
+        reason: why it stopped: `end_of_text`, `stop_string`, `max_tokens`, `paragraph_limit`,
+            `step_limit`, `answered`, `left`, or the session's reason.
     """
 
     kind: ClassVar[str] = "worker_stop"
@@ -89,12 +91,12 @@ class WorkerStop(Event):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Interjected(Event):
-    """Somebody from outside spoke to the team.
+    """A person sent a message to the team.
 
     Attributes:
-        name: of who spoke.
-        text: that the workers read, heading included.
-        token_ids: of it.
+        name: name of the person.
+        text: text that the workers read, including its heading.
+        token_ids: tokens of the text.
     """
 
     kind: ClassVar[str] = "interjection"
@@ -108,8 +110,8 @@ class Joined(Event):
     """A worker joined the team.
 
     Attributes:
-        worker: its index.
-        name: of the worker.
+        worker: index of the worker.
+        name: name of the worker.
     """
 
     kind: ClassVar[str] = "joined"
@@ -119,10 +121,10 @@ class Joined(Event):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Refused(Event):
-    """A change to the session could not be made; nothing is different.
+    """A change was refused; the session is unchanged.
 
     Attributes:
-        reason: in one sentence.
+        reason: the reason, as one sentence.
     """
 
     kind: ClassVar[str] = "refused"
@@ -131,15 +133,15 @@ class Refused(Event):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer(Event):
-    """An answer was announced, or stated when it was asked for.
+    """A worker announced an answer, or a finisher stated one.
 
     Attributes:
-        worker: index of who wrote it.
-        name: of who wrote it.
+        worker: index of the worker that wrote it.
+        name: name of that worker.
         of: index of the worker whose answer it is, or None for the team's.
-        answer: its text, or None where who was asked wrote none in the form.
-        after: steps of the team before it.
-        budget: the budget at which it was asked for, or None.
+        answer: text of the answer, or None if a finisher wrote none in the required form.
+        after: number of the team's steps before the answer.
+        budget: the budget at which the answer was requested, or None.
     """
 
     kind: ClassVar[str] = "answer"
@@ -153,11 +155,11 @@ class Answer(Event):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SessionEnd(Event):
-    """The session is over.
+    """The session has ended.
 
     Attributes:
-        reason: `answered`, `all_stopped`, `max_total_tokens`, `context_limit`, `cache_limit`,
-            `cancelled`, `timeout`.
+        reason: why it ended: `answered`, `all_stopped`, `max_total_tokens`, `context_limit`,
+            `cache_limit`, `cancelled` or `timeout`.
     """
 
     kind: ClassVar[str] = "session_end"

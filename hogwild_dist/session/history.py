@@ -1,4 +1,4 @@
-"""What a team has written together: its finished paragraphs, and when it was last questioned."""
+"""The history of a team: its finished paragraphs, and tokens since the redundancy question."""
 
 from collections.abc import Sequence
 
@@ -8,28 +8,28 @@ from hogwild_dist.session.worker import PendingMove, TokenEffect, Worker
 
 
 class History:
-    """Grows with what the workers' choices tell the team; the same on every shard.
+    """Finished paragraphs of a session; the same on every shard.
 
     Args:
-        blocks: of the session; finished paragraphs move there.
+        blocks: blocks of the session, among which finished paragraphs move.
     """
 
     def __init__(self, blocks: SessionBlocks) -> None:
         self._blocks = blocks
         self.ids: dict[str, list[int]] = {}
-        """Tokens of the finished paragraphs, for each shared block they moved to."""
+        """Shared block -> tokens of the finished paragraphs that moved to it."""
         self.text = ""
         """Text of the finished paragraphs, in the order in which they ended."""
         self.since_check = 0
-        """Tokens fed by the team since the redundancy question was last asked."""
+        """Number of tokens fed by the team since the redundancy question was last asked."""
 
     def add(self, target: str, token_ids: Sequence[int], text: str) -> None:
-        """Note what was appended to the shared block `target`."""
+        """Record a text that was appended to the shared block `target`."""
         self.ids.setdefault(target, []).extend(token_ids)
         self.text += text
 
     def apply_to_team(self, worker: Worker, effect: TokenEffect, step: int) -> list[Event]:
-        """What a worker's newest token brings: text, and perhaps a finished paragraph."""
+        """Apply the effect of a worker's newest token to the team and return its events."""
         events: list[Event] = [effect.text]
         if effect.move is not None:
             events.append(self._move(worker, effect.move, step))
@@ -41,7 +41,7 @@ class History:
         return events
 
     def _move(self, worker: Worker, move: PendingMove, step: int) -> ParagraphEnd:
-        """Append a sealed paragraph."""
+        """Move a sealed paragraph to its shared block."""
         target = worker.spec.paragraphs_to
         assert target is not None
         moved = self._blocks.move(move.block.name, target)

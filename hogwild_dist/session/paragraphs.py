@@ -1,4 +1,4 @@
-"""Where a paragraph ends (what the paper calls a reasoning step)."""
+"""Detection of the end of a paragraph, which the paper calls a reasoning step."""
 
 import re
 
@@ -10,16 +10,16 @@ _FENCE = re.compile(r"^ {0,3}(```|~~~)", re.MULTILINE)
 
 
 def ends_paragraph(text: str, newest: str, *, whole_code: bool = False) -> bool:
-    """Whether the newest token ends a paragraph.
+    """Return whether the newest token ends a paragraph.
 
     It does if it completes a blank line and the text before that line, stripped, ends with a
     sentence-ending character.
 
     Args:
-        text: of the paragraph before the newest token.
-        newest: what the newest token adds.
-        whole_code: whether a blank line inside an open code block (a fence) ends nothing. The
-            paper's code does not look for code blocks.
+        text: text of the paragraph before the newest token.
+        newest: text that the newest token adds.
+        whole_code: whether a paragraph cannot end inside a fenced code block. The paper's code
+            does not look for code blocks.
     """
     if BLANK_LINE not in text[-1:] + newest:
         return False
@@ -30,5 +30,5 @@ def ends_paragraph(text: str, newest: str, *, whole_code: bool = False) -> bool:
 
 
 def in_code_block(text: str) -> bool:
-    """Whether the text ends inside a fenced code block."""
+    """Return whether the text ends inside a fenced code block."""
     return len(_FENCE.findall(text)) % 2 == 1

@@ -29,12 +29,12 @@ from hogwild_dist.session.writer import Writer
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """A worker's part of a step.
+    """What one worker feeds in a step.
 
     Attributes:
-        worker: who feeds.
-        row: what.
-        complete: whether nothing is left to feed, so that a token is chosen.
+        worker: the worker.
+        row: its new tokens and its view.
+        complete: whether all pending tokens are fed, so that a token is chosen.
     """
 
     worker: Worker
@@ -43,16 +43,16 @@ class Feed:
 
 
 class Session:
-    """One problem and its team.
+    """One team's work on one problem.
 
     Args:
-        id: unique in the engine.
-        spec: what it starts from.
-        cache: where its blocks live.
-        tokenizer: a fast tokenizer.
-        ranks: the shard of each worker; None puts all on shard 0.
+        id: id of the session, unique in the engine.
+        spec: specification of the session.
+        cache: holds the blocks of the session.
+        tokenizer: the model's fast tokenizer.
+        ranks: rank of each worker's shard; None puts all workers on shard 0.
         recorded: whether steps keep summaries of the logits, for a trace.
-        forced: worker index -> its first choices, which are taken over in place of sampling.
+        forced: worker index -> its first tokens, which replace sampling.
 
     Raises:
         ModelError: the tokenizer cannot decode token by token.
@@ -79,9 +79,9 @@ class Session:
         self.recorded = recorded
         self.forced = forced or {}
         self.step = 0
-        """Steps that the whole team knows of."""
+        """Number of steps that have been applied."""
         self.changes: dict[ChangePhase, list[Change]] = {"before": [], "during": []}
-        """Made since the last step that a trace has recorded."""
+        """Changes since the last recorded step, by phase."""
         self._cache = cache
         writers = (*spec.workers, *spec.finishers)
         own = [worker.view[-1] for worker in writers]
@@ -96,7 +96,7 @@ class Session:
 
     @property
     def end_reason(self) -> str | None:
-        """Why it has ended, None while it goes on."""
+        """Why the session ended, or None while it is running."""
         return self._termination.reason
 
     @property
@@ -109,13 +109,13 @@ class Session:
 
     @property
     def team(self) -> list[Worker]:
-        """All but the finishers."""
+        """All workers but the finishers."""
         return team_of(self.workers)
 
     def feeds(self, max_tokens: int) -> list[Feed]:
-        """What each active worker feeds next, at most about `max_tokens` in all.
+        """Return what each active worker feeds next, at most about `max_tokens` together.
 
-        Long texts are cut; their rest waits for the next steps. Each worker gets at least a token.
+        Long texts are divided over several steps. Each worker feeds at least one token.
         """
         waiting = sorted(self.active_workers, key=lambda worker: len(worker.pending))
         takes = {}
@@ -126,7 +126,7 @@ class Session:
         return [self.feed(worker, takes[worker.index]) for worker in self.active_workers]
 
     def feed(self, worker: Worker, max_tokens: int) -> Feed:
-        """What one worker feeds next, at most `max_tokens`."""
+        """Return what one worker feeds next, at most `max_tokens` tokens."""
         ids = tuple(worker.pending[:max_tokens])
         return Feed(
             worker,
@@ -135,21 +135,21 @@ class Session:
         )
 
     def opening(self) -> list[Event]:
-        """The first texts, as events before step 0."""
+        """Return the events of the first texts, before step 0."""
         events: list[Event] = []
         for worker in self.team:
             events.append(self._writer.begin(worker, self.step))
         for worker in self.team:
             if worker.spec.stop_at_step == 0:
                 events += self._writer.stop(worker, "step_limit", self.step)
-        return events + self._termination.look(self.step)
+        return events + self._termination.end_due(self.step)
 
     def apply_to_worker(self, feed: Feed, token: int | None) -> TokenEffect | None:
-        """What a choice does to its own worker; the team takes it in with `apply`.
+        """Apply a chosen token to its own worker; `apply` then applies it to the team.
 
         Args:
-            feed: what was fed.
-            token: what was chosen, or None where more text is to be fed first.
+            feed: what the worker fed.
+            token: the chosen token, or None if the worker has more text to feed first.
         """
         worker = feed.worker
         del worker.pending[: len(feed.row.token_ids)]
@@ -166,11 +166,11 @@ class Session:
         chosen: Mapping[int, int],
         local_effects: Mapping[int, TokenEffect | None] | None = None,
     ) -> list[Event]:
-        """Take in the outcome of a step that all shards agree on, worker by worker in order.
+        """Apply the agreed outcome of a step, worker by worker in team order.
 
         Args:
-            feeds: what was fed.
-            chosen: worker index -> token, for the complete feeds.
+            feeds: what the workers fed.
+            chosen: worker index -> chosen token, for the complete feeds.
             local_effects: worker index -> what `apply_to_worker` returned, where it was
                 called already.
         """
@@ -187,53 +187,53 @@ class Session:
                 effect = self.apply_to_worker(feed, chosen.get(worker.index))
             events += self._apply_to_team(worker, effect)
         self.step += 1
-        return events + self._termination.look(self.step)
+        return events + self._termination.end_due(self.step)
 
     def block_lengths(self, feeds: Sequence[Feed]) -> dict[str, int]:
-        """Tokens of each block after the agreed forward of `feeds`, before what follows."""
+        """Return the length of each block after `feeds`, before the events that follow."""
         lengths = self.blocks.lengths()
         for feed in feeds:
             lengths[feed.row.view[-1].name] += len(feed.row.token_ids)
         return lengths
 
     def most_ahead(self, worker: Worker) -> int:
-        """Most tokens that a worker feeds in the coming step and the next."""
+        """Return the most tokens that a worker may feed in the next two steps."""
         return self._writer.most_ahead(worker)
 
     def start_lengths(self, worker: Worker) -> tuple[int, int]:
-        """Tokens that begin a paragraph, and those that the redundancy question adds to them."""
+        """Return the lengths of a paragraph's prefix and of the redundancy question, in tokens."""
         return self._writer.start_lengths(worker)
 
     def fingerprint(self) -> int:
-        """A number that all shards share as long as they agree about this session."""
+        """Return a number that is equal on all shards as long as they agree on this session."""
         lengths = tuple(self.blocks.lengths().items())
         asking = self.answer_collector.asking
         since_check = self.history.since_check
         return crc32(repr((self.id, self.step, since_check, asking, lengths)).encode())
 
     def cancel(self, reason: str = "cancelled") -> None:
-        """Let the session end with the next step that is applied."""
+        """End the session with the next step that is applied."""
         self._termination.cancel(reason)
 
     def end(self, reason: str) -> list[Event]:
-        """Stop everybody; all text is kept."""
+        """Stop all workers and end the session; the text is kept."""
         return self._termination.end(reason, self.step)
 
     def run_out(self, reason: str) -> list[Event]:
-        """Stop the team for good; the finishers, if there are any, state the answer first."""
+        """Stop the team; finishers, if the session has any, state the answer first."""
         return self._termination.run_out(reason, self.step)
 
     def join(self, spec: WorkerSpec, rank: int) -> Text:
-        """Take a worker in, with a block of its own; returns its first text."""
+        """Add a worker with a block of its own; return the event of its first text."""
         self.blocks.add(spec.view[-1])
         return self._writer.begin(self._add_worker(spec, rank), self.step)
 
     def free(self) -> None:
-        """Give all blocks back."""
+        """Free all blocks."""
         self.blocks.free()
 
     def _apply_to_team(self, worker: Worker, effect: TokenEffect | None) -> list[Event]:
-        """What a worker's choice does to the team."""
+        """Apply the effect of a worker's token to the team."""
         events: list[Event] = []
         if effect is not None:
             events += self.history.apply_to_team(worker, effect, self.step)

@@ -1,6 +1,6 @@
-"""What a session starts from, as plain data: token ids, block names, limits.
+"""The specification of a session as plain data: token ids, block names, limits.
 
-`team.Team` writes one from a problem; a trace holds one; a shard can be sent one.
+A `Team` and a problem yield one; traces record one; shards receive one.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,45 +16,46 @@ MAX_WORKERS = 16
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerSpec:
-    """One worker. Block names are those of the session; the last of `view` is the one it writes."""
+    """The specification of one worker; it writes the last block of `view`."""
 
     name: str
     view: tuple[str, ...]
     first_input: tuple[int, ...]
-    """Tokens it feeds first: the beginning of its own text."""
+    """First tokens that it feeds: the beginning of its own text."""
 
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     paragraphs_to: str | None = None
-    """Block that finished paragraphs move to; None: text is not cut into paragraphs."""
+    """Block that finished paragraphs move to; None does not divide the text into paragraphs."""
 
     first_paragraph: int = 1
     """Number of the paragraph that `first_input` begins."""
 
     max_tokens: int | None = None
-    """Chosen tokens after which the worker stops."""
+    """Number of chosen tokens after which the worker stops."""
 
     stop_at_step: int | None = None
-    """The worker takes no part in this step and later ones."""
+    """First step in which the worker takes no part."""
 
     stop_after_paragraph: int | None = None
-    """The worker stops when its paragraph of this number ends."""
+    """Number of the paragraph at whose end the worker stops."""
 
     seen: bool = True
-    """Whether a worker who joins later may see it."""
+    """Whether a worker who joins later sees this one."""
 
     newcomers_at: int | None = None
-    """Place in `view` where the block of a worker who joins is put; None: it is not seen."""
+    """Place in `view` where a newcomer's block is inserted; None does not show newcomers."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RedundancyCheck:
-    """A question that a worker is asked at a paragraph's start, now and then.
+    """A question that workers are asked now and then when they begin a paragraph.
 
     Attributes:
-        every: it is asked once more than this many tokens were fed since the last.
-        question: its text, which ends where the worker is to go on.
-        counted: whose tokens count: those of the `team`, and a question to anybody starts the
-            count again, as in the paper's code; or the `worker`'s own, as in the paper.
+        every: the question is asked when more than this many tokens were fed since the last one.
+        question: text of the question; the worker continues where it ends.
+        counted: tokens that count: `team` counts all workers' tokens and starts again whenever any
+            worker is asked, as in the paper's code; `worker` counts the worker's own, as in the
+            paper.
     """
 
     every: int
@@ -63,24 +64,24 @@ class RedundancyCheck:
 
 
 def check_budgets(budgets: Sequence[int]) -> None:
-    """Refuse budgets that do not rise from 1 on.
+    """Refuse budgets that are not ascending numbers from 1 on.
 
     Raises:
-        ConfigError: they do not.
+        ConfigError: the budgets are not ascending, or below 1.
     """
     if any(budget < 1 for budget in budgets) or list(budgets) != sorted(set(budgets)):
         raise ConfigError(
-            f"The budgets are {', '.join(map(str, budgets))}; give rising numbers of steps, from "
-            "1 on."
+            f"The budgets are {', '.join(map(str, budgets))}; give ascending numbers of steps, "
+            "from 1 on."
         )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FinisherSpec:
-    """A worker that writes only when it is asked to state an answer.
+    """A worker that writes only to state an answer.
 
     Attributes:
-        spec: of the worker; the last block of its view is its own, and emptied after each answer.
+        spec: specification of the worker; its own block is emptied before each answer.
         of: index of the worker whose answer it states, or None for the team's.
     """
 
@@ -90,15 +91,15 @@ class FinisherSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AnswerRule:
-    """How a session comes to an answer.
+    """How a session reaches an answer.
 
     Attributes:
-        form: what announces one.
-        by: indices of the workers whose announcement counts; empty: everybody's.
-        each: whether an answer stops its own worker only (a vote), or the team.
-        finishers: state an answer at a budget, and at the end where none was announced.
-        budgets: ascending; after so many steps of the team the finishers state an answer, and
-            the team goes on as if nobody had asked.
+        form: form in which an answer is announced.
+        by: indices of the workers whose announcement counts; empty means all.
+        each: whether an answer stops only its own worker (a vote), or the team.
+        finishers: workers that state an answer at a budget, and at the end if none was announced.
+        budgets: ascending numbers of the team's steps after which the finishers state an answer;
+            the team then continues as if it had not been interrupted.
     """
 
     form: AnswerForm
@@ -111,13 +112,13 @@ class AnswerRule:
         check_budgets(self.budgets)
         if self.budgets and not self.finishers:
             raise ConfigError(
-                "There are budgets and nobody to state an answer at them; give the finisher tokens."
+                "Budgets need a finisher that states an answer at them; give the finisher tokens."
             )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SessionSpec:
-    """One problem and the team that works on it.
+    """The specification of one team's work on one problem.
 
     Raises:
         ConfigError: names, views and limits do not fit together.
@@ -125,44 +126,44 @@ class SessionSpec:
 
     workers: tuple[WorkerSpec, ...]
     shared: Mapping[str, tuple[int, ...]]
-    """Blocks that are encoded alone before the first step; an empty one may be filled later."""
+    """Shared block -> the tokens that are encoded before the first step; may be empty."""
 
     shared_prefixes: Mapping[str, int] = field(default_factory=dict)
-    """Shared block -> how many of its first tokens other sessions are likely to begin with too."""
+    """Shared block -> number of its first tokens that other sessions probably share."""
 
     seed: int = 0
     paragraph_prefix: str = "**{worker} [{index}]:** "
-    """Begins each paragraph but the first; ``{worker}`` and ``{index}`` are filled in."""
+    """Beginning of each paragraph but the first; ``{worker}`` and ``{index}`` are filled in."""
 
     redundancy: RedundancyCheck | None = None
     whole_code: bool = False
-    """Whether a blank line inside a fenced code block ends no paragraph."""
+    """Whether a paragraph cannot end inside a fenced code block."""
 
     stop_strings: tuple[str, ...] = ()
-    """A worker whose text contains one stops; its text ends before it."""
+    """A worker stops when its text contains one of these; the text is cut before it."""
 
     end_ids: frozenset[int] = field(default_factory=frozenset)
-    """End-of-text tokens: a worker that chooses one stops."""
+    """End-of-text tokens; a worker that chooses one stops."""
 
     max_total_tokens: int | None = None
-    """Chosen tokens, over all workers, after which the session ends."""
+    """Number of tokens chosen by all workers together after which the session ends."""
 
     until: tuple[int, ...] = ()
-    """Indices of the workers whose stop ends the team; empty: all."""
+    """Indices of the workers whose stop ends the team; empty means all."""
 
     answer_rule: AnswerRule | None = None
-    """How it comes to an answer; None: nobody asks for one."""
+    """How the session reaches an answer; None asks for none."""
 
     @property
     def common_block(self) -> str | None:
-        """The shared block that all workers see and that grows, where there is one."""
+        """The growing shared block that all workers see, or the first such block, or None."""
         seen = [name for name in self.shared if all(name in w.view for w in self.workers)]
         targets = {worker.paragraphs_to for worker in self.workers}
         return next((name for name in seen if name in targets), seen[0] if seen else None)
 
     @property
     def finishers(self) -> tuple[WorkerSpec, ...]:
-        """Workers that write only when they are asked; their indices follow the team's."""
+        """Workers that write only to state an answer; their indices follow the team's."""
         return (
             ()
             if self.answer_rule is None
@@ -174,27 +175,30 @@ class SessionSpec:
         for name, count in self.shared_prefixes.items():
             if not 0 <= count <= len(self.shared.get(name, ())):
                 raise ConfigError(
-                    f"The first {count} tokens of {name!r} are to be shared, which has "
-                    f"{len(self.shared.get(name, ()))}."
+                    f"The shared prefix of {name!r} has {count} tokens; it must have from 0 to "
+                    f"{len(self.shared.get(name, ()))}, the length of the block."
                 )
         for worker in (*self.workers, *self.finishers):
             self._check_worker(worker)
         for index in (*self.until, *(self.answer_rule.by if self.answer_rule else ())):
             if index not in range(len(self.workers)):
-                raise ConfigError(f"Worker {index} is to end the team and is not in it.")
+                raise ConfigError(
+                    f"Worker {index} is to end the team and is not in it; use an index below "
+                    f"{len(self.workers)}."
+                )
 
     def _check_names(self) -> None:
         names = [worker.name for worker in self.workers]
         finishers = [worker.name for worker in self.finishers]
         if set(names) & set(finishers):
             raise ConfigError(
-                f"A worker is called {min(set(names) & set(finishers))!r}, as who states the "
-                "answer is; choose another name."
+                f"A worker is called {min(set(names) & set(finishers))!r}, which is the name of a "
+                "finisher; choose another name."
             )
         if not 1 <= len(names) <= MAX_WORKERS or len(set(names)) < len(names):
             raise ConfigError(
                 f"The workers are {', '.join(names) or 'none'}; a team has 1 to {MAX_WORKERS} "
-                "workers, each with a name of its own."
+                "workers with different names."
             )
         written = [w.view[-1] for w in (*self.workers, *self.finishers) if w.view]
         for block in written:
@@ -215,7 +219,7 @@ class SessionSpec:
             if name not in known:
                 raise ConfigError(
                     f"{worker.name!r} refers to the block {name!r}, which does not exist; known "
-                    f"are {', '.join(sorted(known))}."
+                    f"blocks are {', '.join(sorted(known))}."
                 )
         if worker.paragraphs_to is not None and worker.paragraphs_to not in self.shared:
             raise ConfigError(
@@ -228,7 +232,8 @@ class SessionSpec:
             )
         if not worker.first_input:
             raise ConfigError(
-                f"{worker.name!r} has no first text; give the worker at least one token to begin."
+                f"{worker.name!r} has no first text; give the worker at least one token to "
+                "begin with."
             )
 
 

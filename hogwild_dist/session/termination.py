@@ -1,4 +1,4 @@
-"""How a team ends: what ends it, and who says something in the end."""
+"""Termination: what ends a team's work, and whether finishers state an answer first."""
 
 from collections.abc import Sequence
 
@@ -10,13 +10,13 @@ from hogwild_dist.session.writer import Writer
 
 
 class Termination:
-    """The state of a session's way to its end; the same on every shard.
+    """Decides when a session ends; the same on every shard.
 
     Args:
-        spec: that the session started from.
-        workers: of the session; a list that grows when one joins.
-        answers: tells who states an answer, and when.
-        writer: lets workers begin and stop.
+        spec: specification of the session.
+        workers: workers of the session; the list grows when a worker joins.
+        answers: the session's answers.
+        writer: starts and stops workers.
     """
 
     def __init__(
@@ -28,31 +28,31 @@ class Termination:
         self._writer = writer
         self._cancelled: str | None = None
         self.reason: str | None = None
-        """Why the session has ended, None while it goes on."""
+        """Why the session ended, or None while it is running."""
 
     def cancel(self, reason: str) -> None:
-        """Let the session end when it is next looked at."""
+        """End the session with the next step that is applied."""
         self._cancelled = reason
 
     def end(self, reason: str, step: int) -> list[Event]:
-        """Stop everybody; all text is kept."""
+        """Stop all workers; their text is kept."""
         events = self._stop_all(reason, step)
         self.reason = reason
         return [*events, SessionEnd(step=step, reason=reason)]
 
     def run_out(self, reason: str, step: int) -> list[Event]:
-        """Stop the team for good; the finishers, if there are any, state the answer first."""
+        """Stop the team; finishers, if the session has any, state the answer first."""
         if self._answers.asking:
             return self.end(reason, step)
         events = self._stop_all(reason, step)
         self._answers.closing = reason
         return events + (self._ask(None, step) or self.end(reason, step))
 
-    def look(self, step: int) -> list[Event]:
-        """End what is due to end after a step, or let the finishers begin.
+    def end_due(self, step: int) -> list[Event]:
+        """End the session or switch to the finishers, if that is due after a step.
 
         Args:
-            step: that comes next.
+            step: number of the next step.
         """
         if self.reason:
             return []
@@ -65,7 +65,7 @@ class Termination:
         return self._running_out(step)
 
     def _running_out(self, step: int) -> list[Event]:
-        """The end of the team's steps or tokens, or a budget."""
+        """End the team if it has stopped or is out of tokens; ask finishers at a budget."""
         team = team_of(self._workers)
         total = sum(worker.num_chosen for worker in team)
         if self._spec.max_total_tokens is not None and total >= self._spec.max_total_tokens:
@@ -77,17 +77,17 @@ class Termination:
         return [] if budget is None else self._ask(budget, step)
 
     def _ask(self, budget: int | None, step: int) -> list[Event]:
-        """Let the finishers write; the team waits. Empty where nobody needs to be asked."""
+        """Let the finishers write while the team waits; return no event if none has to write."""
         asked = self._answers.ask(budget)
         return [self._writer.begin_again(worker, step) for worker in asked]
 
     def _answered(self, step: int) -> list[Event]:
-        """Once the finishers are done, the team goes on or the session ends."""
+        """Let the team continue or end the session, once the finishers are done."""
         if any(worker.active for worker in self._answers.finishers):
             return []
         closing = self._answers.stop_asking()
         return [] if closing is None else self.end(closing, step)
 
     def _stop_all(self, reason: str, step: int) -> list[Event]:
-        going_on = [worker for worker in self._workers if worker.active]
-        return [event for worker in going_on for event in self._writer.stop(worker, reason, step)]
+        active = [worker for worker in self._workers if worker.active]
+        return [event for worker in active for event in self._writer.stop(worker, reason, step)]

@@ -1,4 +1,4 @@
-"""One worker of a running session: its block, its text, what it feeds next."""
+"""The state of one worker: its block, its text, and the tokens that it feeds next."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,15 +15,15 @@ from hogwild_dist.session.stop_strings import find_stop, num_held
 
 @dataclass(frozen=True, slots=True)
 class PendingMove:
-    """A paragraph that has ended and waits to move to the history.
+    """A finished paragraph that is about to move to the history.
 
     Attributes:
-        block: holds it; nobody writes there any more.
+        block: sealed block that holds the paragraph.
         index: number of the paragraph.
-        token_ids: of it, the newest included, which has no K and V there.
-        text: of it.
-        next_input: what the worker feeds next, or None if it stops.
-        asked: whether the redundancy question is in `next_input`.
+        token_ids: tokens of the paragraph, including the newest, which has no K and V there.
+        text: text of the paragraph.
+        next_input: tokens that the worker feeds next, or None if it stops.
+        asked: whether `next_input` contains the redundancy question.
     """
 
     block: Block
@@ -36,15 +36,15 @@ class PendingMove:
 
 @dataclass(frozen=True, slots=True)
 class TokenEffect:
-    """What one chosen token did to its worker, for the team to take in.
+    """The effect of one chosen token on its worker, to be applied to the team.
 
     Attributes:
-        text: the token.
-        move: the paragraph that it ended.
-        prefix: what begins the next one.
-        stop: why the worker stopped.
-        num_next: tokens that it feeds next.
-        answer: that the token completes.
+        text: the event of the new text.
+        move: the paragraph that the token ended, or None.
+        prefix: the event of the next paragraph's first text, or None.
+        stop: why the worker stopped, or None.
+        num_next: number of tokens that the worker feeds next.
+        answer: answer that the token completed, or None.
     """
 
     text: Text
@@ -57,29 +57,29 @@ class TokenEffect:
 
 @dataclass(slots=True, eq=False)
 class Worker:
-    """State of one worker; `session.Session` changes it.
+    """The state of one worker; the session's `Writer` changes it.
 
     Attributes:
         index: place in the team.
-        spec: what it started from.
-        rank: of the shard that computes it.
-        block: the block it writes.
+        spec: specification of the worker.
+        rank: rank of the shard that computes the worker.
+        block: block that it writes.
         sampler: chooses its tokens.
         decoder: turns its tokens into text, one by one.
         pending: tokens to feed next.
-        paragraph_ids: tokens of the paragraph that it is writing.
-        paragraph_text: their text.
-        paragraph: number of that paragraph.
-        token_ids: all its tokens: first text, prefixes, questions and chosen ones.
-        text: their text, cut before a stop string.
-        held: end of the text that is not shown yet, since a stop string may begin there.
-        num_chosen: tokens that it chose.
-        since_check: tokens that it fed since it was last asked the redundancy question.
-        finish_reason: why it stopped, or None while it goes on.
-        finisher: whether it writes only when it is asked to state an answer.
-        leaves_from: step from which it leaves at its paragraph's end, or None.
-        num_first_chars: of the text that it did not choose, at the beginning.
-        begun_at: tokens that it had chosen when its text began; a finisher begins again.
+        paragraph_ids: tokens of the current paragraph.
+        paragraph_text: text of the current paragraph.
+        paragraph: number of the current paragraph.
+        token_ids: all tokens of its text: first text, prefixes, questions and chosen ones.
+        text: its text, cut before a stop string.
+        held: end of the text that is not shown yet, because a stop string may begin there.
+        num_chosen: number of tokens that it chose.
+        since_check: number of tokens fed since it was last asked the redundancy question.
+        finish_reason: why it stopped, or None while it is active.
+        finisher: whether it writes only to state an answer.
+        leaves_from: step from which on it leaves when a paragraph ends, or None.
+        num_first_chars: length of the text that it did not choose, at the beginning.
+        begun_at: value of `num_chosen` when its text began; a finisher begins more than once.
     """
 
     index: int
@@ -105,17 +105,17 @@ class Worker:
 
     @property
     def active(self) -> bool:
-        """Whether it takes part in the next step."""
+        """Whether the worker takes part in the next step."""
         return self.finish_reason is None
 
     @property
     def out_of_tokens(self) -> bool:
-        """Whether it has chosen as many tokens as it may."""
+        """Whether the worker has reached its token limit."""
         limit = self.spec.max_tokens
         return limit is not None and self.num_chosen - self.begun_at >= limit
 
     def begin_again(self, block: Block) -> None:
-        """Forget its text and write from the beginning, into an empty block."""
+        """Discard the text and begin again in an empty block."""
         self.block, self.pending = block, list(self.spec.first_input)
         self.decoder = DecodeStream(skip_special_tokens=False)
         self.paragraph_ids, self.paragraph_text = [], ""
@@ -123,11 +123,11 @@ class Worker:
         self.finish_reason, self.begun_at = None, self.num_chosen
 
     def decode(self, tokenizer: Any, token_ids: list[int] | tuple[int, ...]) -> str:
-        """Text that these next tokens add; a character may wait for its last token.
+        """Return the text that new tokens add; a character appears with its last token.
 
         Args:
-            tokenizer: the backend of a fast tokenizer.
-            token_ids: the worker's next tokens.
+            tokenizer: backend of a fast tokenizer.
+            token_ids: the worker's new tokens.
         """
         return "".join(self._decode_one(tokenizer, token) for token in token_ids)
 
@@ -135,7 +135,7 @@ class Worker:
         try:
             return self.decoder.step(tokenizer, token_id) or ""
         except Exception as error:
-            # The library raises no class of its own. Bytes that are no character may do this.
+            # The library has no error class for bytes that do not form a character.
             if "Invalid prefix" not in str(error):
                 raise
             self.decoder = DecodeStream(skip_special_tokens=False)
@@ -152,7 +152,7 @@ class Worker:
         """Cut the text where a stop string begins that the newest text completed.
 
         Returns:
-            Characters cut off.
+            Number of characters removed.
         """
         start = find_stop(self.text, stop_strings, len(newest))
         cut = 0 if start is None else len(self.text) - start
@@ -161,12 +161,12 @@ class Worker:
         return cut
 
     def show(self, newest: str, cut: int, stop_strings: Sequence[str]) -> str:
-        """What of the text can be shown now: all but what a stop string took or may take.
+        """Return the text that can be shown now, without a stop string or its possible beginning.
 
         Args:
             newest: text that the newest token added.
-            cut: characters of it, and of what was held, that a stop string took.
-            stop_strings: may go on with the next token.
+            cut: number of characters that a stop string removed from the held and newest text.
+            stop_strings: stop strings that the next token may complete.
         """
         waiting = self.held + newest
         waiting = waiting[: max(0, len(waiting) - cut)]
@@ -175,7 +175,7 @@ class Worker:
         return waiting[: len(waiting) - hold]
 
     def flush(self, tokenizer: Any) -> str:
-        """All text that was not shown yet, the first bytes of an incomplete character included."""
+        """Return all text not shown yet, including the bytes of an incomplete character."""
         whole = tokenizer.decode(self.token_ids, skip_special_tokens=False)
         rest = whole[len(self.text) :] if whole.startswith(self.text) else ""
         self.text += rest
@@ -185,5 +185,5 @@ class Worker:
 
 
 def team_of(workers: Iterable[Worker]) -> list[Worker]:
-    """All but the finishers."""
+    """Return all workers but the finishers."""
     return [worker for worker in workers if not worker.finisher]

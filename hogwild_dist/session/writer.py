@@ -1,4 +1,4 @@
-"""How one worker writes: what a chosen token does to its text, to its paragraph and to itself."""
+"""The effect of a chosen token on its worker: its text, its paragraph, and whether it stops."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,13 +14,13 @@ from hogwild_dist.session.worker import PendingMove, TokenEffect, Worker
 
 
 class Writer:
-    """Writes for the workers of one session; what changes is theirs and not kept here.
+    """Writes the workers' texts; the state is in the workers and not here.
 
     Args:
-        spec: that the session started from.
-        blocks: of the session; a paragraph that ends is sealed there.
-        answers: tells what completes an answer.
-        tokenizer: a fast tokenizer.
+        spec: specification of the session.
+        blocks: blocks of the session, in which finished paragraphs are sealed.
+        answers: finds completed answers.
+        tokenizer: the model's fast tokenizer.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Writer:
         self._decoder = self._tokenizer.backend_tokenizer
 
     def begin(self, worker: Worker, step: int) -> Text:
-        """A worker's first text."""
+        """Write a worker's first text."""
         ids = worker.spec.first_input
         text = worker.decode(self._decoder, ids)
         worker.take(ids, text)
@@ -45,17 +45,17 @@ class Writer:
         return _text(worker, ids, text, step, chosen=False)
 
     def begin_again(self, worker: Worker, step: int) -> Text:
-        """The first text of a worker that forgets what it has written."""
+        """Discard a worker's text and write its first text again."""
         worker.begin_again(self._blocks.renew(worker.block.name))
         return self.begin(worker, step)
 
     def choose(self, worker: Worker, token: int, step: int, since_check: int) -> TokenEffect:
-        """One chosen token: text, paragraph, stop, and what comes next.
+        """Apply one chosen token to its worker.
 
         Args:
-            worker: who chose it.
-            token: its id.
-            step: in which it was chosen.
+            worker: the worker that chose the token.
+            token: id of the token.
+            step: step in which it was chosen.
             since_check: tokens fed by the team since the redundancy question was last asked.
         """
         worker.num_chosen += 1
@@ -84,19 +84,19 @@ class Writer:
         return TokenEffect(shown, move, prefix, reason, len(worker.pending), answer)
 
     def stop(self, worker: Worker, reason: str, step: int) -> list[Event]:
-        """The worker's stop, after what of its text was not shown yet."""
+        """Stop a worker, and show the rest of its text."""
         worker.finish_reason = reason
         rest = "" if reason == "stop_string" else worker.flush(self._decoder)
         stop = WorkerStop(step=step, worker=worker.index, name=worker.spec.name, reason=reason)
         return [_text(worker, (), rest, step, chosen=True), stop] if rest else [stop]
 
     def most_ahead(self, worker: Worker) -> int:
-        """Most tokens that a worker feeds in the coming step and the next."""
+        """Return the most tokens that a worker may feed in the next two steps."""
         longest_start = len(self._start_tokens(worker, worker.paragraph + 2, self._question))
         return len(worker.pending) + 1 + longest_start
 
     def start_lengths(self, worker: Worker) -> tuple[int, int]:
-        """Tokens that begin a paragraph, and those that the redundancy question adds to them."""
+        """Return the lengths of a paragraph's prefix and of the redundancy question, in tokens."""
         if worker.spec.paragraphs_to is None:
             return 0, 0
         prefix = len(self._start_tokens(worker, worker.paragraph, ""))
@@ -107,7 +107,7 @@ class Writer:
         return self._spec.redundancy.question if self._spec.redundancy is not None else ""
 
     def _end_of_text(self, worker: Worker, token: int, step: int) -> TokenEffect:
-        """The end-of-text token, which is not part of the text."""
+        """Apply the end-of-text token, which is not part of the text."""
         worker.finish_reason = "end_of_text"
         text = _text(worker, (token,), worker.show("", 0, ()), step, chosen=True)
         answer = self._answers.stated(worker)
@@ -121,7 +121,7 @@ class Writer:
     def _stop_reason(
         self, worker: Worker, step: int, *, found_stop_string: bool, answered: bool, ended: bool
     ) -> str | None:
-        """Why a worker stops with its newest token; of several reasons the first."""
+        """Return why a worker stops with its newest token: the first reason that applies."""
         if found_stop_string:
             return "stop_string"
         if answered and self._answers.stops_alone(worker):
@@ -133,7 +133,7 @@ class Writer:
         return "left" if _leaves(worker, step, ended=ended) else None
 
     def _seal(self, worker: Worker, token: int, since_check: int, *, stops: bool) -> PendingMove:
-        """End the paragraph; the worker goes on in a fresh block."""
+        """End the paragraph; the worker continues in a new block."""
         name = worker.block.name
         sealed = self._blocks.seal(name)
         worker.block = self._blocks[name]
@@ -150,7 +150,7 @@ class Writer:
         return move
 
     def _next_paragraph(self, worker: Worker, move: PendingMove, step: int) -> Text | None:
-        """Begin the paragraph after a sealed one, unless the worker stops with that."""
+        """Begin the paragraph after a sealed one, unless the worker stops."""
         if move.next_input is None:
             return None
         worker.paragraph += 1
@@ -161,7 +161,7 @@ class Writer:
         return _text(worker, start, text, step, chosen=False)
 
     def _next_start(self, worker: Worker, since_check: int) -> tuple[list[int], bool]:
-        """Tokens that begin the next paragraph, and whether the redundancy question is asked."""
+        """Return the first tokens of the next paragraph, and whether they ask the question."""
         check = self._spec.redundancy
         if check is not None and check.counted == "worker":
             since_check = worker.since_check
@@ -177,7 +177,7 @@ class Writer:
 
 
 def _leaves(worker: Worker, step: int, *, ended: bool) -> bool:
-    """Whether a worker that was asked to leave does so now."""
+    """Return whether a worker that was asked to leave does so now."""
     if worker.leaves_from is None or step < worker.leaves_from:
         return False
     return ended or worker.spec.paragraphs_to is None

@@ -219,7 +219,7 @@ def recorded(model: LoadedModel, tmp_path: Path) -> tuple[Path, dict]:
             lambda raw: raw.update(visibility="later"),
             "visibility: it must be 'same-step', 'next-step' or 'overlapped'",
         ),
-        (lambda raw: raw.update(workers=["Ann", "Ann", "Cat"]), "a name of its own"),
+        (lambda raw: raw.update(workers=["Ann", "Ann", "Cat"]), "workers with different names"),
         (
             lambda raw: raw["steps"][0].update(events=[{"type": "x", "from_block": "zz"}]),
             "step 0 moves 'zz' to None, not a worker's block",

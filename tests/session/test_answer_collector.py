@@ -254,9 +254,9 @@ def test_a_team_out_of_room_leaves_room_for_the_answer(
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"budgets": (5, 5), "finishers": (FINISHER,)}, "rising numbers"),
-        ({"budgets": (0,), "finishers": (FINISHER,)}, "rising numbers"),
-        ({"budgets": (5,)}, "nobody to state an answer"),
+        ({"budgets": (5, 5), "finishers": (FINISHER,)}, "ascending numbers"),
+        ({"budgets": (0,), "finishers": (FINISHER,)}, "ascending numbers"),
+        ({"budgets": (5,)}, "Budgets need a finisher"),
     ],
 )
 def test_bad_rules_are_refused(fields: dict, sentence: str) -> None:
@@ -267,7 +267,7 @@ def test_bad_rules_are_refused(fields: dict, sentence: str) -> None:
 def test_rules_that_do_not_fit_the_team_are_refused() -> None:
     with pytest.raises(ConfigError, match="Worker 2 is to end the team"):
         team("Ann", "Ben", answer_rule=rule(by=(2,)))
-    with pytest.raises(ConfigError, match="called 'Finisher', as who states"):
+    with pytest.raises(ConfigError, match="called 'Finisher', which is the name of a finisher"):
         team("Ann", "Finisher", answer_rule=rule(finishers=(FINISHER,)))
 
 

@@ -49,7 +49,9 @@ def test_the_pieces_find_a_box_exactly_once(before: str, size: int) -> None:
     assert [answer for answer in found if answer is not None] == ["7"]
 
 
-@pytest.mark.parametrize(("pattern", "sentence"), [("(", "no regular expression"), ("x*", "empty")])
+@pytest.mark.parametrize(
+    ("pattern", "sentence"), [("(", "not a regular expression"), ("x*", "empty")]
+)
 def test_bad_patterns_are_named(pattern: str, sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         AnswerForm.parse(pattern)

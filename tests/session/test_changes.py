@@ -188,7 +188,7 @@ def test_a_newcomer_reads_and_is_read(model: LoadedModel) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (RemoveWorker(name="Zoe"), "'Zoe' is not at work"),
+        (RemoveWorker(name="Zoe"), "'Zoe' is not an active worker"),
         (Interjection(name="You", text="x", token_ids=(1,), target="w0"), "no shared block 'w0'"),
         (
             Interjection(name="You", text="x", token_ids=(1,) * 600, target="common"),
@@ -213,9 +213,9 @@ def test_newcomers_need_a_name_and_known_blocks(model: LoadedModel) -> None:
     spec = combined("Ann", "Ben")
     session = engine.start(spec)
     for view, name, sentence in (
-        (("common", "own"), "Ben", "'Ben' is in the team already"),
+        (("common", "own"), "Ben", "'Ben' is already in the team"),
         (("zoo", "own"), "Cat", "would see the block 'zoo'"),
-        (("worker:Zoe", "own"), "Cat", "'Zoe' is not in the team"),
+        (("worker:Zoe", "own"), "Cat", "is not in the team"),
     ):
         worker = replace(spec.workers[0], name=name, view=view)
         (event,) = engine.apply_change(session, AddWorker(worker=worker))

@@ -285,7 +285,7 @@ def test_an_interrupted_forward_leaves_the_blocks_as_they_were(
     ("workers", "sentence"),
     [
         ([], "The workers are none"),
-        ([("A", ("c", "a")), ("A", ("c", "b"))], "a name of its own"),
+        ([("A", ("c", "a")), ("A", ("c", "b"))], "workers with different names"),
         ([("A", ("c", "a")), ("B", ("c", "a"))], "written by more than one side"),
         ([("A", ("a", "c"))], "written by more than one side"),
         ([("A", ("c", "zzz", "a"))], "'zzz', which does not exist"),
@@ -312,7 +312,7 @@ def test_a_worker_needs_a_first_token_and_a_shared_target() -> None:
 @pytest.mark.parametrize(("name", "count"), [("c", 2), ("c", -1), ("d", 1)])
 def test_no_more_than_a_text_can_be_shared_as_its_beginning(name: str, count: int) -> None:
     ann = WorkerSpec(name="A", view=("c", "a"), first_input=(5,))
-    with pytest.raises(ConfigError, match=f"first {count} tokens of '{name}' are to be shared"):
+    with pytest.raises(ConfigError, match=f"shared prefix of '{name}' has {count} tokens"):
         SessionSpec(workers=(ann,), shared={"c": (5,)}, shared_prefixes={name: count})
 
 

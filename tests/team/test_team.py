@@ -229,7 +229,7 @@ def test_in_a_vote_everybody_is_asked() -> None:
     [
         ({"by": ("Zoe",)}, "'Zoe' is to answer and is not in the team"),
         ({"budgets": (64, 512)}, "budget of 512 steps cannot be reached with 256"),
-        ({"budgets": (3, 2)}, "rising numbers"),
+        ({"budgets": (3, 2)}, "ascending numbers"),
         ({"budgets": (3,), "finisher_tokens": 0}, "Budgets need a finisher"),
         ({"finisher_tokens": -1}, "The finisher has -1 tokens"),
     ],

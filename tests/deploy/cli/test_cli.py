@@ -280,7 +280,7 @@ def test_a_team_with_roles_is_asked_for_an_answer(hogwild, tiny_dir: Path) -> No
     [
         (["--budgets", "2"], "need --answer, the mark of an answer"),
         (["--answer", "boxed", "--budgets", "x"], "--budgets is 'x'"),
-        (["--answer", "("], "is no regular expression"),
+        (["--answer", "("], "is not a regular expression"),
         (["--answer", "boxed", "--budgets", "999"], "budget of 999 steps cannot be reached"),
         (["--team", "zoo"], "Unknown team 'zoo'"),
         (["--team", "solver-critic", "--workers", "1"], "has 2 roles"),
