@@ -1,4 +1,4 @@
-"""What can be set: frozen dataclasses that refuse bad values with one sentence."""
+"""Settings as frozen dataclasses, which refuse bad values in one sentence."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,38 +9,38 @@ from hogwild_dist.settings import setting
 
 
 class Visibility(Enum):
-    """When a worker sees the others' newest token. Its own tokens it always sees."""
+    """When a worker sees the others' newest tokens; it always sees its own."""
 
     SAME_STEP = "same-step"
-    """At each layer a worker attends to what the others feed in this very step (paper, exact)."""
+    """In the same step, layer by layer, exactly as in the paper."""
 
     NEXT_STEP = "next-step"
-    """The others' newest tokens are seen one step later."""
+    """One step later."""
 
     OVERLAPPED = "overlapped"
-    """They are seen two steps later: what a step brought travels while the next one computes."""
+    """Two steps later: a step is exchanged while the next one computes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SamplingConfig:
-    """How the next token is chosen. The defaults choose the likeliest token."""
+    """How the next token is chosen; the defaults choose the likeliest token."""
 
     temperature: float = 0.0
-    """0 is greedy; else logits are divided by it."""
+    """0 is greedy; otherwise logits are divided by it."""
 
     top_p: float = 1.0
     top_k: int = 0
-    """0 keeps all."""
+    """0 keeps all tokens."""
 
     min_p: float = 0.0
     repetition_penalty: float = 1.0
-    """Over all tokens in the worker's view, as transformers does it; 1 is none."""
+    """Applies to all tokens in the worker's view, as in transformers; 1 is no penalty."""
 
     forbidden_ids: tuple[int, ...] = ()
-    """Tokens that are never chosen."""
+    """Ids of tokens that are never chosen."""
 
     logit_bias: Mapping[int, float] = field(default_factory=dict)
-    """Added to the logits of single tokens."""
+    """Token id -> number that is added to its logit."""
 
     def __post_init__(self) -> None:
         for token in (*self.forbidden_ids, *self.logit_bias):
@@ -65,25 +65,25 @@ class SamplingConfig:
 
 
 MAX_TOKENS = 1 << 40
-"""Far more than any memory holds, and few enough to multiply with."""
+"""More tokens than any memory holds, few enough for arithmetic in 64 bits."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineConfig:
-    """What an engine keeps for its whole life."""
+    """Settings that an engine keeps for its life."""
 
     visibility: Visibility = setting(
         Visibility.SAME_STEP, "When a worker sees the others' newest token."
     )
     cache_tokens: int = setting(65_536, "Size of the KV cache in tokens, over all sessions.")
     max_step_tokens: int = setting(2_048, "Most new tokens of a session in one step.")
-    """New tokens of a session in one forward. Longer first texts span several steps, and a token
-    sees those of its peers' new tokens that are fed in the same step or before. A session that no
-    longer fits into a step with others sits it out, and comes first in the next; under `overlapped`
-    visibility, where nobody knows what the peers feed, none sits out."""
+    """Longer first texts span several steps, in which a token sees only those new tokens of the
+    others that are fed in the same step or earlier. A session that does not fit into a step with
+    others skips it and comes first in the next. Under `overlapped` visibility no session is
+    skipped, since what the peers feed is not known in time."""
 
     prefill_chunk: int = setting(512, "Most prompt tokens in one forward pass.")
-    """For blocks that are encoded alone: the prompt and the separators."""
+    """Applies to texts that no worker writes, such as prompts and separators."""
 
     attention: str | None = setting(
         None, "cpu-flash, matmul or module:function; picked if left out."

@@ -1,12 +1,12 @@
-"""The seam between a step's computation and the other shards.
+"""The interface between a step's computation and the other shards.
 
-A step of the engine uses an exchange in this order, the same on every rank::
+Every rank uses an exchange in this order in each step::
 
-    begin(plan)            who feeds what; under `overlapped`, after the forward
-    send_layer(layer)      within the forward, only where visibility is `same-step`
-    receive_layer(layer)   likewise, before attention reads what the peers feed
-    post(report)             what came of this rank's rows
-    collect()              what came of everybody's, in the order in which steps were posted
+    begin(plan)            what every rank feeds; after the forward if visibility is `overlapped`
+    send_layer(layer)      in the forward, only if visibility is `same-step`
+    receive_layer(layer)   in the forward, before attention reads the peers' keys
+    post(report)           the outcome of this rank's rows
+    collect()              the outcome of all rows, in the order in which steps were posted
 """
 
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ from hogwild_dist.config import Visibility
 
 @dataclass(frozen=True, slots=True)
 class LogitsSummary:
-    """What a trace keeps of one row's logits.
+    """The part of a row's logits that a trace records.
 
     Attributes:
-        top_ids: tokens of the largest logits, falling.
-        top_logits: theirs.
-        logsumexp: over all logits.
-        margin: gap between the two largest allowed ones.
-        greedy: the token of the largest allowed one.
+        top_ids: tokens with the largest logits, in descending order.
+        top_logits: logits of these tokens.
+        logsumexp: log-sum-exp of all logits.
+        margin: difference between the two largest allowed logits.
+        greedy: token with the largest allowed logit.
     """
 
     top_ids: tuple[int, ...]
@@ -37,13 +37,13 @@ class LogitsSummary:
 
 @dataclass(frozen=True, slots=True)
 class RowReport:
-    """What became of one row: all that a peer needs to stay in step.
+    """The outcome of one row: all that a peer needs to apply it.
 
     Attributes:
         session: id of the session.
         worker: index of the worker in its session.
-        token_id: the token chosen, or None where the row has more text to feed first.
-        summary: of its logits, where the session is recorded.
+        token_id: the chosen token, or None if the worker has more text to feed first.
+        summary: summary of the row's logits, if the session is recorded.
     """
 
     session: int
@@ -54,12 +54,12 @@ class RowReport:
 
 @dataclass(frozen=True, slots=True)
 class StepPlan:
-    """What every rank feeds in a step; all ranks agree on it before anything travels.
+    """What every rank feeds in a step; all ranks derive the same plan, so no size is sent.
 
     Attributes:
         slots: for each rank, this process's slab slots of the tokens that the rank feeds.
-        num_rows: for each rank, its rows.
-        num_recorded: for each rank, its rows whose logits are summarised.
+        num_rows: for each rank, the number of its rows.
+        num_recorded: for each rank, the number of its rows with a summary of the logits.
     """
 
     slots: tuple[tuple[int, ...], ...]
@@ -69,13 +69,13 @@ class StepPlan:
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """What one rank tells the others at the end of a step.
+    """One rank's report at the end of a step.
 
     Attributes:
         step: number of the step.
-        command: highest command id up to which this rank holds all.
-        state: fingerprint of the sessions before the step, which all ranks must share.
-        reports: of this rank's rows.
+        command: the highest command id up to which this rank holds every command.
+        state: fingerprint of the sessions before the step, which must be equal on all ranks.
+        reports: outcomes of this rank's rows.
     """
 
     step: int
@@ -86,12 +86,12 @@ class StepReport:
 
 @dataclass(frozen=True, slots=True)
 class AgreedStep:
-    """What all ranks know of a step.
+    """The outcome of a step that all ranks agree on.
 
     Attributes:
         step: number of the step.
-        command: highest command id that every rank holds.
-        reports: of all rows, ordered by session and worker.
+        command: the highest command id up to which every rank holds every command.
+        reports: outcomes of all rows, ordered by session and worker.
     """
 
     step: int
@@ -100,14 +100,14 @@ class AgreedStep:
 
 
 class Exchange(Protocol):
-    """Brings new K and V, and the outcome of a step, to every shard.
+    """Carries new K and V, and the outcome of a step, to every shard.
+
+    All methods raise `errors.ExchangeError` if a peer is lost, too late or disagrees.
 
     Attributes:
-        visibility: fixed when the exchange starts.
-        rank: of this process in the group.
-        world_size: processes in the group.
-
-    All methods raise `errors.ExchangeError` where a peer is lost, late or of another mind.
+        visibility: when rows see the others' new tokens; fixed for the exchange's life.
+        rank: rank of this process in the group.
+        world_size: number of processes in the group.
     """
 
     visibility: Visibility
@@ -115,22 +115,22 @@ class Exchange(Protocol):
     world_size: int
 
     def begin(self, plan: StepPlan) -> None:
-        """Take in who feeds what."""
+        """Begin a step in which the ranks feed what the plan says."""
 
     def send_layer(self, layer: int) -> None:
-        """Under `same-step`: this rank's new K and V of `layer` are in the cache; send them."""
+        """Send this rank's new K and V of `layer` from the cache, under `same-step`."""
 
     def receive_layer(self, layer: int) -> None:
-        """Under `same-step`: return once the peers' new K and V of `layer` are in the cache."""
+        """Wait until the peers' new K and V of `layer` are in the cache, under `same-step`."""
 
     def post(self, report: StepReport) -> None:
-        """Send this rank's part of the step that was begun."""
+        """Send this rank's report of the step that was begun."""
 
     def collect(self) -> AgreedStep:
-        """Wait for everybody's part of the oldest step that was posted and not collected."""
+        """Wait for all reports of the oldest step that was posted and not collected."""
 
     def share(self, slots: Sequence[Sequence[int]]) -> None:
-        """Bring K and V of some slots of each rank to all, outside of a step.
+        """Send K and V of some slots of each rank to all ranks, outside of a step.
 
         Args:
             slots: for each rank, this process's slots of the tokens that the rank computed.
@@ -138,7 +138,7 @@ class Exchange(Protocol):
 
 
 def combine_reports(step_reports: Sequence[StepReport]) -> AgreedStep:
-    """Put what all ranks said of one step together."""
+    """Return the agreed step that follows from all ranks' reports."""
     reports = [report for one in step_reports for report in one.reports]
     return AgreedStep(
         step=step_reports[0].step,

@@ -1,4 +1,4 @@
-"""The exchange of a single process, where every worker's K and V already lie in the one cache."""
+"""The exchange of a single process, whose cache already has every worker's K and V."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from hogwild_dist.exchange.base import AgreedStep, StepPlan, StepReport, combine
 
 
 class LocalExchange:
-    """Nothing to carry: visibility alone decides what `batch.build_batch` lets a row see."""
+    """An exchange without peers; visibility only decides what `build_batch` lets a row see."""
 
     rank = 0
     world_size = 1
@@ -18,21 +18,21 @@ class LocalExchange:
         self._posted: deque[StepReport] = deque()
 
     def begin(self, plan: StepPlan) -> None:
-        """Every slot is this process's own."""
+        """Do nothing: all slots belong to this process."""
 
     def send_layer(self, layer: int) -> None:
-        """All new K and V of the step are written before anyone attends."""
+        """Do nothing: the new K and V are already in the cache."""
 
     def receive_layer(self, layer: int) -> None:
-        """They are there."""
+        """Do nothing: the new K and V are already in the cache."""
 
     def post(self, report: StepReport) -> None:
-        """Keep the only rank's part."""
+        """Keep the report of the only rank."""
         self._posted.append(report)
 
     def collect(self) -> AgreedStep:
-        """The only rank's part is everybody's."""
+        """Return the oldest report as the agreed step."""
         return combine_reports([self._posted.popleft()])
 
     def share(self, slots: Sequence[Sequence[int]]) -> None:
-        """All is here."""
+        """Do nothing: all slots are in this cache."""

@@ -1,4 +1,4 @@
-"""Forming a group of ranks: a store to meet at, a process group, and a check of who is there."""
+"""Forming a group of ranks: a store, a process group, and a check that all ranks are alike."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from torch import distributed
 from hogwild_dist.errors import ExchangeError
 
 dist: Any = distributed
-"""Without types: the stores and the group classes are bound from C++ and not exported."""
+"""Untyped: PyTorch does not export the types of stores and process groups."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,12 +20,12 @@ class Membership:
     """One rank's place in a group.
 
     Attributes:
-        epoch: number of the membership; each has its own keys in the store.
-        rank: of this process.
-        world_size: processes in the group.
-        store_host: where the store is.
-        store_port: likewise.
-        timeout_seconds: after which a collective gives up.
+        epoch: number of the membership; each epoch has its own keys in the store.
+        rank: rank of this process.
+        world_size: number of processes in the group.
+        store_host: host of the store.
+        store_port: port of the store.
+        timeout_seconds: time limit of a collective, in seconds.
     """
 
     epoch: int
@@ -37,7 +37,7 @@ class Membership:
 
 
 def serve_store(host: str) -> Any:
-    """Open a store for ranks to meet at, on a free port of this machine (`store.port`).
+    """Open a store on a free port of this machine (`store.port`), where the ranks meet.
 
     Args:
         host: this machine's address as the ranks see it.
@@ -46,18 +46,18 @@ def serve_store(host: str) -> Any:
 
 
 def form_group(place: Membership, device: torch.device, own_host: str) -> Any:
-    """Meet the other ranks and make a process group, without torch's global default group.
+    """Meet the other ranks and make a process group, without PyTorch's global default group.
 
     Args:
-        place: of this rank.
-        device: NCCL for a GPU, gloo for a CPU.
+        place: place of this rank.
+        device: device of this rank; a GPU uses NCCL, a CPU gloo.
         own_host: this machine's address as the other ranks see it.
 
     Returns:
         A process group.
 
     Raises:
-        ExchangeError: the others did not come in time.
+        ExchangeError: the other ranks did not come in time.
     """
     timeout = timedelta(seconds=place.timeout_seconds)
     try:
@@ -65,7 +65,7 @@ def form_group(place: Membership, device: torch.device, own_host: str) -> Any:
         if device.type == "cuda":
             return _nccl(store, place, timeout)
         return _gloo(store, place, timeout, own_host)
-    except RuntimeError as error:  # torch's DistError is one
+    except RuntimeError as error:  # DistError of PyTorch is one
         reason = str(error).strip().splitlines()[0]
         raise ExchangeError(
             f"Shard {place.rank} could not meet its {place.world_size - 1} peers at "
@@ -74,14 +74,14 @@ def form_group(place: Membership, device: torch.device, own_host: str) -> Any:
 
 
 def check_alike(place: Membership, about: Mapping[str, str]) -> None:
-    """Compare what every rank says of itself: versions, model, dtype, sizes.
+    """Check that all ranks have the same versions, model, dtype and sizes.
 
     Args:
-        place: of this rank.
-        about: the same keys on every rank.
+        place: place of this rank.
+        about: description of this rank, with the same keys on every rank.
 
     Raises:
-        ExchangeError: names the first difference and the ranks.
+        ExchangeError: two ranks differ; the sentence names the first difference.
     """
     store = _store(place, timedelta(seconds=place.timeout_seconds))
     store.set(f"about/{place.rank}", json.dumps(dict(about), sort_keys=True))
@@ -90,13 +90,13 @@ def check_alike(place: Membership, about: Mapping[str, str]) -> None:
             theirs = json.loads(store.get(f"about/{rank}"))
         except RuntimeError as error:
             raise ExchangeError(
-                f"Shard {rank} did not say what it runs within {place.timeout_seconds:g} s."
+                f"Shard {rank} did not describe itself within {place.timeout_seconds:g} s."
             ) from error
         for key, ours in about.items():
             if theirs.get(key) != ours:
                 raise ExchangeError(
                     f"Shard {rank} has {key} {theirs.get(key)} and shard {place.rank} has {ours}; "
-                    "make all nodes alike."
+                    "use the same on all nodes."
                 )
 
 
@@ -112,7 +112,7 @@ def _store(place: Membership, timeout: timedelta) -> Any:
 
 
 def _gloo(store: Any, place: Membership, timeout: timedelta, own_host: str) -> Any:
-    """Bound to this machine's own address: gloo's own guess may be 127.0.0.1."""
+    """Make a gloo group on this machine's own address; gloo itself may choose 127.0.0.1."""
     options = dist.ProcessGroupGloo._Options()
     options._timeout = timeout
     options._devices = [dist.ProcessGroupGloo.create_device(hostname=own_host)]
@@ -120,7 +120,7 @@ def _gloo(store: Any, place: Membership, timeout: timedelta, own_host: str) -> A
 
 
 def _nccl(store: Any, place: Membership, timeout: timedelta) -> Any:
-    """One communicator a process; its collectives run on a stream of their own."""
+    """Make an NCCL group, whose collectives run on a stream of their own."""
     options = dist.ProcessGroupNCCL.Options()
     options._timeout = timeout
     options.is_high_priority_stream = True

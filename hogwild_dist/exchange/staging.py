@@ -1,4 +1,4 @@
-"""Moves K and V between the cache's slabs and flat byte buffers, layer by layer."""
+"""Copies K and V between the cache's slabs and flat byte buffers, layer by layer."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from hogwild_dist.kvcache.cache import KVCache
 
 
 def token_bytes(cache: KVCache, layers: Sequence[int]) -> int:
-    """Bytes of K and V of one token in some layers."""
+    """Return the bytes of K and V of one token in some layers."""
     return sum(
         slab.shape[0] * slab.shape[2] * slab.element_size()
         for layer in layers
@@ -18,13 +18,16 @@ def token_bytes(cache: KVCache, layers: Sequence[int]) -> int:
 
 
 def views(cache: KVCache, layers: Sequence[int], num_tokens: int, buffer: Tensor) -> list[Tensor]:
-    """A buffer's parts: K and V of each layer in turn, ``[num_kv_heads, num_tokens, head_dim]``.
+    """Return the parts of a buffer: K and V of each layer in turn.
 
     Args:
-        cache: gives shapes and dtype.
-        layers: which.
-        num_tokens: in the buffer.
-        buffer: bytes, ``num_tokens * token_bytes(cache, layers)`` of them.
+        cache: cache that determines shapes and dtype.
+        layers: indices of the layers.
+        num_tokens: number of tokens in the buffer.
+        buffer: ``[num_tokens * token_bytes(cache, layers)]`` bytes.
+
+    Returns:
+        Tensors ``[num_kv_heads, num_tokens, head_dim]``.
     """
     parts = []
     begin = 0
@@ -41,10 +44,10 @@ def pack(cache: KVCache, layers: Sequence[int], slots: Tensor, parts: Sequence[T
     """Copy K and V of some slots into the parts of a buffer.
 
     Args:
-        cache: the source.
-        layers: which.
-        slots: ``[num_tokens]``.
-        parts: from `views`.
+        cache: cache to copy from.
+        layers: indices of the layers.
+        slots: ``[num_tokens]`` slab slots.
+        parts: parts of the buffer, from `views`.
     """
     if len(slots):
         for slab, part in zip(_slabs(cache, layers), parts, strict=True):
@@ -52,7 +55,7 @@ def pack(cache: KVCache, layers: Sequence[int], slots: Tensor, parts: Sequence[T
 
 
 def unpack(cache: KVCache, layers: Sequence[int], slots: Tensor, parts: Sequence[Tensor]) -> None:
-    """Store what `pack` wrote, perhaps elsewhere, into some slots of this cache."""
+    """Copy the parts of a buffer that `pack` filled on any rank into slots of this cache."""
     if len(slots):
         for slab, part in zip(_slabs(cache, layers), parts, strict=True):
             slab.index_copy_(1, slots, part)

@@ -1,17 +1,17 @@
 """The exchange over torch.distributed: NCCL between GPUs, gloo between CPUs.
 
 Every collective is one ``all_to_all_single`` with uneven splits: each rank sends the same bytes to
-every other, and the sizes follow from what all ranks agree on, so that none has to be announced.
+every other rank. All ranks compute the sizes from what they agree on, so no size is sent.
 
 | visibility   | collectives a step                                                        |
 |--------------|---------------------------------------------------------------------------|
 | `same-step`  | one a layer (K and V of the layer), and one for the headers               |
 | `next-step`  | one: header and all layers                                                |
-| `overlapped` | the same one, which travels while the next step computes                  |
+| `overlapped` | one: header and all layers, sent while the next step computes             |
 
-A layer of `same-step` travels while attention reads what was there before it. NCCL's collectives
-run on their own stream, and waiting for one makes the compute stream wait, not the host; gloo's
-run on a thread of their own.
+Under `same-step`, a layer is sent while attention reads the older keys. NCCL runs collectives on
+its own stream, and waiting for one makes the compute stream wait, not the host; gloo runs them on
+its own thread.
 """
 
 import re
@@ -29,21 +29,22 @@ from hogwild_dist.errors import ExchangeError
 from hogwild_dist.exchange import staging, wire
 from hogwild_dist.exchange.base import AgreedStep, StepPlan, StepReport, combine_reports
 from hogwild_dist.kvcache.cache import KVCache
+from hogwild_dist.kvcache.page_allocator import ceil_div
 from hogwild_dist.timeline import Timeline
 
 _LOCATION = re.compile(r"^\[[^\]]*\] ")
-"""Gloo begins its errors with a place in its own source."""
+"""The source location with which gloo's errors begin."""
 
 
 @dataclass(slots=True)
 class ExchangeCounts:
-    """What an exchange has done so far.
+    """Totals of an exchange.
 
     Attributes:
-        collectives: calls.
-        bytes_sent: to all peers together, headers included.
-        seconds: between sending and having waited, compute that ran meanwhile included.
-        wait_seconds: of these the host waited.
+        collectives: number of collectives.
+        bytes_sent: bytes sent to all peers together, including headers.
+        seconds: seconds from sending to the end of waiting, including overlapped compute.
+        wait_seconds: seconds for which the host waited.
     """
 
     collectives: int = 0
@@ -54,17 +55,17 @@ class ExchangeCounts:
 
 @dataclass(frozen=True, slots=True)
 class _Staging:
-    """Buffers of a collective, and the tensors that lie in them.
+    """The buffers of a collective, and the tensors in them.
 
     Attributes:
-        outgoing: what this rank sends, once for each peer.
-        message: the first of these copies.
-        incoming: what arrives, peer by peer.
-        in_sizes: bytes sent to each rank.
-        out_sizes: bytes from each rank.
-        heads: for each rank, the bytes before K and V.
+        outgoing: this rank's message, once for each peer.
+        message: the first copy in `outgoing`.
+        incoming: the peers' messages, peer by peer.
+        in_sizes: for each rank, the bytes sent to it.
+        out_sizes: for each rank, the bytes received from it.
+        heads: for each rank, the bytes before K and V in its message.
         mine: parts of `message`.
-        parts: for each rank, parts of what arrives from it.
+        parts: for each rank, parts of its message.
     """
 
     outgoing: Tensor
@@ -79,13 +80,13 @@ class _Staging:
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """A collective that is on its way.
+    """A collective in flight.
 
     Attributes:
-        work: torch's handle, None in a group of one.
-        staging: its buffers, which must live until it has ended.
-        number: of the collective.
-        begin: when it was sent, by the performance counter.
+        work: PyTorch's handle; None in a group of one.
+        staging: buffers of the collective, which must live until it has ended.
+        number: number of the collective.
+        begin: time at which it was sent, in seconds of the performance counter.
     """
 
     work: Any
@@ -96,7 +97,7 @@ class _Sent:
 
 @dataclass(frozen=True, slots=True)
 class _Posted:
-    """A step whose reports are on their way."""
+    """A step whose reports are in flight."""
 
     report: StepReport
     slots: list[Tensor]
@@ -107,11 +108,11 @@ class TorchDistExchange:
     """Exchanges K and V with the other ranks of a process group.
 
     Args:
-        group: a process group of torch.distributed, formed by `group.form_group`.
-        cache: this rank's.
-        visibility: of the run, the same on every rank.
+        group: process group of torch.distributed, from `form_group`.
+        cache: cache of this rank.
+        visibility: when rows see the others' new tokens; the same on every rank.
         epoch: number of the membership.
-        timeline: takes the spans of sending and waiting.
+        timeline: records the spans of sending and waiting.
     """
 
     def __init__(
@@ -139,7 +140,7 @@ class TorchDistExchange:
         self._posted: deque[_Posted] = deque()
 
     def begin(self, plan: StepPlan) -> None:
-        """Take in who feeds what."""
+        """Begin a step in which the ranks feed what the plan says."""
         self._plan = plan
         self._slots = self._to_tensors(plan.slots)
         self._layer_staging = None
@@ -147,23 +148,23 @@ class TorchDistExchange:
             self._layer_staging = self._stage((0,), self._slots, [0] * self.world_size)
 
     def send_layer(self, layer: int) -> None:
-        """Under `same-step`: this rank's new K and V of `layer` are in the cache; send them."""
+        """Send this rank's new K and V of `layer` from the cache, under `same-step`."""
         buffers = self._layer_staging
         if buffers is not None:
             staging.pack(self._cache, (layer,), self._slots[self.rank], buffers.mine)
             self._layer = self._send(buffers)
 
     def receive_layer(self, layer: int) -> None:
-        """Under `same-step`: return once the peers' new K and V of `layer` are in the cache."""
+        """Wait until the peers' new K and V of `layer` are in the cache, under `same-step`."""
         sent, self._layer = self._layer, None
         if sent is not None:
             self._receive(sent, f"layer {layer}")
             self._unpack((layer,), self._slots, sent.staging)
 
     def post(self, report: StepReport) -> None:
-        """Send this rank's part of the step that was begun."""
+        """Send this rank's report of the step that was begun."""
         assert self._plan is not None, "no step was begun"
-        plan, layers, own = self._plan, self._layers_with_news(), self._slots[self.rank]
+        plan, layers, own = self._plan, self._layers_with_header(), self._slots[self.rank]
         heads = [self._header_bytes(plan, rank) for rank in range(self.world_size)]
         buffers = self._stage(layers, self._slots, heads)
         header = wire.pack_header(report, self.epoch, self.rank, len(own))
@@ -174,26 +175,26 @@ class TorchDistExchange:
         self._posted.append(_Posted(report, self._slots, self._send(buffers)))
 
     def collect(self) -> AgreedStep:
-        """Wait for everybody's part of the oldest step that was posted and not collected."""
+        """Wait for all reports of the oldest step that was posted and not collected."""
         posted = self._posted.popleft()
         self._receive(posted.sent, f"step {posted.report.step}")
-        said = [
+        reports = [
             posted.report if rank == self.rank else self._read_header(head, posted, rank)
             for rank, head in enumerate(posted.sent.staging.heads)
         ]
-        self._unpack(self._layers_with_news(), posted.slots, posted.sent.staging)
-        return combine_reports(said)
+        self._unpack(self._layers_with_header(), posted.slots, posted.sent.staging)
+        return combine_reports(reports)
 
     def share(self, slots: Sequence[Sequence[int]]) -> None:
-        """Bring K and V of some slots of each rank to all, outside of a step."""
+        """Send K and V of some slots of each rank to all ranks, outside of a step."""
         places = self._to_tensors(slots)
         buffers = self._stage(self._layers, places, [0] * self.world_size)
         staging.pack(self._cache, self._layers, places[self.rank], buffers.mine)
         self._receive(self._send(buffers), "a shared block")
         self._unpack(self._layers, places, buffers)
 
-    def _layers_with_news(self) -> Sequence[int]:
-        """Layers that travel with the headers; under `same-step` they have done so before."""
+    def _layers_with_header(self) -> Sequence[int]:
+        """Return the layers sent with the header; under `same-step` all were sent before."""
         return () if self.visibility is Visibility.SAME_STEP else self._layers
 
     def _read_header(self, head: Tensor, posted: _Posted, rank: int) -> StepReport:
@@ -207,9 +208,9 @@ class TorchDistExchange:
         )
 
     def _header_bytes(self, plan: StepPlan, rank: int) -> int:
-        """A header's slot, rounded up so that the K and V behind it are aligned."""
+        """Return the size of a header's slot, rounded up so that K and V after it are aligned."""
         size = wire.header_bytes(plan.num_rows[rank], plan.num_recorded[rank])
-        return -(-size // 16) * 16
+        return ceil_div(size, 16) * 16
 
     def _to_tensors(self, slots: Sequence[Sequence[int]]) -> list[Tensor]:
         return [torch.tensor(own, dtype=torch.long, device=self._device) for own in slots]
@@ -217,7 +218,7 @@ class TorchDistExchange:
     def _stage(
         self, layers: Sequence[int], slots: Sequence[Tensor], heads: Sequence[int]
     ) -> _Staging:
-        """Buffers for K and V of some slots of each rank, behind `heads` other bytes."""
+        """Make buffers for K and V of some slots of each rank, after `heads` header bytes."""
         per_token = staging.token_bytes(self._cache, layers)
         sizes = [head + per_token * len(own) for head, own in zip(heads, slots, strict=True)]
         own_size = sizes[self.rank]

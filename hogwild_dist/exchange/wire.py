@@ -1,8 +1,7 @@
-"""Headers on the wire: msgpack, with a version, in a slot whose size every rank can compute.
+"""The wire format of headers: msgpack with a version, in a slot whose size every rank computes.
 
-A header names its sender, its epoch and its step, so that a disagreement is found on arrival and
-can be told apart: a version that differs, a rank in the wrong place, a step that is not due, or
-sessions that have run apart.
+A header names its sender, epoch and step, so that a receiver detects every disagreement and names
+its kind: another version, a rank in the wrong place, an unexpected step, or diverged sessions.
 """
 
 from typing import Any
@@ -13,36 +12,36 @@ from hogwild_dist.errors import ExchangeError
 from hogwild_dist.exchange.base import LogitsSummary, RowReport, StepReport
 
 VERSION = 1
-"""Of the header. Shards of different versions refuse each other."""
+"""Version of the header; shards of different versions refuse each other."""
 
 FIXED_BYTES = 64
-"""Upper bound for a header without rows."""
+"""Upper bound of the bytes of a header without rows."""
 
 ROW_BYTES = 24
-"""Upper bound for a row."""
+"""Upper bound of the bytes of a row."""
 
 SUMMARY_BYTES = 160
-"""Upper bound for the summary of a recorded row: 8 ids and 11 numbers."""
+"""Upper bound of the bytes of a recorded row's summary: 8 ids and 11 numbers."""
 
 
 def header_bytes(num_rows: int, num_recorded: int) -> int:
-    """Size of a header's slot.
+    """Return the size of a header's slot, in bytes.
 
     Args:
-        num_rows: rows that the sender reports.
-        num_recorded: how many of them carry a summary.
+        num_rows: number of rows that the sender reports.
+        num_recorded: number of these rows with a summary.
     """
     return FIXED_BYTES + ROW_BYTES * num_rows + SUMMARY_BYTES * num_recorded
 
 
 def pack_header(report: StepReport, epoch: int, rank: int, num_tokens: int) -> bytes:
-    """Write a header.
+    """Return a packed header.
 
     Args:
-        report: what the rank says.
-        epoch: of its group.
-        rank: the sender.
-        num_tokens: whose K and V follow.
+        report: report of the sending rank.
+        epoch: epoch of the group.
+        rank: rank of the sender.
+        num_tokens: number of tokens whose K and V follow.
     """
     rows = [
         [report.session, report.worker, report.token_id, _pack_summary(report.summary)]
@@ -56,18 +55,18 @@ def pack_header(report: StepReport, epoch: int, rank: int, num_tokens: int) -> b
 def unpack_header(
     data: bytes, *, epoch: int, step: int, rank: int, state: int, num_tokens: int
 ) -> StepReport:
-    """Read a header and check that it is the one that was due.
+    """Read a header and check that it is the expected one.
 
     Args:
-        data: a slot; what follows the header in it is ignored.
-        epoch: of the group.
-        step: that is being exchanged.
-        rank: whose slot it is.
+        data: bytes of a slot; bytes after the header are ignored.
+        epoch: epoch of the group.
+        step: number of the step that is being exchanged.
+        rank: rank of the sender.
         state: fingerprint of the sessions on this rank.
-        num_tokens: that this rank expects from the sender.
+        num_tokens: number of tokens that this rank expects from the sender.
 
     Raises:
-        ExchangeError: says who sent what.
+        ExchangeError: the header is another one; the sentence names sender and difference.
     """
     fields = _read(data, rank)
     if fields[0] != VERSION:
@@ -75,22 +74,22 @@ def unpack_header(
             f"Shard {rank} speaks version {fields[0]} of the wire format and this one {VERSION}; "
             "install the same hogwild-dist on every node."
         )
-    _, *said, command, their_state, rows = fields
+    _, *sent, command, their_state, rows = fields
     for what, theirs, ours in zip(
         ("epoch", "step", "rank", "number of new tokens"),
-        said,
+        sent,
         (epoch, step, rank, num_tokens),
         strict=True,
     ):
         if theirs != ours:
             raise ExchangeError(
-                f"Shard {rank} sent {what} {theirs} where {ours} was due (epoch {epoch}, step "
-                f"{step}); the group has to be formed anew."
+                f"Shard {rank} sent {what} {theirs}, but {ours} was expected (epoch {epoch}, step "
+                f"{step}); start the group again."
             )
     if their_state != state:
         raise ExchangeError(
             f"Shard {rank} disagrees about the sessions before step {step} of epoch {epoch} "
-            f"(fingerprint {their_state}, here {state}); the group has to be formed anew."
+            f"(fingerprint {their_state}, here {state}); start the group again."
         )
     reports = tuple(
         RowReport(session, worker, token, _unpack_summary(summary))
@@ -113,7 +112,7 @@ def _read(data: bytes, rank: int) -> list[Any]:
         or len(fields) < 1
         or (fields[0] == VERSION and len(fields) != 8)
     ):
-        raise ExchangeError(f"Shard {rank} sent something that is not a header: {fields!r:.80}.")
+        raise ExchangeError(f"Shard {rank} sent data that is not a header: {fields!r:.80}.")
     return fields
 
 

@@ -1,4 +1,4 @@
-"""What a model's configuration says against shared blocks, before any weight is read."""
+"""Compatibility of a model with shared blocks, judged by its configuration alone."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -17,14 +17,14 @@ POSITIONS_OF_TYPE = {
     "bloom": "ALiBi",
     "mpt": "ALiBi",
 }
-"""Positions of well-known types whose configuration does not spell them out."""
+"""Model type -> kind of positions, for types whose configuration does not name it."""
 
 LAYER_TYPES = frozenset({"full_attention", "sliding_attention"})
-"""Kinds of layers that read keys and values as the shared cache holds them."""
+"""Layer types that read keys and values as the shared cache stores them."""
 
 
 def refusal(name: str, reason: str) -> ModelError:
-    """The error that refuses the model `name`; `reason` completes "because ..."."""
+    """Return the error that refuses a model; `reason` completes "because ..."."""
     return ModelError(
         f"Model {name!r} cannot share blocks, because {reason}; choose a decoder with plain rotary "
         "positions, such as a Llama, Qwen or Mistral model."
@@ -32,14 +32,14 @@ def refusal(name: str, reason: str) -> ModelError:
 
 
 def check_config(config: Any, name: str) -> None:
-    """Refuse a model that is known by its configuration not to work.
+    """Refuse a model whose configuration shows that it cannot share blocks.
 
     Args:
-        config: of a transformers model.
-        name: what the error calls the model.
+        config: configuration of a transformers model.
+        name: name of the model for the error.
 
     Raises:
-        ModelError: names the reason.
+        ModelError: the model cannot share blocks; the sentence names the reason.
     """
     for reason in _reasons(config):
         raise refusal(name, reason)
@@ -49,7 +49,7 @@ def check_config(config: Any, name: str) -> None:
 
 
 def _reasons(config: Any) -> Iterator[str]:
-    """All that speaks against a model but its rope type, the most telling first."""
+    """Yield the reasons against a model except its RoPE type, the clearest first."""
     kind = config.model_type
     network_class: Any = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
     if config.is_encoder_decoder:
@@ -69,7 +69,7 @@ def _reasons(config: Any) -> Iterator[str]:
 
 
 def _layer_reasons(kind: str, text: Any, fields: Mapping[str, Any]) -> Iterator[str]:
-    """What is special about the layers of a decoder with rotary positions."""
+    """Yield the reasons against the layers of a decoder with rotary positions."""
     tables = _rope_tables(text)
     for layer_type in fields.get("layer_types") or ():
         if layer_type not in LAYER_TYPES:
@@ -91,7 +91,7 @@ def _layer_reasons(kind: str, text: Any, fields: Mapping[str, Any]) -> Iterator[
 
 
 def _rope_tables(text: Any) -> Sequence[Any]:
-    """The rope parameters of a text configuration, one mapping (or None) for each table."""
+    """Return the RoPE parameters of a text configuration, a mapping or None per table."""
     parameters = text.rope_parameters
     kinds = dict.fromkeys(getattr(text, "layer_types", None) or ())
     return [parameters[kind] for kind in kinds if kind in parameters] or [parameters]

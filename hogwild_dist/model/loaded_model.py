@@ -1,4 +1,4 @@
-"""A transformers decoder that is ready for shared blocks."""
+"""A loaded transformers decoder, prepared for shared blocks."""
 
 import hashlib
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from hogwild_dist.model.compatibility import check_config
 
 @dataclass(frozen=True, kw_only=True)
 class ModelInfo:
-    """What a model is, without the model.
+    """A description of a model, without the model.
 
     Attributes:
-        name: as the user named it.
-        dtype: `float32`, ...
-        type: as in its configuration, such as `llama`.
-        vocab_size: token ids are below.
+        name: name that the user gave.
+        dtype: name of the dtype, such as `float32`.
+        type: model type of its configuration, such as `llama`.
+        vocab_size: number of token ids.
         end_ids: end-of-text tokens that its generation settings name.
     """
 
@@ -32,7 +32,7 @@ class ModelInfo:
     end_ids: frozenset[int]
 
     def about(self) -> dict[str, str | int]:
-        """What a trace says of it."""
+        """Return the fields that a trace records."""
         return {
             "name": self.name,
             "dtype": self.dtype,
@@ -43,14 +43,14 @@ class ModelInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:
-    """A model that is ready for shared blocks.
+    """A model that is prepared for shared blocks.
 
     Attributes:
-        name: as the user named it.
-        hf_model: the transformers model, in evaluation mode, using the `hogwild` attention.
+        name: name that the user gave.
+        hf_model: transformers model in evaluation mode that uses the `hogwild` attention.
         layers: shape of each layer's K and V.
-        rotary: tables to turn queries and moved keys.
-        max_positions: longest view that the model was made for, in tokens.
+        rotary: tables that rotate queries and moved keys.
+        max_positions: context length of the model, in tokens.
     """
 
     name: str
@@ -61,19 +61,19 @@ class LoadedModel:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         device: torch.device = self.hf_model.device
         return device
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of activations, K and V."""
+        """Dtype of activations, K and V."""
         dtype: torch.dtype = self.hf_model.dtype
         return dtype
 
     @property
     def info(self) -> ModelInfo:
-        """What the model is, without the model."""
+        """Description of the model."""
         config = self.hf_model.config.get_text_config()
         return ModelInfo(
             name=self.name,
@@ -90,9 +90,9 @@ class LoadedModel:
         return frozenset(() if ids is None else [ids] if isinstance(ids, int) else ids)
 
     def fingerprint(self) -> str:
-        """A short text that two copies share if configuration and weights are the same.
+        """Return a short text that is equal for copies with equal configuration and weights.
 
-        Of each weight only the beginning is looked at, so that it takes milliseconds.
+        Only the beginning of each weight is read, so this takes milliseconds.
         """
         digest = hashlib.blake2b(digest_size=8)
         config = {**self.hf_model.config.to_dict(), "_name_or_path": None}
@@ -103,7 +103,7 @@ class LoadedModel:
         return digest.hexdigest()
 
     def new_cache(self, num_tokens: int) -> KVCache:
-        """Make an empty cache of this model's shape for `num_tokens` tokens."""
+        """Return an empty cache of `num_tokens` tokens for this model."""
         return KVCache(
             layers=self.layers,
             num_tokens=num_tokens,
@@ -114,10 +114,10 @@ class LoadedModel:
 
 
 def prepare_model(hf_model: Any, *, name: str) -> LoadedModel:
-    """Wrap a transformers decoder that is already in memory; it is changed in place.
+    """Prepare a transformers decoder that is already in memory; it is changed in place.
 
     Raises:
-        ModelError: it is of a kind that cannot share blocks.
+        ModelError: the model cannot share blocks.
     """
     check_config(hf_model.config, name)
     attention.register()

@@ -1,4 +1,4 @@
-"""Load a transformers decoder with this project's attention in place of its own."""
+"""Loading of transformers decoders, with this project's attention in place of their own."""
 
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,11 @@ DTYPES = {
 
 
 def pick_device(name: str | None = None) -> torch.device:
-    """The named device, or the first GPU, or the CPU."""
+    """Return the named device; for None the first GPU, or the CPU.
+
+    Raises:
+        ConfigError: the device is unknown or cannot be used.
+    """
     if name is not None:
         try:
             device = torch.device(name)
@@ -39,17 +43,21 @@ def pick_device(name: str | None = None) -> torch.device:
             raise ConfigError(f"Unknown device {name!r}; use cpu, cuda or cuda:N.") from error
         try:
             torch.empty(0, device=device)
-        except (RuntimeError, AssertionError) as error:  # the latter: a build without CUDA
+        except (RuntimeError, AssertionError) as error:  # AssertionError: a build without CUDA
             raise ConfigError(
                 f"Device {name!r} cannot be used ({first_line(error).rstrip('.')}); use cpu, "
-                "cuda or cuda:N, as this machine and this build of torch have them."
+                "cuda or cuda:N, as this machine and this build of PyTorch provide."
             ) from error
         return device
     return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
 
 
 def pick_dtype(name: str | None, device: torch.device) -> torch.dtype:
-    """The named dtype, or bfloat16 on a GPU and float32 on a CPU."""
+    """Return the named dtype; for None bfloat16 on a GPU and float32 on a CPU.
+
+    Raises:
+        ConfigError: the dtype is unknown.
+    """
     if name is None:
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     if name not in DTYPES:
@@ -67,14 +75,14 @@ def load_model(
     """Load a decoder by hub id or local directory.
 
     Args:
-        path: a hub id or a directory that transformers can read.
-        name: what errors and traces call it; `path` where None.
-        device: `cpu`, `cuda`, `cuda:1`; None picks a GPU if there is one.
-        dtype: a name in `DTYPES`; None picks bfloat16 on a GPU, float32 on a CPU.
+        path: hub id, or directory that transformers can read.
+        name: name of the model in errors and traces; None takes `path`.
+        device: `cpu`, `cuda`, `cuda:1`; None selects a GPU if there is one.
+        dtype: name in `DTYPES`; None selects bfloat16 on a GPU, float32 on a CPU.
 
     Raises:
-        ModelError: it cannot be read, or it is of a kind that cannot share blocks.
-        ConfigError: an unknown device or dtype.
+        ModelError: the model cannot be read, or cannot share blocks.
+        ConfigError: the device or dtype is unknown.
     """
     chosen_device = pick_device(device)
     chosen_dtype = pick_dtype(dtype, chosen_device)
@@ -88,7 +96,7 @@ def load_model(
         )
     except ModelError:
         raise
-    except Exception as error:  # a damaged folder surfaces as anything
+    except Exception as error:  # a damaged folder may raise any error
         raise ModelError(f"Model {label!r} cannot be loaded: {first_line(error)}") from error
     model = prepare_model(hf_model.to(chosen_device), name=label)
     quick_check(model)
@@ -99,7 +107,7 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a model.
 
     Raises:
-        ModelError: there is none, or it cannot be read.
+        ModelError: the tokenizer is missing or cannot be read.
     """
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path)

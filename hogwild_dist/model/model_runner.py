@@ -1,4 +1,4 @@
-"""One forward of the model over packed rows: from blocks and tokens to logits."""
+"""The forward pass of a model over packed rows: from blocks and tokens to logits."""
 
 from collections.abc import Sequence
 
@@ -20,10 +20,10 @@ class ModelRunner:
     """Runs a model over the blocks of one cache.
 
     Args:
-        model: the model.
-        cache: made by the same model.
-        exchange: brings the peers' K and V.
-        kernel: attention kernel; None picks one for the device.
+        model: the loaded model.
+        cache: cache that the model made.
+        exchange: carries K and V between shards.
+        kernel: attention kernel; None selects the device's default.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class ModelRunner:
             Logits after each row's last token, ``[num_rows, vocab_size]``, and the packed batch.
 
         Raises:
-            ContextLimitError: the cache is full. Whatever is raised, the blocks are as before.
+            ContextLimitError: the cache is full. After any error the blocks are unchanged.
         """
         slots = allocate_slots(self.cache, rows)
         try:
@@ -64,13 +64,15 @@ class ModelRunner:
         slots: Sequence[Sequence[int]],
         arriving: Sequence[Row] | None = (),
     ) -> tuple[Tensor, Batch]:
-        """The model's forward over rows that have room; nothing is committed.
+        """Run the forward pass over rows whose slots are allocated; nothing is committed.
 
         Args:
-            rows: what this process computes, at least one.
-            slots: for each row, from `batch.allocate_slots`.
-            arriving: rows with room that the peers compute at the same time; None where the peers
-                take no part.
+            rows: rows that this process computes, at least one.
+            slots: slab slots of each row's new tokens, from `allocate_slots`.
+            arriving: rows that the peers compute in the same step; None if they take no part.
+
+        Returns:
+            Logits after each row's last token, ``[num_rows, vocab_size]``, and the packed batch.
         """
         layered = self.exchange.visibility is Visibility.SAME_STEP and arriving is not None
         batch = build_batch(rows, slots, self.exchange.visibility, arriving or ())
@@ -88,10 +90,10 @@ class ModelRunner:
         return logits, batch
 
     def encode_alone(self, block: Block, token_ids: Sequence[int], chunk: int) -> None:
-        """Append tokens to a block that sees nothing but itself, `chunk` tokens a forward.
+        """Append tokens to a block that sees only itself, `chunk` tokens in each forward pass.
 
         Raises:
-            ContextLimitError: the cache is full; the chunks before are kept.
+            ContextLimitError: the cache is full; earlier chunks are kept.
         """
         for begin in range(0, len(token_ids), chunk):
             self.forward([Row((block,), tuple(token_ids[begin : begin + chunk]))])

@@ -1,6 +1,6 @@
-"""Choosing the next token.
+"""Sampling: the choice of the next token.
 
-The random number is a function of (seed, worker, token index), so that any shard can continue any
+The random number is a function of (seed, worker, token index), so any shard can continue any
 worker.
 """
 
@@ -22,45 +22,45 @@ from hogwild_dist.errors import ModelError
 from hogwild_dist.exchange.base import LogitsSummary
 
 NUM_TOP = 8
-"""Largest logits that a trace keeps for each row."""
+"""Number of largest logits that a trace records for each row."""
 
 SHORTLISTS = (256, 4_096)
-"""Likeliest tokens that are looked at before the whole vocabulary is sorted, which takes long."""
+"""Numbers of likeliest tokens that are tried before the whole vocabulary is sorted."""
 
 LARGEST_MARGIN = 1e30
-"""Stands for an infinite margin, where one token alone is allowed."""
+"""The margin if only one token is allowed, in place of infinity."""
 
 
 def uniform(seed: int, worker: int, index: int) -> float:
-    """A number in [0, 1) for token `index` of `worker`; the same on every machine."""
+    """Return a number in [0, 1) for token `index` of `worker`, equal on every machine."""
     digest = hashlib.blake2b(f"{seed}/{worker}/{index}".encode(), digest_size=8).digest()
     return (int.from_bytes(digest, "big") >> 11) / (1 << 53)
 
 
 def check_logits(logits: Tensor, model: str) -> None:
-    """Refuse logits that nothing can be chosen from.
+    """Refuse logits from which no token can be chosen.
 
     Args:
-        logits: of one or more rows; minus infinity is a token that cannot be chosen.
-        model: its name.
+        logits: ``[..., vocab_size]``; minus infinity marks a token that cannot be chosen.
+        model: name of the model.
 
     Raises:
-        ModelError: one is not a number, or infinite.
+        ModelError: a logit is NaN or infinite.
     """
     if not bool((logits < torch.inf).all()):
         raise ModelError(
-            f"Model {model!r} computes scores that are no numbers (NaN or infinite), so that no "
-            "token can be chosen: its weights are damaged, or too large for the dtype; use another "
-            "--dtype, float32 say, or another model."
+            f"Model {model!r} computes scores that are not numbers (NaN or infinite), so no token "
+            "can be chosen: its weights are damaged, or too large for the dtype; use another "
+            "--dtype, such as float32, or another model."
         )
 
 
 def summarize(logits: Tensor, allowed: Tensor) -> LogitsSummary:
-    """What a trace keeps of one row's logits.
+    """Return the summary of one row's logits for a trace.
 
     Args:
-        logits: ``[vocab_size]``.
-        allowed: the same after penalties, biases and bans.
+        logits: ``[vocab_size]`` logits.
+        allowed: ``[vocab_size]`` logits after penalties, biases and bans.
     """
     values, ids = logits.float().topk(NUM_TOP)
     best, second = allowed.float().topk(2).values.tolist()
@@ -77,8 +77,8 @@ class Sampler:
     """Chooses tokens for one worker.
 
     Args:
-        config: how.
-        device: of the logits.
+        config: sampling settings of the worker.
+        device: device of the logits.
     """
 
     def __init__(self, config: SamplingConfig, device: torch.device) -> None:
@@ -89,11 +89,11 @@ class Sampler:
         self._forbidden = torch.tensor(config.forbidden_ids, dtype=torch.long, device=device)
 
     def allowed(self, logits: Tensor, seen_ids: Callable[[], list[int]]) -> Tensor:
-        """Logits after penalties, biases and bans.
+        """Return the logits after penalties, biases and bans.
 
         Args:
-            logits: ``[vocab_size]``.
-            seen_ids: gives the tokens in the worker's view; called only for a repetition penalty.
+            logits: ``[vocab_size]`` logits.
+            seen_ids: returns the tokens in the worker's view; called only for a repetition penalty.
 
         Returns:
             ``[vocab_size]``; forbidden tokens are minus infinity.
@@ -103,11 +103,11 @@ class Sampler:
         return scores.index_fill(0, self._forbidden, -torch.inf)
 
     def choose(self, allowed: Tensor, number: float) -> int:
-        """Pick a token.
+        """Choose a token.
 
         Args:
-            allowed: from `allowed`.
-            number: in [0, 1); unused when greedy.
+            allowed: ``[vocab_size]`` logits from `allowed`.
+            number: random number in [0, 1); not used for greedy choice.
         """
         if self.greedy:
             return int(allowed.argmax())
@@ -119,18 +119,17 @@ class Sampler:
 
 
 def likeliest(scores: Tensor, config: SamplingConfig) -> Tensor:
-    """Tokens that top-k, top-p and min-p keep: the same as by transformers' processors.
+    """Return the tokens that top-k, top-p and min-p keep, as transformers' processors do.
 
-    Those sort the whole vocabulary once for each filter, which took a third of a step of many
-    sessions. What is kept is a beginning of the tokens in the order of their scores, and mostly
-    a short one.
+    Those processors sort the whole vocabulary once for each filter, which took a third of a step
+    of many sessions. The tokens kept are the first in descending order of scores, and mostly few.
 
     Args:
-        scores: ``[vocab_size]``, after the temperature.
-        config: the filters; they apply in the order of transformers.
+        scores: ``[vocab_size]`` logits divided by the temperature.
+        config: the filters, which apply in the order of transformers.
 
     Returns:
-        Ids ``[num_kept]``, the likeliest first.
+        ``[num_kept]`` token ids, the likeliest first.
     """
     whole = scores.logsumexp(-1)
     for wanted in (*SHORTLISTS, len(scores)):
@@ -143,10 +142,10 @@ def likeliest(scores: Tensor, config: SamplingConfig) -> Tensor:
 
 
 def _num_kept(values: Tensor, whole: Tensor, config: SamplingConfig) -> int:
-    """How many of the likeliest tokens the filters keep.
+    """Return how many of the likeliest tokens the filters keep.
 
     Args:
-        values: their scores, falling; tokens that are left out are less likely.
+        values: scores of the likeliest tokens, in descending order.
         whole: log-sum-exp of all scores.
         config: the filters.
     """
@@ -167,7 +166,7 @@ def _filters(config: SamplingConfig) -> bool:
 
 
 def _draw(scores: Tensor, number: float) -> int:
-    """The index at which the running sum of the softmax passes a number in [0, 1)."""
+    """Return the index at which the running sum of the softmax exceeds `number`."""
     rising = scores.double().softmax(-1).cumsum(-1)
     target = number * rising[-1]
     return int(torch.searchsorted(rising, target, right=True).clamp(max=len(rising) - 1))
@@ -181,7 +180,7 @@ def _process(processors: LogitsProcessorList, history: list[int], scores: Tensor
 
 
 def _allowing(config: SamplingConfig) -> list[LogitsProcessor]:
-    """Processors that apply to greedy choice as well."""
+    """Return the processors that also apply to greedy choice."""
     processors: list[LogitsProcessor] = []
     if config.repetition_penalty != 1:
         processors.append(RepetitionPenaltyLogitsProcessor(float(config.repetition_penalty)))

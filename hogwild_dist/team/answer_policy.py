@@ -1,4 +1,4 @@
-"""How a team comes to its answer, as its user says it, and what that means for a session."""
+"""Answer policies: how a team reaches its answer, and the answer of a finished session."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,25 +12,24 @@ from hogwild_dist.session.spec import block_name, check_budgets
 from hogwild_dist.team.layout import Layout
 
 FINISHER = "Finisher"
-"""Name of who states an answer when it is asked for."""
+"""Name of the worker that states an answer."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AnswerPolicy:
-    """How a team comes to its answer.
+    """How a team reaches its answer.
 
     Attributes:
-        form: what announces an answer, which ends the team.
-        by: names of the workers whose announcement counts; empty: everybody's.
-        vote: whether everybody answers alone, and the most frequent answer is the team's.
-        finisher_sampling: how the stated answer is chosen; None is greedily.
-        finisher_tokens: how long the answer may be that is stated where none was announced; 0
-            asks for none.
-        budgets: rising; after so many steps of the team an answer is stated, and the team goes on
-            as if nobody had asked.
+        form: form of an announced answer, which ends the team.
+        by: names of the workers whose announcement counts; empty means all.
+        vote: whether each worker answers alone and the most frequent answer is the team's.
+        finisher_sampling: sampling of a stated answer; None is greedy.
+        finisher_tokens: most tokens of a stated answer if none was announced; 0 states none.
+        budgets: ascending numbers of the team's steps after which an answer is stated; the team
+            then continues as if it had not been interrupted.
 
     Raises:
-        ConfigError: budgets or tokens are out of order.
+        ConfigError: the budgets are not ascending, or the finisher has no tokens for them.
     """
 
     form: AnswerForm
@@ -43,22 +42,22 @@ class AnswerPolicy:
     def __post_init__(self) -> None:
         if self.finisher_tokens < 0:
             raise ConfigError(
-                f"The finisher has {self.finisher_tokens} tokens; it must be 0 (none) or more."
+                f"finisher_tokens is {self.finisher_tokens}; it must be 0 (none) or more."
             )
         check_budgets(self.budgets)
         if self.budgets and not self.finisher_tokens:
-            raise ConfigError("Budgets need a finisher; give it tokens, 64 say.")
+            raise ConfigError("Budgets need a finisher; set finisher_tokens, for example to 64.")
 
     def check(self, names: Sequence[str], max_tokens: int | None) -> None:
-        """Check against a team.
+        """Check the policy against a team.
 
         Raises:
-            ConfigError: who is to answer is not in it, or a budget cannot be reached.
+            ConfigError: a worker that may answer is not in the team, or a budget is out of reach.
         """
         for name in self.by:
             if name not in names:
                 raise ConfigError(
-                    f"{name!r} is to answer and is not in the team of {', '.join(names)}."
+                    f"{name!r} is to answer and is not in the team; use one of {', '.join(names)}."
                 )
         if max_tokens is not None and self.budgets and self.budgets[-1] > max_tokens:
             raise ConfigError(
@@ -68,9 +67,9 @@ class AnswerPolicy:
 
 
 def finisher_view(layout: Layout, names: Sequence[str]) -> tuple[str, ...]:
-    """What the finisher of a whole team sees: the shared blocks and everybody's own, in order.
+    """Return the view of a whole team's finisher: shared blocks, then all workers' blocks.
 
-    Separators and briefs speak to one worker and are left out.
+    Separators and briefs address one worker and are omitted.
     """
     shared = [name for name in layout.shared_blocks(names) if name != "separator"]
     return (*shared, *(block_name(index) for index in range(len(names))))
@@ -79,15 +78,13 @@ def finisher_view(layout: Layout, names: Sequence[str]) -> tuple[str, ...]:
 def team_answer(
     answers: Sequence[Answer], *, vote: bool = False, budget: int | None = None
 ) -> str | None:
-    """The answer of a team.
+    """Return a team's answer, or None.
 
     Args:
-        answers: all of a session, in order.
-        vote: whether each worker has its own, and the most frequent one counts.
-        budget: steps that the team may take, one of the rule's budgets; None is the end.
-
-    Returns:
-        Its text, or None where there is none. Of answers that are as frequent the first counts.
+        answers: all answers of a session, in order.
+        vote: whether each worker has its own answer and the most frequent one counts; the first
+            wins a tie.
+        budget: one of the team's budgets, in steps; None is the end of the session.
     """
     known = [
         one

@@ -1,4 +1,4 @@
-"""What a client says about a change to its session: texts filled in and made into tokens."""
+"""Changes to a running session, with their texts filled in and encoded."""
 
 from dataclasses import replace
 
@@ -16,11 +16,11 @@ from hogwild_dist.team.worker_profile import WorkerProfile
 
 
 class ChangeTexts:
-    """Writes changes for one session.
+    """Makes changes for one session.
 
     Args:
-        origin: what the session started from.
-        tokenizer: of the model.
+        origin: request that started the session.
+        tokenizer: tokenizer of the model.
     """
 
     def __init__(self, origin: SessionRequest, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -30,31 +30,36 @@ class ChangeTexts:
         self._tokenizer = tokenizer
 
     def interjection(self, text: str, name: str, target: str | None = None) -> Interjection:
-        """A person's text.
+        """Return the change that sends a person's message to the team.
 
         Args:
-            text: of it.
-            name: of the person.
-            target: shared block that it is appended to; None takes the one that everybody sees.
+            text: text of the message.
+            name: name of the person.
+            target: shared block that the text is appended to; None takes the one that all workers
+                see.
 
         Raises:
-            ConfigError: there is no text, or no block that everybody sees.
+            ConfigError: the text is empty, or all workers see no common block.
         """
-        check_text("The interjection", text + name)
+        check_text("The message", text + name)
         target = target or self._spec.common_block
         if not text.strip():
-            raise ConfigError("The interjection is empty; say something.")
+            raise ConfigError("The message is empty; write some text.")
         if target is None:
             raise ConfigError(
-                f"Layout {self._team.layout.name!r} has no shared block that everybody sees, so "
-                "that nobody can speak to the whole team; add one to all views."
+                f"Layout {self._team.layout.name!r} has no shared block that all workers see, so "
+                "no message can reach the whole team; add one to all views."
             )
         said = self._texts(self._team).interjection(name.strip(), text.strip())
         ids = tuple(encode(self._tokenizer, said))
         return Interjection(name=name.strip(), text=said, token_ids=ids, target=target)
 
     def add_worker(self, name: str, member: WorkerProfile) -> AddWorker:
-        """A worker who joins with the layout's general rule.
+        """Return the change that adds a worker by the layout's general rule.
+
+        Args:
+            name: name of the worker.
+            member: profile of the worker.
 
         Raises:
             ConfigError: the name cannot be used.

@@ -1,4 +1,4 @@
-"""What a session was started from, as its client says it."""
+"""The request that starts a session."""
 
 from dataclasses import dataclass
 
@@ -8,13 +8,13 @@ from hogwild_dist.team.team import Team
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SessionRequest:
-    """Plain data that can travel: whoever has it can write texts for the running session.
+    """A problem and a team, compiled; plain data from which changes can be written later.
 
     Attributes:
-        problem: what is worked on.
-        team: who works on it.
-        spec: what was made of both; all that is computed.
-        team_name: what the team is called, where it has a name.
+        problem: text of the problem.
+        team: the team.
+        spec: specification of the session.
+        team_name: name of the team, if it has one.
     """
 
     problem: str

@@ -1,4 +1,4 @@
-"""The texts that a team's session starts from: templates filled in for one problem."""
+"""The texts that a session starts from: templates filled in for a team and a problem."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,23 +15,23 @@ from hogwild_dist.team.tokenizer_utils import encode, num_alike
 from hogwild_dist.team.worker_profile import WorkerProfile
 
 OTHER_PROBLEM = "?"
-"""Stands for any other problem, to see what of the texts stays the same."""
+"""Any other problem, to find which part of the texts does not depend on the problem."""
 
 
 @dataclass(slots=True)
 class TeamTexts:
-    """Texts of one team on one problem.
+    """The texts of one team on one problem.
 
     Attributes:
-        names: of the workers.
-        members: what is special about them.
-        layout: who sees what.
-        problem: on what.
-        prompts: the templates.
-        tokenizer: of the model.
-        form: kind of the answer that is asked for, or None.
-        chat: the chat template, up to where the team's text begins.
-        thinking: reasoning tags that follow it.
+        names: names of the workers.
+        members: worker name -> profile.
+        layout: layout of the team.
+        problem: text of the problem.
+        prompts: templates of the texts.
+        tokenizer: tokenizer of the model.
+        form: kind of the required answer, or None.
+        chat: rendered chat template up to the beginning of the team's text.
+        thinking: reasoning tags that follow the chat template.
     """
 
     names: Sequence[str]
@@ -53,14 +53,14 @@ class TeamTexts:
 
     @property
     def briefed(self) -> set[str]:
-        """Workers who are told something alone."""
+        """Names of the workers that have a brief."""
         return {name for name in self.names if self._member(name).brief}
 
     def shared(self) -> dict[str, str]:
-        """Texts of the shared blocks by name.
+        """Return shared block -> text.
 
         Raises:
-            ConfigError: a block has no text and is no place that paragraphs move to.
+            ConfigError: a block has no template, and no paragraphs move to it.
         """
         names, layout = self.names, self.layout
         filled_later = {layout.rule(name).paragraphs_to for name in names}
@@ -73,8 +73,8 @@ class TeamTexts:
             template = f"blocks/{block}"
             if template not in self.prompts.templates and block not in {*filled_later, "common"}:
                 raise ConfigError(
-                    f"Layout {layout.name!r} shows the block {block!r}, which is neither in "
-                    f"the prompts (blocks/{block}.jinja) nor a place that paragraphs move to."
+                    f"Layout {layout.name!r} shows the block {block!r}, which has no template "
+                    f"(blocks/{block}.jinja) and receives no paragraphs; add the template."
                 )
             texts[block] = self._render(template, **self._tags)
             if block == "common":
@@ -82,13 +82,13 @@ class TeamTexts:
         return texts
 
     def shared_prefixes(self, shared: Mapping[str, Sequence[int]]) -> dict[str, int]:
-        """How much of each shared block does not depend on the problem.
+        """Return how much of each shared block does not depend on the problem.
 
         Args:
-            shared: name -> tokens of the block.
+            shared: shared block -> tokens.
 
         Returns:
-            Name -> number of its first tokens that teams on other problems begin with too.
+            Shared block -> number of first tokens that teams on other problems have too.
         """
         other = replace(self, problem=OTHER_PROBLEM).shared()
         return {
@@ -97,24 +97,24 @@ class TeamTexts:
         }
 
     def first(self, worker: str) -> str:
-        """What a worker's own text begins with."""
+        """Return the beginning of a worker's own text."""
         own = self._member(worker).first
         return self._of_worker("first", worker) if own is None else own
 
     def brief(self, worker: str) -> str:
-        """What a worker alone is told."""
+        """Return the text that only this worker reads."""
         return self._of_worker("brief", worker)
 
     def interjection(self, speaker: str, text: str) -> str:
-        """What a person says, as the workers read it."""
+        """Return a person's message as the workers read it."""
         return self._render("interjection", speaker=speaker, text=text)
 
     def prefix(self) -> str:
-        """The paragraph prefix with ``{worker}`` and ``{index}`` left open."""
+        """Return the paragraph prefix with the placeholders ``{worker}`` and ``{index}``."""
         return self.prompts.render("prefix", worker="{worker}", index="{index}")
 
     def redundancy(self) -> RedundancyCheck | None:
-        """The redundancy question, unless the settings or the prompts leave it out."""
+        """Return the redundancy question, or None if settings or prompts omit it."""
         settings = self.prompts.settings.redundancy
         question = self._render("redundancy")
         if not settings.every or not question:
@@ -122,7 +122,7 @@ class TeamTexts:
         return RedundancyCheck(every=settings.every, question=question, counted=settings.counted)
 
     def finisher(self) -> str:
-        """What the text begins with that states the answer when time is short."""
+        """Return the beginning of a stated answer."""
         return self._render("finisher", **self._tags)
 
     @property

@@ -1,4 +1,4 @@
-"""Small questions to a tokenizer."""
+"""Helpers for tokenizers."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -9,24 +9,24 @@ from hogwild_dist.errors import ConfigError
 
 
 def encode(tokenizer: Any, text: str) -> list[int]:
-    """Tokens of a text, nothing added."""
+    """Return the tokens of a text without added special tokens."""
     ids: list[int] = tokenizer.encode(text, add_special_tokens=False)
     return ids
 
 
 def own_end_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """End-of-text tokens that the tokenizer names."""
+    """Return the end-of-text tokens that the tokenizer names."""
     return () if tokenizer.eos_token_id is None else (tokenizer.eos_token_id,)
 
 
 def special_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """Begin- and end-of-text tokens."""
+    """Return the begin- and end-of-text tokens that the tokenizer names."""
     begin = () if tokenizer.bos_token_id is None else (tokenizer.bos_token_id,)
     return (*begin, *own_end_ids(tokenizer))
 
 
 def single_tokens(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> set[int]:
-    """Ids of the texts that are one token, alone, after a space or at the beginning of a line."""
+    """Return the ids of texts that are one token alone, after a space, or after a newline."""
     found = set()
     for text in filter(None, texts):
         for form in (text, f" {text}", f"\n{text}"):
@@ -37,22 +37,22 @@ def single_tokens(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> s
 
 
 def check_text(what: str, text: str) -> None:
-    """Refuse what no tokenizer takes: halves of characters, from bytes that were not UTF-8.
+    """Refuse text with lone surrogates, which come from bytes that are not UTF-8.
 
     Raises:
-        ConfigError: there is one.
+        ConfigError: the text contains one.
     """
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise ConfigError(
-            f"{what} holds {text[error.start : error.end]!a}, which is no character; it must be "
-            "UTF-8."
+            f"{what} contains {text[error.start : error.end]!a}, which is not a character; it must "
+            "be UTF-8."
         ) from error
 
 
 def num_alike(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many first tokens two texts have in common."""
+    """Return the number of first tokens that two texts have in common."""
     for index, (left, right) in enumerate(zip(one, other, strict=False)):
         if left != right:
             return index

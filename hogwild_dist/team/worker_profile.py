@@ -1,4 +1,4 @@
-"""What is special about one worker of a team."""
+"""The profile of one worker: role, brief, first text, sampling and limits."""
 
 from dataclasses import dataclass
 
@@ -9,14 +9,14 @@ from hogwild_dist.team.tokenizer_utils import check_text
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerProfile:
-    """What is special about one worker.
+    """How one worker differs from the others.
 
     Attributes:
-        role: in a line, for everybody to read.
-        brief: what this worker alone is told.
-        first: begins its text in place of the prompts' beginning.
-        sampling: None takes the team's.
-        max_tokens: None takes the team's.
+        role: role in one line, which all workers read.
+        brief: text that only this worker reads.
+        first: beginning of its text, in place of the prompts' own.
+        sampling: sampling of its tokens; None takes the team's.
+        max_tokens: most tokens that it chooses; None takes the team's.
     """
 
     role: str = ""
@@ -29,8 +29,11 @@ class WorkerProfile:
         check_text("A role", self.role)
         check_text("A brief", self.brief)
         if "\n" in self.role:
-            raise ConfigError(f"The role {self.role!r} has several lines; put them into the brief.")
+            raise ConfigError(
+                f"The role {self.role!r} has several lines; write one, "
+                "and put the rest in the brief."
+            )
         if self.first == "":
-            raise ConfigError("A worker's first text is empty; leave it out or give it text.")
+            raise ConfigError("A worker's first text is empty; omit it or give it text.")
         if self.max_tokens is not None and self.max_tokens < 1:
             raise ConfigError(f"max_tokens is {self.max_tokens}; it must be at least 1.")

@@ -201,7 +201,7 @@ def lie(place: Membership, field: str) -> list[AgreedStep]:
     ("field", "sentence"),
     [
         ("epoch", "Shard 1 sent epoch"),
-        ("step", "Shard 1 sent step 4 where 3 was due"),
+        ("step", "Shard 1 sent step 4, but 3 was expected"),
         ("state", "Shard 1 disagrees about the sessions before step 3"),
     ],
 )
@@ -251,8 +251,8 @@ def meet(place: Membership, torch_version: str) -> str:
 def test_shards_that_are_not_alike_say_what_differs(ranks: RankPool) -> None:
     assert ranks.run(meet, 3, "9.9") == ["alike"] * 3
     said = ranks.run(meet, 3, "2.13")
-    assert said[0] == "Shard 1 has torch 9.9 and shard 0 has 2.13; make all nodes alike."
-    assert said[1] == "Shard 0 has torch 2.13 and shard 1 has 9.9; make all nodes alike."
+    assert said[0] == "Shard 1 has torch 9.9 and shard 0 has 2.13; use the same on all nodes."
+    assert said[1] == "Shard 0 has torch 2.13 and shard 1 has 9.9; use the same on all nodes."
 
 
 def alone_at_the_meeting(place: Membership) -> str:

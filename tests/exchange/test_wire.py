@@ -64,10 +64,10 @@ def test_what_is_sent_arrives_and_fits_its_slot(
 @pytest.mark.parametrize(
     ("due", "sentence"),
     [
-        ({"epoch": 3}, "Shard 1 sent epoch 2 where 3 was due"),
-        ({"step": 4}, "Shard 1 sent step 3 where 4 was due"),
-        ({"rank": 2}, "Shard 2 sent rank 1 where 2 was due"),
-        ({"num_tokens": 5}, "Shard 1 sent number of new tokens 4 where 5 was due"),
+        ({"epoch": 3}, "Shard 1 sent epoch 2, but 3 was expected"),
+        ({"step": 4}, "Shard 1 sent step 3, but 4 was expected"),
+        ({"rank": 2}, "Shard 2 sent rank 1, but 2 was expected"),
+        ({"num_tokens": 5}, "Shard 1 sent number of new tokens 4, but 5 was expected"),
         ({"state": 78}, "Shard 1 disagrees about the sessions before step 3"),
     ],
 )

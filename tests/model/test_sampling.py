@@ -115,5 +115,5 @@ def test_bad_values_are_named(field: str, value: float) -> None:
 def test_scores_that_are_no_numbers_name_the_model() -> None:
     check_logits(torch.tensor([[0.0, -torch.inf], [1.0, 2.0]]), "tiny")
     for wrong in (torch.nan, torch.inf):
-        with pytest.raises(ModelError, match="Model 'tiny' computes scores that are no numbers"):
+        with pytest.raises(ModelError, match="Model 'tiny' computes scores that are not numbers"):
             check_logits(torch.tensor([[0.0, 1.0], [wrong, 2.0]]), "tiny")

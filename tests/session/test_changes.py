@@ -225,7 +225,7 @@ def test_newcomers_need_a_name_and_known_blocks(model: LoadedModel) -> None:
 
 def test_what_a_client_may_not_say(model: LoadedModel) -> None:
     run = Run(tiny_engine(model), "Count!", new_team())
-    with pytest.raises(ConfigError, match="interjection is empty"):
+    with pytest.raises(ConfigError, match="message is empty"):
         run.interject(" ")
     with pytest.raises(ConfigError, match="A worker is called"):
         run.join("{x}")

@@ -136,9 +136,9 @@ def test_the_default_question_is_the_reference_s_interval() -> None:
 
 def test_halves_of_characters_are_refused() -> None:
     """What a shell's bytes that are not UTF-8 become."""
-    with pytest.raises(ConfigError, match=r"The problem holds .* which is no character"):
+    with pytest.raises(ConfigError, match=r"The problem contains .* which is not a character"):
         texts(Team(names=("Ann",)), problem="caf\udce9")
-    with pytest.raises(ConfigError, match="A worker's name holds"):
+    with pytest.raises(ConfigError, match="A worker's name contains"):
         Team(names=("Ann\udce9",)).check()
 
 
@@ -173,7 +173,7 @@ def test_a_worker_s_own_role_brief_and_sampling() -> None:
         ({"role": "a\nb"}, "has several lines"),
         ({"first": ""}, "first text is empty"),
         ({"max_tokens": 0}, "max_tokens is 0"),
-        ({"brief": "caf\udce9"}, "A brief holds"),
+        ({"brief": "caf\udce9"}, "A brief contains"),
     ],
 )
 def test_bad_members_are_refused(fields: dict, sentence: str) -> None:
@@ -231,7 +231,7 @@ def test_in_a_vote_everybody_is_asked() -> None:
         ({"budgets": (64, 512)}, "budget of 512 steps cannot be reached with 256"),
         ({"budgets": (3, 2)}, "ascending numbers"),
         ({"budgets": (3,), "finisher_tokens": 0}, "Budgets need a finisher"),
-        ({"finisher_tokens": -1}, "The finisher has -1 tokens"),
+        ({"finisher_tokens": -1}, "finisher_tokens is -1"),
     ],
 )
 def test_bad_finishes_are_refused(fields: dict, sentence: str) -> None:

@@ -1,4 +1,4 @@
-"""Teams as data: who works, in which roles and layout, and who answers."""
+"""Built-in teams and team files: roles, layout, and who answers."""
 
 from hogwild_dist.team.presets.files import TEAMS, TeamFile, load_team
 

@@ -1,4 +1,4 @@
-"""Team files: TOML, read with checks and made into a `Team`."""
+"""Team files: TOML that is checked and made into a `Team`."""
 
 import tomllib
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ from hogwild_dist.team.user_files import first_fault, read_toml
 from hogwild_dist.team.worker_profile import WorkerProfile
 
 TEAMS = ("peers", "coordinator", "solver-critic", "thinker-writer", "debate", "independent")
-"""The teams that come with the package."""
+"""Names of the built-in teams."""
 
 
 Whole = Annotated[int, Field(strict=True)]
 Number = Annotated[float, Field(strict=True)]
 Truth = Annotated[bool, Field(strict=True)]
-"""A text is none of these, whatever stands in it."""
+"""Numbers and booleans of a file; text is refused, even if it spells one."""
 
 
 class _Part(BaseModel):
@@ -43,7 +43,7 @@ class _Sampling(_Part):
 
 
 class _Others(_Part):
-    """What is said about workers whom the file does not name."""
+    """The profile of workers that the file does not name."""
 
     role: str = ""
     brief: str = ""
@@ -62,23 +62,23 @@ class _Finish(_Part):
 
 
 class TeamFile(_Part):
-    """What a team file may say.
+    """The content of a team file.
 
     Attributes:
-        about: the team in a sentence.
+        about: description of the team in a sentence.
         layout: name of a built-in layout, or a table with the keys of a layout file.
-        workers: those in special roles, first in the team.
-        size: workers where the user names no number; two, or as many as are in special roles.
-        others: said about the rest.
-        until: the session goes on until these have stopped; empty: until all have.
-        finish: who may announce the answer, and whether it is a vote.
+        workers: workers with roles of their own, first in the team.
+        size: number of workers if the user gives none; by default two, or all named workers.
+        others: profile of the other workers.
+        until: workers whose stop ends the team; empty means all.
+        finish: workers that may announce the answer, and whether the team votes.
     """
 
     about: str = ""
     layout: str | dict[str, Any] = "combined"
     workers: tuple[_Worker, ...] = ()
     size: Whole = Field(
-        default_factory=lambda said: max(2, len(said["workers"])), ge=1, le=MAX_WORKERS
+        default_factory=lambda given: max(2, len(given["workers"])), ge=1, le=MAX_WORKERS
     )
     others: _Others = _Others()
     until: tuple[str, ...] = ()
@@ -86,19 +86,19 @@ class TeamFile(_Part):
 
     @property
     def all_named(self) -> bool:
-        """Whether nobody can work in the team but those whom the file names."""
-        speaks_of_others = "others" in self.model_fields_set or self.size > len(self.workers)
-        return bool(self.workers) and not speaks_of_others
+        """Whether the team can have only the workers that the file names."""
+        describes_others = "others" in self.model_fields_set or self.size > len(self.workers)
+        return bool(self.workers) and not describes_others
 
 
 @dataclass(frozen=True, slots=True)
 class TeamPlan:
-    """A team file that has been read.
+    """A team file that has been read, from which teams of different sizes are made.
 
     Attributes:
-        name: of the team.
-        file: what it says.
-        layout: of the team.
+        name: name of the team.
+        file: content of the file.
+        layout: layout of the team.
     """
 
     name: str
@@ -106,30 +106,31 @@ class TeamPlan:
     layout: Layout
 
     def team(self, count: int | None = None, names: Sequence[str] = ()) -> Team:
-        """The team with so many workers; those in special roles come first.
+        """Return a team of some size; the workers that the file names come first.
 
         Args:
-            count: None takes the file's size.
-            names: of the workers without a special role; empty takes default ones.
+            count: number of workers; None takes the file's size.
+            names: names of the other workers; empty takes default names.
 
         Raises:
-            ConfigError: fewer workers than special roles, or more than the file speaks of.
+            ConfigError: the team would have fewer workers than the file names, or more than the
+                file describes.
         """
         special = [worker.name for worker in self.file.workers]
         if names:
             count = min(MAX_WORKERS, len(special) + len(names))
         count = self.file.size if count is None else count
-        default_names(count)  # refuses what no team can be
+        default_names(count)  # refuses impossible sizes
         if count < len(special):
             raise ConfigError(
                 f"The team {self.name!r} has {len(special)} roles ({', '.join(special)}) and "
-                f"{count} workers were asked for; ask for {len(special)} or more."
+                f"{count} workers were requested; request {len(special)} or more."
             )
         if count > len(special) and self.file.all_named:
             raise ConfigError(
-                f"The team {self.name!r} has {len(special)} roles ({', '.join(special)}) and says "
-                f"nothing about others, and {count} workers were asked for; ask for {len(special)},"
-                " or give it [others] in a file of your own."
+                f"The team {self.name!r} has {len(special)} roles ({', '.join(special)}) and no "
+                f"[others], and {count} workers were requested; request {len(special)}, or add "
+                "[others] in a file of your own."
             )
         free = [name for name in default_names(MAX_WORKERS) if name not in special]
         rest = list(names) or free[: count - len(special)]
@@ -146,16 +147,16 @@ class TeamPlan:
             if name not in team.names:
                 raise ConfigError(
                     f"The team {self.name!r} lets {name!r} answer ([finish] by), who is not in it; "
-                    f"it has {', '.join(team.names)}."
+                    f"its workers are {', '.join(team.names)}."
                 )
         return team
 
 
 def load_team(name_or_file: str) -> TeamPlan:
-    """A team of the package by name, or one from a TOML file.
+    """Return a built-in team by name, or one from a TOML file.
 
     Raises:
-        ConfigError: no such name or file, or the file cannot be used.
+        ConfigError: the name or file does not exist, or the file is not a team.
     """
     try:
         if name_or_file in TEAMS:
@@ -186,7 +187,7 @@ def load_team(name_or_file: str) -> TeamPlan:
 
 
 def team_text(name: str) -> str:
-    """The file of a team that comes with the package."""
+    """Return the text of a built-in team's file."""
     return (resources.files(__package__) / f"{name}.toml").read_text(encoding="utf-8")
 
 

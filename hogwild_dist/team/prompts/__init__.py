@@ -1,4 +1,4 @@
-"""The texts that a team starts from."""
+"""Prompts: the templates of a team's first texts."""
 
 from hogwild_dist.team.prompts.templates import Prompts, PromptSettings, Redundancy, load_prompts
 

@@ -1,4 +1,4 @@
-"""The chat template of a model: the messages up to the beginning of the answer, reasoning tags."""
+"""A model's chat template up to the beginning of the answer, and its reasoning tags."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -9,12 +9,12 @@ from transformers import PreTrainedTokenizerBase
 
 @dataclass(frozen=True, slots=True)
 class Thinking:
-    """Tags around what a reasoning model thinks; empty for other models.
+    """Tags around the thoughts of a reasoning model; empty for other models.
 
     Attributes:
-        open: what is written before the team's text; empty where the chat template has done so.
-        close: what comes after it.
-        end: the closing tag, which workers may not write.
+        open: text before the team's text; empty if the chat template already ends with it.
+        close: text after the team's text.
+        end: closing tag, which workers may not write.
     """
 
     open: str = ""
@@ -28,15 +28,15 @@ def chat_text(
     user: str,
     message: Literal["system", "user"] = "system",
 ) -> str:
-    """The chat template up to the beginning of the answer.
+    """Return the rendered chat template up to the beginning of the answer.
 
     Models without a chat template get the two messages as plain text.
 
     Args:
-        tokenizer: of the model.
-        instructions: how to work; may be empty.
-        user: what was asked.
-        message: which message carries the instructions.
+        tokenizer: tokenizer of the model.
+        instructions: rules of the team; may be empty.
+        user: the user's message.
+        message: the message that carries the instructions.
     """
     if tokenizer.chat_template is None:
         return "\n\n".join(filter(None, (instructions, user))) + "\n\n"
@@ -46,18 +46,18 @@ def chat_text(
         return _apply(tokenizer, [merged])
     try:
         return _apply(tokenizer, [{"role": "system", "content": instructions}, asked])
-    except jinja2.TemplateError:  # how templates refuse a system role
+    except jinja2.TemplateError:  # templates refuse a system role this way
         return _apply(tokenizer, [merged])
 
 
 def thinking_tags(
     tokenizer: PreTrainedTokenizerBase, chat: str, setting: Literal["auto", "on", "off"] = "auto"
 ) -> Thinking:
-    """The reasoning tags of a model after its chat text.
+    """Return the reasoning tags of a model after its chat text.
 
     Args:
-        tokenizer: of the model.
-        chat: from `chat_text`; some templates end with the opening tag.
+        tokenizer: tokenizer of the model.
+        chat: text from `chat_text`; some templates end with the opening tag.
         setting: `auto` looks for the tag in the chat template.
     """
     templates = tokenizer.chat_template

@@ -1,7 +1,7 @@
-"""A team's texts: a folder of Jinja2 templates, the language of chat templates.
+"""Prompts: a folder of Jinja2 templates for a team's texts.
 
-A folder holds `prompts.toml` and templates; `layouts/NAME/` holds those that one layout has in
-place of the general ones. What a user's folder leaves out is taken from the package's.
+A folder holds `prompts.toml` and templates. Templates in `layouts/NAME/` replace the general ones
+for that layout. A user's folder may omit files; the package's are used in their place.
 """
 
 import tomllib
@@ -28,8 +28,8 @@ class Redundancy(BaseModel):
     """When the redundancy question is asked.
 
     Attributes:
-        every: tokens between two questions; 0 never asks.
-        counted: over the team, or for each worker.
+        every: number of tokens between two questions; 0 never asks.
+        counted: whether tokens count for the team or for each worker.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,7 +38,7 @@ class Redundancy(BaseModel):
 
 
 class PromptSettings(BaseModel):
-    """What `prompts.toml` says; the default file explains each key."""
+    """The content of `prompts.toml`; the default file explains each key."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     person: Literal["first", "second"] = "second"
@@ -55,8 +55,8 @@ class Prompts:
 
     Attributes:
         templates: name without suffix (`first`, `blocks/separator`) -> source.
-        settings: how they are used.
-        label: where they come from, for error messages.
+        settings: content of `prompts.toml`.
+        label: name of the folder, for errors.
     """
 
     templates: Mapping[str, str]
@@ -64,10 +64,10 @@ class Prompts:
     label: str = "default"
 
     def render(self, name: str, **values: Any) -> str:
-        """Fill in one template; empty where there is none of that name.
+        """Return a filled-in template, or an empty text if none has this name.
 
         Raises:
-            ConfigError: it is malformed or uses a variable that is not there.
+            ConfigError: the template is malformed or uses an unknown variable.
         """
         if name not in self.templates:
             return ""
@@ -77,7 +77,7 @@ class Prompts:
         except jinja2.TemplateNotFound as error:
             raise ConfigError(
                 f"The prompt template '{name}{SUFFIX}' of {self.label!r} includes {str(error)!r}, "
-                "which is not in the folder; add it or name one that is."
+                "which is not in the folder; add it, or include one that is."
             ) from error
         except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError) as error:
             fault = str(error).rstrip(".")
@@ -91,23 +91,21 @@ class Prompts:
             ) from error
 
     def with_settings(self, **changes: Any) -> Self:
-        """The same templates with some settings changed; None leaves one as it is."""
+        """Return the same templates with some settings changed; None keeps a setting."""
         wanted = {name: value for name, value in changes.items() if value is not None}
-        changed = _settings(
-            {**self.settings.model_dump(), **wanted}, "What was asked of the prompts"
-        )
+        changed = _settings({**self.settings.model_dump(), **wanted}, "A prompt option")
         return replace(self, settings=changed)
 
 
 def load_prompts(layout: str, folder: str | Path | None = None) -> Prompts:
-    """Read a folder of templates; None reads the one that comes with the package.
+    """Read a folder of templates.
 
     Args:
         layout: name of the layout, whose own templates replace the general ones.
-        folder: of the templates.
+        folder: folder of the templates; None reads the package's.
 
     Raises:
-        ConfigError: the folder cannot be read, or holds a file that nothing uses.
+        ConfigError: the folder cannot be read, or contains a file that nothing uses.
     """
     own = _Folder(default_folder(), "default")
     templates = own.templates(layout)
@@ -129,12 +127,12 @@ def load_prompts(layout: str, folder: str | Path | None = None) -> Prompts:
 
 
 def default_folder() -> Traversable:
-    """The templates that come with the package."""
+    """Return the folder of the package's templates."""
     return resources.files(__package__) / "default"
 
 
 def files(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Path inside the folder and text of every template and of the settings, sorted."""
+    """Yield path and text of every template and of the settings, sorted by path."""
     for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
         if entry.is_dir():
             yield from files(entry, f"{prefix}{entry.name}/")
@@ -150,7 +148,7 @@ class _Folder:
     label: str
 
     def templates(self, layout: str) -> dict[str, str]:
-        """Template name -> source; those of the layout in place of the general ones."""
+        """Return template name -> source, with the layout's own in place of general ones."""
         general, own = {}, {}
         place = f"layouts/{layout}/"
         for path, text in self._files():
@@ -164,7 +162,7 @@ class _Folder:
         return general | own
 
     def settings(self) -> dict[str, Any]:
-        """What `prompts.toml` says."""
+        """Return the content of `prompts.toml`."""
         try:
             return tomllib.loads(dict(self._files()).get(SETTINGS, ""))
         except tomllib.TOMLDecodeError as error:
@@ -201,18 +199,18 @@ def _environment(templates: Mapping[str, str]) -> SandboxedEnvironment:
 
 
 def _check_used(changed: Mapping[str, str], known: Mapping[str, str], label: str) -> None:
-    """Refuse a template that nothing refers to: a misspelt name would be passed over in silence."""
+    """Refuse a template that nothing refers to, which is probably misspelled."""
     for name in changed:
         blocks = name.startswith("blocks/")
         if name not in known and not blocks and name + SUFFIX not in _included(changed, label):
             raise ConfigError(
-                f"Prompts {label!r} holds '{name}{SUFFIX}', which nothing uses; known are "
-                f"{', '.join(sorted(known))}, and blocks/NAME for a layout's own blocks."
+                f"Prompts {label!r} contains '{name}{SUFFIX}', which nothing uses; known templates "
+                f"are {', '.join(sorted(known))}, and blocks/NAME for a layout's own blocks."
             )
 
 
 def _included(templates: Mapping[str, str], label: str) -> set[str]:
-    """Names that templates include; all of them where a name is put together."""
+    """Return the names that templates include; all names if one is computed."""
     environment = _environment(templates)
     found: set[str] = set()
     for name, text in templates.items():

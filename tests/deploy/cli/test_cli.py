@@ -309,7 +309,7 @@ def test_a_model_that_computes_nonsense_ends_the_run(hogwild, tmp_path: Path) ->
     for options in ((), ("--temperature", 1), ("--visibility", "overlapped")):
         done = hogwild("run", "Count to ~!", *common, *options)
         assert done.code == 2
-        assert f"Model {str(model)!r} computes scores that are no numbers" in done.err
+        assert f"Model {str(model)!r} computes scores that are not numbers" in done.err
         assert "Traceback" not in done.err
 
 

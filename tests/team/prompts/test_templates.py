@@ -102,7 +102,7 @@ def test_reasoning_tags_are_opened_once(template: str, setting: str, opened: str
 @pytest.mark.parametrize(
     ("files", "sentence"),
     [
-        ({"frist": "x"}, "holds 'frist.jinja', which nothing uses"),
+        ({"frist": "x"}, "contains 'frist.jinja', which nothing uses"),
         ({"prompts": "persn = 'first'"}, "has a bad 'persn': there is no such key"),
         ({"prompts": "person = 'third'"}, "has a bad 'person': it must be 'first' or 'second'"),
         (
@@ -160,5 +160,5 @@ def test_the_redundancy_question_can_count_each_worker() -> None:
 
 
 def test_a_setting_that_is_asked_for_and_is_none_is_named() -> None:
-    with pytest.raises(ConfigError, match="asked of the prompts has a bad 'thinking': it must be"):
+    with pytest.raises(ConfigError, match="A prompt option has a bad 'thinking': it must be"):
         load_prompts("combined").with_settings(thinking="maybe")
