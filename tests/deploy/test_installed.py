@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.actors.leftovers import comes_true
 from tests.paths import ROOT
 
 pytestmark = pytest.mark.slow
@@ -143,7 +144,7 @@ def free_port() -> int:
         return one.getsockname()[1]
 
 
-def test_the_service_answers_and_has_its_page(
+def test_a_service_starts_answers_shows_its_page_and_ends(
     binaries: Path, home: Path, environment: dict[str, str], tiny_dir: Path
 ) -> None:
     port = free_port()
@@ -153,19 +154,33 @@ def test_the_service_answers_and_has_its_page(
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
     ) as process:  # fmt: skip
         try:
-            assert process.stdout is not None
-            assert process.stdout.readline().split()[0] == "page"
-            page = httpx.get(f"http://127.0.0.1:{port}/", timeout=30)
-            assert page.status_code == 200
-            assert "<html" in page.text
-            body = {"model": "tiny", "messages": [{"role": "user", "content": "Hi!"}]}
-            url = f"http://127.0.0.1:{port}/v1/chat/completions"
-            reply = httpx.post(url, json=body | {"max_tokens": 6}, timeout=60)
-            assert reply.status_code == 200, reply.text
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(timeout=60) == 0
+            use_and_end(process, port)
         finally:
             process.kill()
+    assert comes_true(lambda: not listens(port), 10.0)
+
+
+def use_and_end(process: subprocess.Popen[str], port: int) -> None:
+    assert process.stdout is not None
+    shown = [process.stdout.readline() for _ in range(4)]
+    assert shown[0].split() == ["page", f"http://127.0.0.1:{port}/"]
+    assert "model 'tiny'" in shown[1]
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+        assert "<html" in client.get("/").text
+        body = {"model": "tiny", "messages": [{"role": "user", "content": "Hi!"}], "max_tokens": 6}
+        reply = client.post("/v1/chat/completions", json=body)
+        assert reply.json()["usage"]["completion_tokens"] <= 6
+        rebound = client.get("/v1/info", headers={"Host": f"evil.test:{port}"})
+        assert rebound.status_code == 400
+        assert "calls the host 'evil.test" in rebound.json()["error"]["message"]
+    assert httpx.get(f"http://localhost:{port}/v1/info").status_code == 200
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 0
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_serve_finds_the_application_by_the_name_in_the_docs(

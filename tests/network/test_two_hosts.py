@@ -12,6 +12,7 @@ from tests.network.two_hosts import ADDRESSES, PROBLEM, TwoHosts
 WHY = two_hosts.obstacle()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(WHY is not None, reason=str(WHY))
 def test_a_team_on_two_hosts_writes_what_one_process_writes(tiny_dir: Path) -> None:
     with TwoHosts() as hosts:

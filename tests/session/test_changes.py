@@ -236,7 +236,7 @@ def test_what_a_client_may_not_say(model: LoadedModel) -> None:
         workers={"Cat": Rule(view=("notes", "own"), paragraphs_to="notes")},
     )
     run = Run(tiny_engine(model), "Count!", new_team(apart))
-    with pytest.raises(ConfigError, match="no shared block that everybody sees"):
+    with pytest.raises(ConfigError, match="no shared block that all workers see"):
         run.interject("Hello")
     run.close()
 

@@ -166,7 +166,7 @@ def test_lines_that_are_no_questions_are_named(
     done = hogwild("eval", *options(data, tiny_dir), "--teams", "peers")
     assert done.code == 0
     assert "Line 4 is not JSON" in done.err
-    assert "The question of line 5 holds '\\ud800'" in done.err
+    assert "The question of line 5 contains '\\ud800'" in done.err
     assert "The answer of line 6 holds '\\ud800'" in done.err
     assert "2/2  peers  line 3" in done.err
     assert hogwild("report", data.parent / "out.jsonl").code == 0
@@ -214,7 +214,7 @@ def test_names_of_teams_are_no_markup(hogwild, data: Path, tiny_dir: Path) -> No
 def test_teams_of_several_sizes_go_into_one_file(hogwild, data: Path, tiny_dir: Path) -> None:
     call = ["eval", *options(data, tiny_dir), "--limit", 1]
     done = hogwild(*call, "--workers", 3, "--teams", "peers,solver-critic")
-    assert "has 2 roles (Solver, Critic) and says nothing about others" in done.err
+    assert "has 2 roles (Solver, Critic) and no [others]" in done.err
     assert not (data.parent / "out.jsonl").exists()
     assert hogwild(*call, "--workers", 3, "--teams", "peers").code == 0
     assert hogwild(*call, "--teams", "solver-critic").code == 0
