@@ -13,6 +13,8 @@ from hogwild_dist.evaluation.grading import GraderError, GraderKind, GraderPool
 from hogwild_dist.evaluation.stats import redundancy, wilson
 from tests.evaluation.ended import ended
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("kind", "answer", "known"),

@@ -9,6 +9,8 @@ from hogwild_dist.evaluation import sandbox
 from hogwild_dist.evaluation.sandbox import passes_tests
 from tests.evaluation.ended import ended
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("program", "tests", "passes"),

@@ -17,6 +17,8 @@ from tests.exchange.conftest import RankPool
 from tests.kvcache.test_cache import DIM, HEADS, LAYERS, new_cache
 from tests.rank_pool import HOST, RankError
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 CASES = {
     "one token each": [[1], [1], [1]],

