@@ -215,15 +215,6 @@ class ServiceConfig(_Part):
         )
 
 
-def read_config(path: Path) -> ServiceConfig:
-    """Return the configuration in a service's file, TOML or YAML.
-
-    Raises:
-        ConfigError: the file cannot be read, or a field cannot be used.
-    """
-    return service_config(read_fields(path))
-
-
 def read_fields(path: Path) -> dict[str, Any]:
     """Return the fields in a service's file, TOML or YAML, unchecked.
 

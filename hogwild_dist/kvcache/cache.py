@@ -6,7 +6,6 @@ worker sees the block. Reading never copies: an extent is a slice of the slab.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -226,27 +225,6 @@ class KVCache:
             weights = torch.arange(1, data.numel() + 1, device=data.device) % 65_521
             total = (total * 31 + int((data * weights).sum())) % (1 << 61)
         return total
-
-    def check_integrity(self) -> None:
-        """Check that every page has one owner and that extents and blocks have equal lengths.
-
-        Raises:
-            AssertionError: the bookkeeping is inconsistent, which only a bug can cause.
-        """
-        owned: list[tuple[int, int]] = []
-        for block in self.blocks:
-            assert sum(extent.length for extent in block.extents) == block.length
-            for index, extent in enumerate(block.extents):
-                assert extent.start % PAGE_TOKENS == extent.capacity % PAGE_TOKENS == 0
-                assert 0 < extent.length <= extent.capacity < extent.length + PAGE_TOKENS
-                if index < len(block.extents) - 1:
-                    assert extent.length == extent.capacity, "a gap inside a block"
-                owned.append((extent.start, extent.start + extent.capacity))
-        owned.sort()
-        for (_, stop), (start, _) in pairwise(owned):
-            assert stop <= start, "two blocks share a page"
-        taken = sum(stop - start for start, stop in owned) // PAGE_TOKENS
-        assert taken + self.pages.num_free == self.pages.num_pages, "a page leaked"
 
     def _grow(self, block: Block, count: int) -> None:
         last = block.extents[-1] if block.extents else None

@@ -11,7 +11,7 @@ from hogwild_dist.attention.layer import StepContext
 from hogwild_dist.attention.registry import find_kernel
 from hogwild_dist.config import Visibility
 from hogwild_dist.exchange.base import Exchange
-from hogwild_dist.kvcache.cache import Block, KVCache
+from hogwild_dist.kvcache.cache import KVCache
 from hogwild_dist.kvcache.rows import Row, allocate_slots, release_slots
 from hogwild_dist.model.loaded_model import LoadedModel
 
@@ -88,12 +88,3 @@ class ModelRunner:
         )
         logits: Tensor = output.logits[0]
         return logits, batch
-
-    def encode_alone(self, block: Block, token_ids: Sequence[int], chunk: int) -> None:
-        """Append tokens to a block that sees only itself, `chunk` tokens in each forward pass.
-
-        Raises:
-            ContextLimitError: the cache is full; earlier chunks are kept.
-        """
-        for begin in range(0, len(token_ids), chunk):
-            self.forward([Row((block,), tuple(token_ids[begin : begin + chunk]))])

@@ -14,6 +14,7 @@ from hogwild_dist.errors import ContextLimitError
 from hogwild_dist.kvcache.cache import KVCache
 from hogwild_dist.kvcache.rows import Row
 from tests.attention.packing import allocate_and_build
+from tests.kvcache.integrity import check_integrity
 from tests.kvcache.test_cache import new_cache
 
 CPU = torch.device("cpu")
@@ -115,4 +116,4 @@ def test_a_step_that_does_not_fit_changes_nothing() -> None:
     with pytest.raises(ContextLimitError, match="KV cache is full"):
         allocate_and_build(cache, rows, Visibility.SAME_STEP)
     assert [block.length for block in blocks] == [100, 100]
-    cache.check_integrity()
+    check_integrity(cache)

@@ -18,6 +18,7 @@ from hogwild_dist.session.events import Event, Interjected, Refused, SessionEnd
 from hogwild_dist.session.spec import SessionSpec
 from hogwild_dist.team.layout import LAYOUTS
 from hogwild_dist.team.team import Limits, Team
+from tests.kvcache.integrity import check_integrity
 from tests.tiny_engine import tiny_engine, tiny_network
 from tests.tiny_team import BREAKS, LONG, RULES
 from tests.tiny_tokenizer import byte_tokenizer
@@ -66,7 +67,7 @@ class Watched:
 
     def run(self) -> None:
         assert self.loop.run() == self._sent
-        self.engine.cache.check_integrity()
+        check_integrity(self.engine.cache)
         assert self.engine.num_free_pages == self.engine.cache.pages.num_pages
 
     def look(self, outcome: StepOutcome) -> None:
@@ -333,7 +334,7 @@ def test_one_of_several_that_enter_can_be_taken_out(model: LoadedModel) -> None:
     assert begun == [sessions[0], sessions[1], sessions[3]]
     for session in begun:
         engine.retire(session)
-    engine.cache.check_integrity()
+    check_integrity(engine.cache)
     assert engine.num_free_pages == engine.cache.pages.num_pages
 
 

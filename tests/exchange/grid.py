@@ -17,6 +17,7 @@ from hogwild_dist.session.spec import SessionSpec
 from hogwild_dist.team.answer_policy import AnswerPolicy
 from hogwild_dist.team.layout import LAYOUTS
 from hogwild_dist.team.team import Limits, Team
+from tests.kvcache.integrity import check_integrity
 from tests.rank_pool import HOST
 from tests.tiny_engine import tiny_byte_model
 from tests.tiny_team import BREAKS, CRITIC, PROMPTS
@@ -127,6 +128,6 @@ def play(engine: Engine, specs: list[SessionSpec], *, recorded: bool) -> Played:
         inbox.put(number, Open(session=number, spec=spec, recorded=recorded))
     loop = ShardLoop(engine, inbox, seen.extend, audit=True)
     assert loop.run() == len(specs)
-    engine.cache.check_integrity()
+    check_integrity(engine.cache)
     counts = getattr(engine.exchange, "counts", ExchangeCounts())
     return Played(seen, loop.checksums, engine.num_free_pages, counts)

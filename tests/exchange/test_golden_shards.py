@@ -10,9 +10,10 @@ from hogwild_dist.exchange.process_group import Membership, form_group
 from hogwild_dist.exchange.torch_dist import TorchDistExchange
 from hogwild_dist.model.loader import LoadedModel, load_model, load_tokenizer
 from hogwild_dist.run.trace.reader import Trace, read_trace
-from hogwild_dist.run.trace.replay import RowComparison, engine_config, replay_fed
+from hogwild_dist.run.trace.replay import RowComparison, replay_fed
 from tests.paths import GOLDEN
 from tests.rank_pool import HOST, RankPool
+from tests.replaying import engine_config
 
 CACHE_TOKENS = 4_096
 pytestmark = pytest.mark.demo_model

@@ -14,6 +14,7 @@ from hypothesis.stateful import (
 from hogwild_dist.errors import ConfigError, ContextLimitError
 from hogwild_dist.kvcache.cache import PAGE_TOKENS, Block, KVCache, LayerShape
 from hogwild_dist.kvcache.rope import RotaryTables, rotate
+from tests.kvcache.integrity import check_integrity
 
 HEADS, DIM, LAYERS = 2, 8, 2
 ROTARY = RotaryTables(
@@ -126,7 +127,7 @@ class CacheAgainstPlainTensors(RuleBasedStateMachine):
     def same_content(self) -> None:
         if not hasattr(self, "cache"):
             return
-        self.cache.check_integrity()
+        check_integrity(self.cache)
         for block, (keys, values) in self.plain.items():
             assert torch.allclose(read(self.cache, self.cache.keys, block), keys, atol=1e-12)
             assert torch.equal(read(self.cache, self.cache.values, block), values)
@@ -195,7 +196,7 @@ def test_integrity_check_finds_a_lost_page() -> None:
     cache = new_cache(256)
     cache.pages.allocate(1)
     with pytest.raises(AssertionError, match="leaked"):
-        cache.check_integrity()
+        check_integrity(cache)
 
 
 @given(st.integers(-500, 500), st.integers(-500, 500))

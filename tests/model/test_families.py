@@ -13,6 +13,7 @@ from hogwild_dist.kvcache.rows import Row
 from hogwild_dist.model.loaded_model import LoadedModel
 from hogwild_dist.model.model_runner import ModelRunner
 from tests.families import FAMILIES, WINDOW, family_model
+from tests.model.encoding import encode_alone
 
 CPU = torch.device("cpu")
 IDS = torch.randint(1, 128, (64,), generator=torch.Generator().manual_seed(3)).tolist()
@@ -71,7 +72,7 @@ def test_two_workers_in_one_forward_who_see_a_common_text(name: str) -> None:
     model, twin = family_model(name, torch.float64)
     runner = new_runner(model)
     common, alice, bob = (runner.cache.new_block(n) for n in "cab")
-    runner.encode_alone(common, IDS[:25], 10)
+    encode_alone(runner, common, IDS[:25], 10)
     texts = {alice: IDS[25:40], bob: IDS[40:64]}
     fed = dict.fromkeys(texts, 0)
     for sizes in ((6, 9), (1, 1), (3, 1), (5, 13)):
@@ -90,7 +91,7 @@ def test_a_reader_of_a_worker_that_feeds_in_the_same_step(name: str) -> None:
     model, twin = family_model(name, torch.float64)
     runner = new_runner(model)
     common, alice, bob = (runner.cache.new_block(n) for n in "cab")
-    runner.encode_alone(common, IDS[:20], 64)
+    encode_alone(runner, common, IDS[:20], 64)
     rows = [
         Row((common, alice), tuple(IDS[20:45])),
         Row((common, alice, bob), tuple(IDS[45:60])),
@@ -110,8 +111,8 @@ def test_two_workers_who_see_each_other(name: str) -> None:
     model, twin = family_model(name, torch.float64, **changes)
     runner = new_runner(model)
     common, separator, alice, bob = (runner.cache.new_block(n) for n in "csab")
-    runner.encode_alone(common, IDS[:20], 64)
-    runner.encode_alone(separator, IDS[20:23], 64)
+    encode_alone(runner, common, IDS[:20], 64)
+    encode_alone(runner, separator, IDS[20:23], 64)
     texts = {alice: IDS[23:43], bob: IDS[43:64]}
     views = {alice: (common, bob, separator, alice), bob: (common, alice, separator, bob)}
     fed = dict.fromkeys(texts, 0)
@@ -134,7 +135,7 @@ def test_a_moved_block_reads_as_before(name: str) -> None:
         model, _ = family_model(name, torch.float64)
         runner = new_runner(model)
         common, paragraph, own = (runner.cache.new_block(n) for n in "cpo")
-        runner.encode_alone(common, IDS[:20], 64)
+        encode_alone(runner, common, IDS[:20], 64)
         runner.forward([Row((common, paragraph), tuple(IDS[20:35]))])
         if moves:
             assert runner.cache.append_from(common, paragraph) == 15
@@ -152,8 +153,8 @@ def test_a_window_hides_what_is_far_in_the_view_and_not_what_is_near(name: str) 
     def bob(first: int, near: int) -> Tensor:
         runner = new_runner(model)
         far_block, near_block, own = (runner.cache.new_block(n) for n in "fno")
-        runner.encode_alone(far_block, [first] * 8, 64)
-        runner.encode_alone(near_block, [near] * 8, 64)
+        encode_alone(runner, far_block, [first] * 8, 64)
+        encode_alone(runner, near_block, [near] * 8, 64)
         own_ids = tuple(IDS[: WINDOW - 8])
         return runner.forward([Row((far_block, near_block, own), own_ids)])[0][0]
 
@@ -167,7 +168,7 @@ def test_half_precision_stays_near(name: str, dtype: torch.dtype, tolerance: flo
     model, twin = family_model(name, dtype)
     runner = new_runner(model)
     one, two = runner.cache.new_block("1"), runner.cache.new_block("2")
-    runner.encode_alone(one, IDS[:30], 64)
+    encode_alone(runner, one, IDS[:30], 64)
     logits, _ = runner.forward([Row((one, two), tuple(IDS[30:50]))])
     expected = plain(twin, IDS[:50])[-1]
     assert logits.dtype == dtype

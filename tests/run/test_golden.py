@@ -7,8 +7,9 @@ import pytest
 from hogwild_dist.engine.engine import Engine
 from hogwild_dist.model.loader import LoadedModel, load_model, load_tokenizer
 from hogwild_dist.run.trace.reader import read_trace
-from hogwild_dist.run.trace.replay import RowComparison, check_fits, engine_config, replay_free
+from hogwild_dist.run.trace.replay import RowComparison, check_fits, replay_free
 from tests.paths import GOLDEN
+from tests.replaying import engine_config
 
 pytestmark = pytest.mark.demo_model
 

@@ -9,6 +9,7 @@ from hogwild_dist.config import EngineConfig
 from hogwild_dist.engine.engine import Engine
 from hogwild_dist.kvcache.rows import Row
 from hogwild_dist.model.loader import load_model, load_tokenizer
+from tests.model.encoding import encode_alone
 from tests.paths import ROOT
 
 pytestmark = pytest.mark.demo_model
@@ -55,8 +56,8 @@ def test_the_word_arrives_while_bob_is_writing(engine: Engine, word: str, sees: 
     """Alice feeds her note token by token; Bob writes beside her, and is then asked."""
     cache, runner = engine.cache, engine.runner
     blocks = {name: cache.new_block(name) for name in ("common", "separator", "alice", "bob")}
-    runner.encode_alone(blocks["common"], encode(engine, example.COMMON), 512)
-    runner.encode_alone(blocks["separator"], encode(engine, "\n\n"), 512)
+    encode_alone(runner, blocks["common"], encode(engine, example.COMMON), 512)
+    encode_alone(runner, blocks["separator"], encode(engine, "\n\n"), 512)
     alice_view = (blocks["common"], blocks["alice"])
     seen = (blocks["alice"], blocks["separator"]) if sees else ()
     bob_view = (blocks["common"], *seen, blocks["bob"])

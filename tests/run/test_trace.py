@@ -19,7 +19,7 @@ from hogwild_dist.model.loader import LoadedModel
 from hogwild_dist.model.sampling import LARGEST_MARGIN
 from hogwild_dist.run.run import Run
 from hogwild_dist.run.trace.reader import Trace, read_trace
-from hogwild_dist.run.trace.replay import check_fits, engine_config, replay_fed, replay_free
+from hogwild_dist.run.trace.replay import check_fits, replay_fed, replay_free
 from hogwild_dist.run.trace.writer import TraceWriter
 from hogwild_dist.session.answers import AnswerForm
 from hogwild_dist.session.events import Answer
@@ -27,6 +27,7 @@ from hogwild_dist.team.answer_policy import AnswerPolicy
 from hogwild_dist.team.layout import LAYOUTS, Layout
 from hogwild_dist.team.team import Limits, Team
 from tests.paths import ROOT
+from tests.replaying import engine_config
 from tests.tiny_engine import tiny_byte_model, tiny_engine
 from tests.tiny_team import BREAKS, CRITIC, NEWLINE, PROMPTS
 from tests.tiny_tokenizer import VOCAB_SIZE, byte_tokenizer

@@ -18,6 +18,7 @@ from hogwild_dist.session.spec import (
     SessionSpec,
     WorkerSpec,
 )
+from tests.kvcache.integrity import check_integrity
 from tests.session.test_session import ids, play, run, stops, team
 from tests.tiny_engine import tiny_byte_model, tiny_engine
 from tests.tiny_team import BREAKS
@@ -76,7 +77,7 @@ def test_without_an_answer_the_finisher_is_asked_in_the_end(model: LoadedModel) 
     assert answers(events) == [("Finisher", None, "40", 20, None)]
     assert stops(events) == {"Ann": "max_tokens", "Ben": "max_tokens", "Finisher": "answered"}
     assert session.end_reason == "all_stopped"
-    engine.cache.check_integrity()
+    check_integrity(engine.cache)
 
 
 def test_a_finisher_that_says_nothing_in_the_form(model: LoadedModel) -> None:
@@ -231,7 +232,7 @@ def test_overlapped_budgets_ask_and_go_on(model: LoadedModel) -> None:
     assert sum(len(i) for name, i in said_by_the_team(events) if name == "Ann") >= 20
     assert isinstance(events[-1], SessionEnd)
     engine.drain()
-    engine.cache.check_integrity()
+    check_integrity(engine.cache)
 
 
 @pytest.mark.parametrize("limit", ["context", "cache"])

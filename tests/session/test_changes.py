@@ -10,7 +10,7 @@ from hogwild_dist.errors import ConfigError
 from hogwild_dist.model.loader import LoadedModel
 from hogwild_dist.run.run import Run
 from hogwild_dist.run.trace.reader import read_trace
-from hogwild_dist.run.trace.replay import engine_config, replay_fed, replay_free
+from hogwild_dist.run.trace.replay import replay_fed, replay_free
 from hogwild_dist.session.answers import AnswerForm
 from hogwild_dist.session.changes import (
     AddWorker,
@@ -33,6 +33,7 @@ from hogwild_dist.team.answer_policy import AnswerPolicy
 from hogwild_dist.team.layout import LAYOUTS, Layout, Rule
 from hogwild_dist.team.team import Limits, Team
 from hogwild_dist.team.worker_profile import WorkerProfile
+from tests.replaying import engine_config
 from tests.session.test_session import ids
 from tests.session.test_session import team as combined
 from tests.tiny_engine import tiny_byte_model, tiny_engine

@@ -13,6 +13,7 @@ from hogwild_dist.model.loader import LoadedModel
 from hogwild_dist.session.events import Event, ParagraphEnd, SessionEnd, Text, WorkerStop
 from hogwild_dist.session.session import Feed, Session
 from hogwild_dist.session.spec import RedundancyCheck, SessionSpec, WorkerSpec
+from tests.kvcache.integrity import check_integrity
 from tests.tiny_engine import tiny_byte_model, tiny_engine
 from tests.tiny_tokenizer import EOS, byte_tokenizer
 
@@ -101,7 +102,7 @@ def test_a_paragraph_moves_to_the_history_and_the_break_leads_the_next(model: Lo
     assert session.workers[0].text == "Ann [1]: One.\n\nAnn [2]: Two is not eno"
     assert stops(events) == {"Ann": "max_tokens", "Ben": "max_tokens"}
     assert isinstance(events[-1], SessionEnd)
-    engine.cache.check_integrity()
+    check_integrity(engine.cache)
 
 
 def test_the_team_shares_the_redundancy_counter(model: LoadedModel) -> None:
@@ -187,7 +188,7 @@ def test_a_full_cache_ends_the_session_and_keeps_the_text(model: LoadedModel) ->
     assert session.workers[0].num_chosen > 50
     session.free()
     assert engine.cache.pages.num_free == 6
-    engine.cache.check_integrity()
+    check_integrity(engine.cache)
 
 
 def test_a_problem_longer_than_context_or_cache_is_refused_and_leaves_nothing(
@@ -278,7 +279,7 @@ def test_an_interrupted_forward_leaves_the_blocks_as_they_were(
     with pytest.raises(KeyboardInterrupt):
         engine.step([session])
     assert lengths == {name: block.length for name, block in session.blocks.items()}
-    engine.cache.check_integrity()
+    check_integrity(engine.cache)
 
 
 @pytest.mark.parametrize(
@@ -408,5 +409,5 @@ def test_overlapped_sessions_end_before_they_outgrow_model_or_cache(model: Loade
         assert session.workers[0].num_chosen > 50
         engine.drain()
         session.free()
-        engine.cache.check_integrity()
+        check_integrity(engine.cache)
         assert engine.cache.pages.num_free == engine.cache.pages.num_pages

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from hogwild_dist.config import EngineConfig
 from hogwild_dist.engine.engine import Engine
 from hogwild_dist.engine.scheduler.step import RowOutcome, SessionStep, StepOutcome
 from hogwild_dist.errors import TraceError
@@ -104,11 +103,6 @@ def _all_ids(trace: Trace) -> Iterator[int]:
                     *change.worker.sampling.forbidden_ids,
                     *change.worker.sampling.logit_bias,
                 )
-
-
-def engine_config(trace: Trace, cache_tokens: int) -> EngineConfig:
-    """The configuration of an engine that replays a trace."""
-    return EngineConfig(cache_tokens=cache_tokens, **recorded_settings(trace))
 
 
 def recorded_settings(trace: Trace) -> dict[str, Any]:

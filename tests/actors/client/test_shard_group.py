@@ -12,10 +12,11 @@ from hogwild_dist.config import Visibility
 from hogwild_dist.errors import ConfigError, ContextLimitError
 from hogwild_dist.model.loader import load_model, load_tokenizer
 from hogwild_dist.run.trace.reader import read_trace
-from hogwild_dist.run.trace.replay import engine_config, replay_fed
+from hogwild_dist.run.trace.replay import replay_fed
 from hogwild_dist.session.events import Event, Joined
 from hogwild_dist.team.layout import Layout
 from tests.actors import leftovers
+from tests.replaying import engine_config
 from tests.tiny_team import BREAKS, CRITIC, PROMPTS
 
 NAMES = ("Ann", "Ben", "Cat", "Dan")

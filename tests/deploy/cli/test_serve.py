@@ -11,7 +11,7 @@ import pytest
 from hogwild_dist.actors.settings import ShardSettings
 from hogwild_dist.config import EngineConfig, Visibility
 from hogwild_dist.deploy.cli.commands.keys import new
-from hogwild_dist.deploy.service.config import read_config, read_fields, service_config
+from hogwild_dist.deploy.service.config import ServiceConfig, read_fields, service_config
 from hogwild_dist.deploy.service.sessions.session_params import TeamBuilder
 from hogwild_dist.errors import ConfigError
 from tests.paths import ROOT
@@ -23,6 +23,10 @@ def command(*words: object) -> list[str]:
 
 def hogwild(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command(*words), cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def read_config(path: Path) -> ServiceConfig:
+    return service_config(read_fields(path))
 
 
 def free_port() -> int:
