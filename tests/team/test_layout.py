@@ -58,6 +58,27 @@ def test_a_critic_sees_everybody_and_is_seen_by_nobody(tmp_path: Path) -> None:
     assert layout.shared_blocks(NAMES) == ["common", "header", "separator", "notes"]
 
 
+@pytest.mark.parametrize("name", sorted(LAYOUTS))
+@pytest.mark.parametrize("briefed", [set(), {"Bob"}])
+def test_newcomers_are_inserted_where_a_larger_team_would_have_them(
+    name: str, briefed: set[str]
+) -> None:
+    layout = LAYOUTS[name]
+    larger = layout.views([*NAMES, "Dave"], briefed)
+    places = [view.index("w3") if "w3" in view else None for view in larger[:3]]
+    assert layout.newcomers_at(NAMES, briefed) == places
+
+
+def test_a_layout_can_hide_newcomers() -> None:
+    hidden = Rule(view=("common", "others", "own"), seen=False)
+    shown = Rule(view=("common", "others", "own"))
+    layout = Layout(name="x", everyone=hidden, workers=dict.fromkeys(NAMES, shown))
+    assert layout.views(NAMES)[0] == ("common", "w1", "w2", "w0")
+    assert layout.newcomers_at(NAMES) == [None] * 3
+    layout = Layout(name="x", everyone=shown, workers={"Bob": hidden})
+    assert layout.newcomers_at(NAMES)[0] == 2
+
+
 def test_one_worker_can_be_shown_by_name() -> None:
     layout = Layout(name="x", everyone=Rule(view=("worker:Bob", "own")),
                     workers={"Bob": Rule(view=("common", "own"))})  # fmt: skip
