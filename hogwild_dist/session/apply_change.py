@@ -78,6 +78,8 @@ def _join(session: Session, spec: WorkerSpec, rank: int) -> list[Event]:
         raise HogwildError(
             f"{spec.name!r} would see the block {unknown[0]!r}, which does not exist."
         )
+    if len(set(view)) < len(view):
+        raise HogwildError(f"{spec.name!r} would see a block twice: {', '.join(view)}.")
     if spec.seen:
         for worker in session.workers:
             worker.spec = _seeing(worker.spec, own)

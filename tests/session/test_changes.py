@@ -217,6 +217,7 @@ def test_newcomers_need_a_name_and_known_blocks(model: LoadedModel) -> None:
         (("common", "own"), "Ben", "'Ben' is already in the team"),
         (("zoo", "own"), "Cat", "would see the block 'zoo'"),
         (("worker:Zoe", "own"), "Cat", "is not in the team"),
+        (("worker:Ben", "others", "own"), "Cat", "would see a block twice: w1, w0, w1, w2"),
     ):
         worker = replace(spec.workers[0], name=name, view=view)
         (event,) = engine.apply_change(session, AddWorker(worker=worker))
