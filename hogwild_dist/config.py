@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from hogwild_dist.errors import ConfigError
+from hogwild_dist.errors import ConfigError, check_positive
 from hogwild_dist.settings import setting
 
 
@@ -94,7 +94,6 @@ class EngineConfig:
     def __post_init__(self) -> None:
         for name in ("cache_tokens", "max_step_tokens", "prefill_chunk"):
             value = getattr(self, name)
-            if value < 1:
-                raise ConfigError(f"{name} is {value}; it must be at least 1.")
+            check_positive(name, value)
             if value > MAX_TOKENS:
                 raise ConfigError(f"{name} is {value}; it must be at most {MAX_TOKENS}.")

@@ -29,6 +29,16 @@ class ContextLimitError(HogwildError):
     """A text has more tokens than the cache or the model's context holds."""
 
 
+def check_positive(name: str, value: int | None) -> None:
+    """Refuse a number below 1; None is a setting without a value.
+
+    Raises:
+        ConfigError: the number is below 1.
+    """
+    if value is not None and value < 1:
+        raise ConfigError(f"{name} is {value}; it must be at least 1.")
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's text, or its repr if it has no text."""
     lines = str(error).strip().splitlines()

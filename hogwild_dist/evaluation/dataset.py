@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hogwild_dist.errors import ConfigError
+from hogwild_dist.errors import ConfigError, check_positive
 from hogwild_dist.evaluation.grading import GraderError
 from hogwild_dist.evaluation.unit_tests import with_call
 from hogwild_dist.team.tokenizer_utils import check_text
@@ -54,8 +54,7 @@ def read_items(
     Raises:
         ConfigError: the limit is below 1, or the file cannot be read or has no item.
     """
-    if limit is not None and limit < 1:
-        raise ConfigError(f"limit is {limit}; it must be at least 1.")
+    check_positive("limit", limit)
     try:
         # JSON strings may contain other line separators.
         lines = Path(path).read_text(encoding="utf-8-sig").split("\n")

@@ -6,7 +6,7 @@ import torch
 
 from hogwild_dist.config import EngineConfig
 from hogwild_dist.engine.engine import Engine
-from hogwild_dist.errors import ConfigError
+from hogwild_dist.errors import check_positive
 from hogwild_dist.model.hub import DEMO_MODEL, resolve_model
 from hogwild_dist.model.loader import load_model, load_tokenizer
 from hogwild_dist.settings import setting
@@ -32,8 +32,7 @@ class LoadSettings:
     engine: EngineConfig = field(default_factory=EngineConfig)
 
     def __post_init__(self) -> None:
-        if self.threads is not None and self.threads < 1:
-            raise ConfigError(f"threads is {self.threads}; it must be at least 1.")
+        check_positive("threads", self.threads)
 
 
 def load(

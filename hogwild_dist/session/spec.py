@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from hogwild_dist.config import SamplingConfig
-from hogwild_dist.errors import ConfigError
+from hogwild_dist.errors import ConfigError, check_positive
 from hogwild_dist.session.answers import AnswerForm
 
 MAX_WORKERS = 16
@@ -226,10 +226,7 @@ class SessionSpec:
                 f"Paragraphs of {worker.name!r} move to {worker.paragraphs_to!r}, which is a "
                 "worker's own block; use a shared one."
             )
-        if worker.max_tokens is not None and worker.max_tokens < 1:
-            raise ConfigError(
-                f"max_tokens of {worker.name!r} is {worker.max_tokens}; it must be at least 1."
-            )
+        check_positive(f"max_tokens of {worker.name!r}", worker.max_tokens)
         if not worker.first_input:
             raise ConfigError(
                 f"{worker.name!r} has no first text; give the worker at least one token to "

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from transformers import PreTrainedTokenizerBase
 
 from hogwild_dist.config import SamplingConfig
-from hogwild_dist.errors import ConfigError
+from hogwild_dist.errors import ConfigError, check_positive
 from hogwild_dist.session.spec import MAX_WORKERS, SessionSpec
 from hogwild_dist.team.answer_policy import AnswerPolicy
 from hogwild_dist.team.compile import compile_session
@@ -47,12 +47,8 @@ class Limits:
     """A worker stops when its text contains one of them."""
 
     def __post_init__(self) -> None:
-        for name, value in (
-            ("max_tokens", self.max_tokens),
-            ("max_total_tokens", self.max_total_tokens),
-        ):
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} is {value}; it must be at least 1.")
+        check_positive("max_tokens", self.max_tokens)
+        check_positive("max_total_tokens", self.max_total_tokens)
         if "" in self.stop_strings:
             raise ConfigError("A stop string is empty; omit it or give it text.")
 

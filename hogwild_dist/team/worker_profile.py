@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from hogwild_dist.config import SamplingConfig
-from hogwild_dist.errors import ConfigError
+from hogwild_dist.errors import ConfigError, check_positive
 from hogwild_dist.team.tokenizer_utils import check_text
 
 
@@ -35,5 +35,4 @@ class WorkerProfile:
             )
         if self.first == "":
             raise ConfigError("A worker's first text is empty; omit it or give it text.")
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise ConfigError(f"max_tokens is {self.max_tokens}; it must be at least 1.")
+        check_positive("max_tokens", self.max_tokens)

@@ -26,7 +26,7 @@ from hogwild_dist.deploy.cli.options.grouped import grouped
 from hogwild_dist.deploy.cli.options.placement import ShardOptions
 from hogwild_dist.deploy.cli.options.sampling import LimitOptions, SamplingOptions
 from hogwild_dist.deploy.cli.options.team import PromptOptions, TeamOptions
-from hogwild_dist.errors import ConfigError, ContextLimitError
+from hogwild_dist.errors import ConfigError, ContextLimitError, check_positive
 from hogwild_dist.run.backend import Backend
 from hogwild_dist.run.load import LoadSettings
 
@@ -62,8 +62,7 @@ def job_command(
     )
     workers.check()
     target = ExecutionTarget(load_settings=load, placement=shards, address=address)
-    if sessions < 1:
-        raise ConfigError(f"sessions is {sessions}; it must be at least 1.")
+    check_positive("sessions", sessions)
     everything = read_problems(problems)
     done = read_done(results)
     left = [problem for problem in everything if problem.id not in done]

@@ -7,7 +7,7 @@ import typer
 
 from hogwild_dist.actors.settings import Spread
 from hogwild_dist.deploy.cli.options import common as options
-from hogwild_dist.errors import ConfigError
+from hogwild_dist.errors import check_positive
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,5 +26,4 @@ class ShardOptions:
     ] = 0.0
 
     def __post_init__(self) -> None:
-        if self.shards is not None and self.shards < 1:
-            raise ConfigError(f"shards is {self.shards}; it must be at least 1.")
+        check_positive("shards", self.shards)
