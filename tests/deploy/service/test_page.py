@@ -128,7 +128,7 @@ def test_what_cannot_be_done_is_said_beside_it(open_page: Open) -> None:
     page.get_by_text("Add a worker").click()
     page.get_by_label("Name of the new worker", exact=True).fill("Alice")
     page.get_by_role("button", name="Add", exact=True).click()
-    expect(page.locator("#talk-note")).to_contain_text("in the team already")
+    expect(page.locator("#talk-note")).to_contain_text("already in the team")
     stop(page)
 
 

@@ -161,7 +161,7 @@ def test_an_unknown_session_is_not_found(http: httpx.Client, name: str, path: st
     [
         ({"problem": "  "}, "The problem is empty"),
         ({"problem": "x" * 2_001}, "The problem has 2001 characters; it must have at most 2000"),
-        ({"problem": "\ud800"}, "is no character"),
+        ({"problem": "\ud800"}, "is not a character"),
         ({"team": "../x"}, "There is no team '../x' here"),
         ({"workers": 0}, "workers"),
         ({"max_tokens": 6_001}, "max_tokens is 6001; it must be from 1 to 6000"),
