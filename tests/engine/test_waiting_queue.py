@@ -386,6 +386,7 @@ class Counted(Watched):
         assert entering in {0, 1}  # of one prompt that is encoded just then
 
 
+@pytest.mark.slow
 def test_a_thousand_sessions_leave_nothing(model: LoadedModel) -> None:
     watched = Counted(tiny_engine(model, cache_tokens=64 * 100))
     one = spec("x", tokens=1)

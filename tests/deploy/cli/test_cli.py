@@ -162,6 +162,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_the_text_and_the_trace(tiny_dir: Path, tmp_path: Path) -> None:
     trace = tmp_path / "run.json"
     command = [

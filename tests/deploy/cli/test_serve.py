@@ -92,6 +92,7 @@ def test_two_keys_of_one_name_are_refused(tmp_path: Path) -> None:
     assert read_config(path).keys[0].name == "ann"
 
 
+@pytest.mark.slow
 def test_a_port_that_is_taken_is_named_at_once() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
