@@ -15,7 +15,7 @@ from transformers import (
 )
 
 from hogwild_dist.model.loaded_model import LoadedModel, prepare_model
-from hogwild_dist.model.small_model import random_network
+from hogwild_dist.model.small_model import random_model
 
 SIZES = {
     "vocab_size": 128,
@@ -60,12 +60,12 @@ FAMILIES: dict[str, Callable[[], PreTrainedConfig]] = {
 
 def family_model(name: str, dtype: torch.dtype, **changes: Any) -> tuple[LoadedModel, Any]:
     """A model for shared blocks, and an untouched twin with transformers' own attention."""
-    networks = []
-    for _ in range(2):  # a configuration each, since a network keeps the one it is given
+    hf_models = []
+    for _ in range(2):  # a configuration each, since a model keeps the one it is given
         config = FAMILIES[name]()
         for field, value in changes.items():
             setattr(config, field, value)
-        networks.append(random_network(config, dtype=dtype, device=torch.device("cpu")).eval())
-    twin, network = networks
+        hf_models.append(random_model(config, dtype=dtype, device=torch.device("cpu")).eval())
+    twin, hf_model = hf_models
     twin.set_attn_implementation("eager")
-    return prepare_model(network, name=name), twin
+    return prepare_model(hf_model, name=name), twin

@@ -51,10 +51,10 @@ def check_config(config: Any, name: str) -> None:
 def _reasons(config: Any) -> Iterator[str]:
     """Yield the reasons against a model except its RoPE type, the clearest first."""
     kind = config.model_type
-    network_class: Any = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
+    model_class: Any = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
     if config.is_encoder_decoder:
         yield f"{kind!r} is an encoder-decoder and not a decoder alone"
-    if network_class is None:
+    if model_class is None:
         yield f"transformers has no decoder of type {kind!r}"
     text = config.get_text_config()
     fields: Mapping[str, Any] = text.to_dict()
@@ -64,7 +64,7 @@ def _reasons(config: Any) -> Iterator[str]:
     if not fields.get("rope_parameters"):
         yield f"{kind!r} has no rotary positions (RoPE)"
     yield from _layer_reasons(kind, text, fields)
-    if not network_class.is_backend_compatible():
+    if not model_class.is_backend_compatible():
         yield f"{kind!r} does not use transformers' attention interface"
 
 

@@ -85,7 +85,7 @@ class Sampler:
         self.greedy = config.temperature == 0
         self._config = config
         self._wants_history = config.repetition_penalty != 1
-        self._allow = LogitsProcessorList(_allowing(config))
+        self._processors = LogitsProcessorList(_logits_processors(config))
         self._forbidden = torch.tensor(config.forbidden_ids, dtype=torch.long, device=device)
 
     def allowed(self, logits: Tensor, seen_ids: Callable[[], list[int]]) -> Tensor:
@@ -99,7 +99,7 @@ class Sampler:
             ``[vocab_size]``; forbidden tokens are minus infinity.
         """
         history = seen_ids() if self._wants_history else []
-        scores = _process(self._allow, history, logits)
+        scores = _process(self._processors, history, logits)
         return scores.index_fill(0, self._forbidden, -torch.inf)
 
     def choose(self, allowed: Tensor, number: float) -> int:
@@ -179,7 +179,7 @@ def _process(processors: LogitsProcessorList, history: list[int], scores: Tensor
     return processed[0]
 
 
-def _allowing(config: SamplingConfig) -> list[LogitsProcessor]:
+def _logits_processors(config: SamplingConfig) -> list[LogitsProcessor]:
     """Return the processors that also apply to greedy choice."""
     processors: list[LogitsProcessor] = []
     if config.repetition_penalty != 1:

@@ -26,7 +26,7 @@ from hogwild_dist.model.model_runner import ModelRunner
 from hogwild_dist.model.small_model import (
     SHORT_CONTEXT,
     SHORT_WINDOW,
-    random_network,
+    random_model,
     shrink_config,
 )
 
@@ -131,9 +131,9 @@ def quick_check(model: LoadedModel) -> None:
 
 def _small_model(model: LoadedModel) -> LoadedModel:
     """A small copy with random weights; float32, since not all experts run in float64."""
-    with _own_code(model.name):
+    with _refuse_failures(model.name):
         config = shrink_config(model.hf_model.config)
-        hf_model = random_network(config, dtype=torch.float32, device=model.device)
+        hf_model = random_model(config, dtype=torch.float32, device=model.device)
         return prepare_model(hf_model, name=model.name)
 
 
@@ -150,15 +150,15 @@ def _compare_keys(model: LoadedModel) -> Comparison:
     cache = model.new_cache(count)
     block = cache.new_block("one token repeated")
     runner = ModelRunner(model, cache, LocalExchange(Visibility.SAME_STEP))
-    with _own_code(model.name):
+    with _refuse_failures(model.name):
         runner.forward([Row((block,), tuple(_random_ids(model, 1)) * count)])
     ((start, stop),) = block.spans(0, count)
     keys = cache.keys[0][:, start:stop]
     distance = torch.tensor([count - 1], device=model.device)
-    turned = rotate(keys[:, :1], *cache.rotary.rotation(distance, 0, keys.dtype))
+    rotated = rotate(keys[:, :1], *cache.rotary.rotation(distance, 0, keys.dtype))
     return Comparison(
         what=f"a key turned by {count - 1} tokens, {_dtype_name(model)}",
-        difference=_difference(turned, keys[:, -1:]),
+        difference=_difference(rotated, keys[:, -1:]),
         tolerance=KEY_TOLERANCE[model.dtype],
         fault="its keys do not rotate as two halves of a head (interleaved pairs, or reversed)",
     )
@@ -168,7 +168,7 @@ def _compare_blocks(model: LoadedModel, text: Sequence[int], where: str) -> Comp
     """One text read as blocks of `text` tokens against the plain forward."""
     ids = _random_ids(model, sum(text))
     cuts = _cuts(text)
-    with _own_code(model.name):
+    with _refuse_failures(model.name):
         read = _read_in_blocks(model, ids, text, cuts)
         plain = _plain_logits(model, ids, [cut - 1 for cut in cuts[1:]])
     blocks = " + ".join(map(str, text))
@@ -181,7 +181,7 @@ def _compare_blocks(model: LoadedModel, text: Sequence[int], where: str) -> Comp
 
 
 @contextmanager
-def _own_code(name: str) -> Iterator[None]:
+def _refuse_failures(name: str) -> Iterator[None]:
     """Refuse the model `name` for whatever its own code raises."""
     try:
         yield

@@ -61,7 +61,7 @@ def shrink_config(config: Any) -> Any:
     return type(text).from_dict(fields)
 
 
-def random_network(config: Any, *, dtype: torch.dtype, device: torch.device) -> Any:
+def random_model(config: Any, *, dtype: torch.dtype, device: torch.device) -> Any:
     """A model in which attention matters: each matrix keeps the size of what it multiplies.
 
     (The usual small random weights leave all attention scores near zero, and faults unseen.)

@@ -22,7 +22,7 @@ from hogwild_dist.model.compatibility import check_config
 from hogwild_dist.model.loaded_model import prepare_model
 from hogwild_dist.model.loader import load_model, load_tokenizer, pick_device
 from hogwild_dist.model.self_check import check_model, quick_check
-from hogwild_dist.model.small_model import random_network
+from hogwild_dist.model.small_model import random_model
 from tests.families import FAMILIES, SIZES, family_model
 
 
@@ -65,9 +65,9 @@ def test_known_misfits_are_refused_by_their_configuration(config: Any, reason: s
 
 def test_interleaved_pairs_are_found_by_numbers() -> None:
     config = CohereConfig(**SIZES)
-    network = random_network(config, dtype=torch.float32, device=torch.device("cpu"))
+    hf_model = random_model(config, dtype=torch.float32, device=torch.device("cpu"))
     with pytest.raises(ModelError, match="do not rotate as two halves of a head"):
-        quick_check(prepare_model(network, name="pairs"))
+        quick_check(prepare_model(hf_model, name="pairs"))
 
 
 def test_wrong_tables_are_found_by_numbers() -> None:
@@ -91,8 +91,8 @@ def test_a_folder_without_weights_and_one_without_tokenizer_are_named(tmp_path: 
 
 def test_loading_runs_the_check(tmp_path: Path) -> None:
     config = CohereConfig(**SIZES)
-    network = random_network(config, dtype=torch.float32, device=torch.device("cpu"))
-    network.save_pretrained(tmp_path)
+    hf_model = random_model(config, dtype=torch.float32, device=torch.device("cpu"))
+    hf_model.save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="do not rotate as two halves"):
         load_model(tmp_path)
 
