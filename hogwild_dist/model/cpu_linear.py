@@ -1,20 +1,19 @@
 """Faster float32 products on CPUs: weights reordered once for oneDNN.
 
 With few rows (a decode step) torch's default float32 product reads the weight in a layout that
-costs about twice the time. The operators below are the ones that torch's own compiler uses when it
-freezes a model; they are private, so this module is the only place that touches them, and it
-leaves a model as it is where they are missing.
+costs about twice the time. The operators below are those of torch's own compiler for frozen models.
+They are private, so only this module uses them; without them a model stays unchanged.
 """
 
 import torch
 from torch import Tensor, nn
 
 EXPECTED_ROWS = 8
-"""Rows that the reordered layout is chosen for; 1 to 8 cost the same, more still work."""
+"""Number of rows to optimise the layout for; 1 to 8 cost the same, and more also work."""
 
 
 class ReorderedLinear(nn.Module):
-    """A linear layer whose weight lies in oneDNN's blocked layout."""
+    """A linear layer whose weight is stored in oneDNN's blocked layout."""
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
@@ -30,7 +29,7 @@ class ReorderedLinear(nn.Module):
 
 
 def is_available() -> bool:
-    """Whether this build of torch has the operators."""
+    """Return whether this build of torch has the operators."""
     built_in: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     return built_in and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
 
@@ -39,7 +38,7 @@ def reorder_linears(model: nn.Module) -> int:
     """Replace every plain float32 linear layer of `model`, in place.
 
     Returns:
-        Number of layers replaced: 0 where the operators are missing.
+        Number of replaced layers; 0 if the operators are missing.
     """
     if not is_available():
         return 0

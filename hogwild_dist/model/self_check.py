@@ -1,7 +1,7 @@
-"""The self-check: a text that is read as several blocks must give the plain forward's logits.
+"""The self-check: a text read as several blocks must give the logits of the plain forward pass.
 
-The plain forward is the same hf_model with transformers' own attention. Random tokens do: they ask
-as much of positions and masks as real text.
+The plain forward pass is that of the same model with transformers' own attention. The text is
+random tokens, which test positions and masks as well as real text does.
 """
 
 from collections.abc import Iterator, Sequence
@@ -38,9 +38,9 @@ LOGIT_TOLERANCE = {
 }
 """Largest difference of logits, in units of their standard deviation over the vocabulary.
 
-transformers computes angles in single precision, so float64 agrees no better than 4e-6 on
-SmolLM2-135M, and float32 to 2e-5. In half precision the *plain* forward is 0.02 (float16) and 0.18
-(bfloat16) away from its own float32 result, and blocks are no further. Wrong positions cost 0.9.
+transformers computes angles in single precision, so on SmolLM2-135M float64 agrees only to 4e-6 and
+float32 to 2e-5. In half precision the *plain* forward pass is 0.02 (float16) and 0.18 (bfloat16)
+away from its own float32 result, and blocks are no further away. Wrong positions cost 0.9.
 """
 
 KEY_TOLERANCE = {
@@ -49,16 +49,19 @@ KEY_TOLERANCE = {
     torch.float16: 1e-2,
     torch.bfloat16: 5e-2,
 }
-"""Largest difference of a turned key, in units of its standard deviation: ten or more times the
-rounding of the dtype, and a tenth of what a wrong rotation costs (0.3 and more)."""
+"""Largest difference of a rotated key, in units of its standard deviation.
+
+It is at least ten times the rounding of the dtype, and a tenth of the effect of a wrong rotation
+(0.3 and more).
+"""
 
 QUICK_TEXT = (4, 3)
 LONG_TEXT = (100, 80, 20)
 SHRUNK_TEXT = (45, 40, 30)
-"""Tokens of each block."""
+"""Number of tokens of each block."""
 
 CHUNK = 37
-"""Tokens of a block that go through one forward."""
+"""Most tokens of a block in one forward pass."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,10 +69,10 @@ class Comparison:
     """One measured difference.
 
     Attributes:
-        what: was compared.
-        difference: in units of the standard deviation of what is right.
-        tolerance: the largest difference that rounding explains.
-        fault: what a larger one means; completes "because ...".
+        what: what was compared, for the report.
+        difference: measured difference, in standard deviations of the correct values.
+        tolerance: largest difference that rounding explains.
+        fault: meaning of a larger difference; completes "because ...".
     """
 
     what: str
@@ -79,20 +82,20 @@ class Comparison:
 
     @property
     def passed(self) -> bool:
-        """Whether the difference is within the tolerance; NaN is not."""
+        """Whether the difference is within the tolerance; False for NaN."""
         return self.difference <= self.tolerance
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckReport:
-    """The verdict on a model."""
+    """The result of a model's self-check."""
 
     name: str
     comparisons: tuple[Comparison, ...]
 
     @property
     def refusal(self) -> ModelError | None:
-        """The error that names the first difference that is too large."""
+        """The error that names the first difference above its tolerance; None if there is none."""
         for done in self.comparisons:
             if not done.passed:
                 numbers = f"difference {done.difference:.1e}, tolerance {done.tolerance:.0e}"
@@ -101,10 +104,10 @@ class CheckReport:
 
 
 def check_model(model: LoadedModel) -> CheckReport:
-    """Compare a model thoroughly, and a small one of its class beyond window and context.
+    """Check a model on a long text, and a small copy beyond its window and context.
 
     Raises:
-        ModelError: the model's code cannot do what is asked of it.
+        ModelError: the model's own code fails on shared blocks.
     """
     small = _small_model(model)
     return CheckReport(
@@ -118,10 +121,10 @@ def check_model(model: LoadedModel) -> CheckReport:
 
 
 def quick_check(model: LoadedModel) -> None:
-    """Compare a model on a few tokens: four short forwards.
+    """Check a model on a few tokens, in a few short forward passes.
 
     Raises:
-        ModelError: names what differs.
+        ModelError: a difference is above its tolerance, or the model's own code fails.
     """
     comparisons = (_compare_keys(model), _compare_blocks(model, QUICK_TEXT, "its weights"))
     error = CheckReport(name=model.name, comparisons=comparisons).refusal
@@ -130,7 +133,7 @@ def quick_check(model: LoadedModel) -> None:
 
 
 def _small_model(model: LoadedModel) -> LoadedModel:
-    """A small copy with random weights; float32, since not all experts run in float64."""
+    """Return a small copy with random weights, in float32: not all experts run in float64."""
     with _refuse_failures(model.name):
         config = shrink_config(model.hf_model.config)
         hf_model = random_model(config, dtype=torch.float32, device=model.device)
@@ -138,14 +141,14 @@ def _small_model(model: LoadedModel) -> LoadedModel:
 
 
 def _limits(small: LoadedModel) -> str:
-    """What a text of the small model goes beyond."""
+    """Return the limits that the small model's text exceeds, for the report."""
     window = getattr(small.hf_model.config, "sliding_window", None)
     beyond = f"context {SHORT_CONTEXT}"
     return beyond if window is None else f"window {SHORT_WINDOW}, {beyond}"
 
 
 def _compare_keys(model: LoadedModel) -> Comparison:
-    """Whether the first layer's key of a token, turned, is its key at the place it is turned to."""
+    """Compare a token's rotated key in the first layer with its key at the new position."""
     count = 8
     cache = model.new_cache(count)
     block = cache.new_block("one token repeated")
@@ -157,7 +160,7 @@ def _compare_keys(model: LoadedModel) -> Comparison:
     distance = torch.tensor([count - 1], device=model.device)
     rotated = rotate(keys[:, :1], *cache.rotary.rotation(distance, 0, keys.dtype))
     return Comparison(
-        what=f"a key turned by {count - 1} tokens, {_dtype_name(model)}",
+        what=f"a key rotated by {count - 1} tokens, {_dtype_name(model)}",
         difference=_difference(rotated, keys[:, -1:]),
         tolerance=KEY_TOLERANCE[model.dtype],
         fault="its keys do not rotate as two halves of a head (interleaved pairs, or reversed)",
@@ -165,7 +168,7 @@ def _compare_keys(model: LoadedModel) -> Comparison:
 
 
 def _compare_blocks(model: LoadedModel, text: Sequence[int], where: str) -> Comparison:
-    """One text read as blocks of `text` tokens against the plain forward."""
+    """Compare the logits of a text, read as blocks of `text` tokens, with the plain ones."""
     ids = _random_ids(model, sum(text))
     cuts = _cuts(text)
     with _refuse_failures(model.name):
@@ -182,7 +185,7 @@ def _compare_blocks(model: LoadedModel, text: Sequence[int], where: str) -> Comp
 
 @contextmanager
 def _refuse_failures(name: str) -> Iterator[None]:
-    """Refuse the model `name` for whatever its own code raises."""
+    """Turn any error of the model's own code into the error that refuses the model."""
     try:
         yield
     except ModelError:
@@ -193,7 +196,7 @@ def _refuse_failures(name: str) -> Iterator[None]:
 
 
 def _random_ids(model: LoadedModel, count: int) -> list[int]:
-    """Token ids, the same in every run."""
+    """Return `count` random token ids, the same in every run."""
     vocab_size = model.hf_model.get_input_embeddings().num_embeddings
     generator = torch.Generator().manual_seed(0)
     ids: list[int] = torch.randint(vocab_size, (count,), generator=generator).tolist()
@@ -201,7 +204,7 @@ def _random_ids(model: LoadedModel, count: int) -> list[int]:
 
 
 def _cuts(text: Sequence[int]) -> list[int]:
-    """Where one forward ends and the next begins: the last tokens go one by one."""
+    """Return the bounds of the forward passes; the last tokens are fed one by one."""
     ends = [0, *accumulate(text)]
     chunks = [cut for start, stop in pairwise(ends) for cut in range(start, stop, CHUNK)]
     return sorted({*chunks, *range(ends[-1] - text[-1] // 2, ends[-1] + 1)})
@@ -210,7 +213,11 @@ def _cuts(text: Sequence[int]) -> list[int]:
 def _read_in_blocks(
     model: LoadedModel, ids: Sequence[int], text: Sequence[int], cuts: Sequence[int]
 ) -> Tensor:
-    """Logits ``[len(cuts) - 1, vocab_size]`` of the last token before each cut but the first."""
+    """Read a text as blocks, in one forward pass for each pair of cuts.
+
+    Returns:
+        Logits ``[len(cuts) - 1, vocab_size]`` after the last token of each forward pass.
+    """
     cache = _scattered_cache(model, len(ids))
     runner = ModelRunner(model, cache, LocalExchange(Visibility.SAME_STEP))
     blocks = [cache.new_block(str(index)) for index in range(len(text))]
@@ -224,7 +231,7 @@ def _read_in_blocks(
 
 
 def _scattered_cache(model: LoadedModel, num_tokens: int) -> KVCache:
-    """A cache in which no two free pages touch, so that every longer block is split."""
+    """Return a cache without adjacent free pages, which splits every block longer than a page."""
     num_pages = 2 * (num_tokens // PAGE_TOKENS + 4)
     cache = model.new_cache(num_pages * PAGE_TOKENS)
     fillers = [cache.new_block("filler") for _ in range(num_pages)]
@@ -237,7 +244,7 @@ def _scattered_cache(model: LoadedModel, num_tokens: int) -> KVCache:
 
 @torch.inference_mode()
 def _plain_logits(model: LoadedModel, ids: Sequence[int], positions: Sequence[int]) -> Tensor:
-    """Logits ``[len(positions), vocab_size]`` of the model with transformers' own attention."""
+    """Return logits ``[len(positions), vocab_size]`` with transformers' own attention."""
     with _plain_attention(model.hf_model):
         output = model.hf_model(
             input_ids=torch.tensor([ids], device=model.device),
@@ -258,9 +265,9 @@ def _plain_attention(hf_model: Any) -> Iterator[None]:
 
 
 def _difference(found: Tensor, right: Tensor) -> float:
-    """Root mean square of ``found - right`` over the standard deviation of `right`.
+    """Return the root mean square of ``found - right`` over the standard deviation of `right`.
 
-    Both are taken over the last dimension; of the ratios the largest counts.
+    Both are taken over the last dimension; the result is the largest ratio.
     """
     found, right = found.double(), right.double()
     root_mean_square = (found - right).square().mean(-1).sqrt()

@@ -1,7 +1,7 @@
-"""A small model of random weights of the same class as a large one.
+"""A small model with random weights, of the same class as a large one.
 
-What happens only in long texts (a sliding window that is left behind, positions beyond the
-original context) happens in the small model within a hundred tokens.
+Some behaviour needs long texts: tokens outside a sliding window, positions beyond the original
+context. In the small model a hundred tokens are enough.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ SHORT_WINDOW = 16
 """Sliding window of the small model, in tokens."""
 
 SHORT_CONTEXT = 64
-"""Context length that the small model believes it was made for, in tokens."""
+"""Context length in the small model's configuration, in tokens."""
 
 _NUM_HEADS = 4
 _SIZES = {
@@ -34,13 +34,13 @@ _SIZES = {
 
 
 def shrink_config(config: Any) -> Any:
-    """The same kind of text model with small sizes, a short window and a short context.
+    """Return a configuration with small sizes, a short window and a short context.
 
-    Rotary scaling, the share of a head that rotates, norms and experts stay. Every kind of layer
-    stays with at most two layers.
+    Rotary scaling, the rotated part of a head, norms and experts are kept, and the first two layers
+    of each type.
 
     Args:
-        config: of a transformers decoder with rotary positions.
+        config: configuration of a transformers decoder with rotary positions.
 
     Returns:
         A new configuration of the class of `config`'s text part.
@@ -62,9 +62,14 @@ def shrink_config(config: Any) -> Any:
 
 
 def random_model(config: Any, *, dtype: torch.dtype, device: torch.device) -> Any:
-    """A model in which attention matters: each matrix keeps the size of what it multiplies.
+    """Return a model with random weights whose matrices keep the scale of their input.
 
-    (The usual small random weights leave all attention scores near zero, and faults unseen.)
+    The usual small random weights leave all attention scores near zero, which would hide faults.
+
+    Args:
+        config: configuration of the model.
+        dtype: dtype of the weights.
+        device: device of the weights.
     """
     auto_model: Any = AutoModelForCausalLM
     hf_model = auto_model.from_config(config, dtype=dtype)
@@ -78,14 +83,14 @@ def random_model(config: Any, *, dtype: torch.dtype, device: torch.device) -> An
 
 
 def _chosen_layers(layer_types: Sequence[str] | None) -> list[int]:
-    """Indices of the first two layers of each kind."""
+    """Return the indices of the first two layers of each type."""
     if not layer_types:
         return [0, 1]
     return [index for index, kind in enumerate(layer_types) if layer_types[:index].count(kind) < 2]
 
 
 def _short_context(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Rope parameters, flat or one mapping a layer type, whose original context is short."""
+    """Return RoPE parameters (flat, or a mapping per layer type) with a short original context."""
     short = dict(parameters)
     for name, value in parameters.items():
         if isinstance(value, Mapping):

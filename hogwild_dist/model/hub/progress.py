@@ -1,4 +1,4 @@
-"""How the long operations of this package report what they do."""
+"""Progress reports of long operations: downloads, conversions, checks."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ class Progress:
     """One report of a running operation."""
 
     stage: str
-    """What is being done, such as `downloading`."""
+    """Name of the current stage, such as `downloading`."""
     done: int = 0
-    """Bytes done so far."""
+    """Bytes processed so far."""
     total: int = 0
-    """Bytes to do; 0 where that is not known."""
+    """Bytes in total; 0 if unknown."""
 
 
 ProgressHook = Callable[[Progress], None]
 
 
 def silent(_: Progress) -> None:
-    """Report nothing."""
+    """Ignore a report."""

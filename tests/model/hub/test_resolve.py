@@ -67,5 +67,5 @@ def test_a_name_that_fits_nothing_says_what_would(name: str, message: str, cache
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path):
-    with pytest.raises(ModelError, match=rf"{tmp_path} holds no config\.json"):
+    with pytest.raises(ModelError, match=rf"{tmp_path} has no config\.json"):
         resolve_model(str(tmp_path))
