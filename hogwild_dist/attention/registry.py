@@ -67,8 +67,10 @@ def _imported(path: str) -> AttentionKernel:
     module, _, attribute = path.partition(":")
     try:
         kernel: AttentionKernel = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ConfigError(
             f"The attention kernel {path!r} cannot be imported ({error}); write module:function."
         ) from error
+    if not callable(kernel):
+        raise ConfigError(f"The attention kernel {path!r} is not a function; name one.")
     return kernel

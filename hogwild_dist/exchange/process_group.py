@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import distributed
 
-from hogwild_dist.errors import ExchangeError
+from hogwild_dist.errors import ExchangeError, first_line
 
 dist: Any = distributed
 """Untyped: PyTorch does not export the types of stores and process groups."""
@@ -66,7 +66,7 @@ def form_group(place: Membership, device: torch.device, own_host: str) -> Any:
             return _nccl(store, place, timeout)
         return _gloo(store, place, timeout, own_host)
     except RuntimeError as error:  # DistError of PyTorch is one
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise ExchangeError(
             f"Shard {place.rank} could not meet its {place.world_size - 1} peers at "
             f"{place.store_host}:{place.store_port} within {place.timeout_seconds:g} s: {reason}"

@@ -204,7 +204,7 @@ class SessionSpec:
         for block in written:
             if written.count(block) > 1 or block in self.shared:
                 raise ConfigError(
-                    f"Block {block!r} is written by more than one side; a worker's view must end "
+                    f"Block {block!r} is written by more than one worker; a worker's view must end "
                     "with a block of its own."
                 )
 

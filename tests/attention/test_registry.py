@@ -69,6 +69,8 @@ def test_a_device_gets_the_first_kernel_that_runs_on_it() -> None:
         ("cpu-flash", GPU, "'cpu-flash' does not run on 'cuda'; use matmul"),
         ("no_such_module:attend", CPU, "'no_such_module:attend' cannot be imported .*module:"),
         ("math:attend", CPU, "'math:attend' cannot be imported"),
+        (".x:y", CPU, "'.x:y' cannot be imported"),
+        ("math:pi", CPU, "'math:pi' is not a function"),
         (":attend", CPU, "':attend' cannot be imported"),
     ],
 )

@@ -287,8 +287,8 @@ def test_an_interrupted_forward_leaves_the_blocks_as_they_were(
     [
         ([], "The workers are none"),
         ([("A", ("c", "a")), ("A", ("c", "b"))], "workers with different names"),
-        ([("A", ("c", "a")), ("B", ("c", "a"))], "written by more than one side"),
-        ([("A", ("a", "c"))], "written by more than one side"),
+        ([("A", ("c", "a")), ("B", ("c", "a"))], "written by more than one worker"),
+        ([("A", ("a", "c"))], "written by more than one worker"),
         ([("A", ("c", "zzz", "a"))], "'zzz', which does not exist"),
         ([("A", ("c", "c", "a"))], "must name each block once"),
         ([("A", ())], "must name each block once"),
