@@ -29,6 +29,15 @@ KERNELS = {
 """Name -> kernel; the first that runs on a device is its default."""
 
 
+def kernels_for(device: torch.device) -> dict[str, AttentionKernel]:
+    """Return name -> kernel for the package's kernels that run on a device, its default first."""
+    return {
+        name: one.kernel
+        for name, one in KERNELS.items()
+        if one.devices is None or device.type in one.devices
+    }
+
+
 def find_kernel(name: str | None, device: torch.device) -> AttentionKernel:
     """Return the attention kernel of a name.
 
@@ -40,8 +49,9 @@ def find_kernel(name: str | None, device: torch.device) -> AttentionKernel:
     Raises:
         ConfigError: no such kernel exists, or it does not run on the device.
     """
+    usable = kernels_for(device)
     if name is None:
-        return next(one.kernel for one in KERNELS.values() if _runs_on(one, device))
+        return next(iter(usable.values()))
     if ":" in name:
         return _imported(name)
     if name not in KERNELS:
@@ -49,17 +59,12 @@ def find_kernel(name: str | None, device: torch.device) -> AttentionKernel:
             f"Unknown attention kernel {name!r}; use {', '.join(KERNELS)}, or module:function for "
             "one of your own."
         )
-    if not _runs_on(KERNELS[name], device):
-        usable = [known for known, one in KERNELS.items() if _runs_on(one, device)]
+    if name not in usable:
         raise ConfigError(
             f"The attention kernel {name!r} does not run on {device.type!r}; use "
             f"{', '.join(usable)}."
         )
-    return KERNELS[name].kernel
-
-
-def _runs_on(registered: Registered, device: torch.device) -> bool:
-    return registered.devices is None or device.type in registered.devices
+    return usable[name]
 
 
 def _imported(path: str) -> AttentionKernel:
@@ -69,8 +74,11 @@ def _imported(path: str) -> AttentionKernel:
         kernel: AttentionKernel = getattr(import_module(module), attribute)
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ConfigError(
-            f"The attention kernel {path!r} cannot be imported ({error}); write module:function."
+            f"The attention kernel {path!r} cannot be imported ({error}); write module:function, "
+            "and put the module's folder on PYTHONPATH if it is not installed."
         ) from error
     if not callable(kernel):
-        raise ConfigError(f"The attention kernel {path!r} is not a function; name one.")
+        raise ConfigError(
+            f"The attention kernel {path!r} is not a function; write module:function."
+        )
     return kernel

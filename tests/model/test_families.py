@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hogwild_dist.attention.kernels import attend_cpu, attend_matmul
+from hogwild_dist.attention.registry import kernels_for
 from hogwild_dist.config import Visibility
 from hogwild_dist.exchange.local import LocalExchange
 from hogwild_dist.kvcache.rows import Row
@@ -39,7 +39,7 @@ def close(found: Tensor, right: Tensor) -> bool:
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-@pytest.mark.parametrize("kernel", [attend_cpu, attend_matmul])
+@pytest.mark.parametrize("kernel", kernels_for(torch.device("cpu")).values())
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_text_in_blocks_reads_as_in_one_piece(name: str, dtype: torch.dtype, kernel) -> None:
     model, twin = family_model(name, dtype)
