@@ -114,7 +114,7 @@ class AsyncShardGroup:
         await _get(self._driver.probe.remote(request, seconds))
 
     async def lease(self, holder: str, seconds: float) -> float:
-        """Lease the group to an adapter, unless another one holds it; see `Driver.lease`."""
+        """Lease the group to a service replica, unless another one holds it; see `Driver.lease`."""
         seconds_left: float = await _get(self._driver.lease.remote(holder, seconds))
         return seconds_left
 

@@ -169,7 +169,7 @@ class Driver:
         return self._info is not None and self._journal.last_token > 0
 
     async def lease(self, holder: str, seconds: float) -> float:
-        """Lease the group to a service's adapter, unless another one holds it; see `Lease.take`.
+        """Lease the group to a service replica, unless another one holds it; see `Lease.take`.
 
         A group that is starting or retiring cannot be leased: the time left is then infinite.
         """

@@ -18,10 +18,10 @@ log = logging.getLogger("hogwild_dist.driver")
 
 @dataclass(slots=True)
 class Lease:
-    """Right of one service adapter at a time to manage a group.
+    """Right of one service replica at a time to manage a group.
 
     Attributes:
-        holder: name of the adapter, empty before the first lease.
+        holder: name of the replica, empty before the first lease.
         until: end of the lease, by the monotonic clock.
     """
 
@@ -32,7 +32,7 @@ class Lease:
         """Take or renew the lease, unless another holder has it.
 
         Args:
-            holder: name of the adapter.
+            holder: name of the replica.
             seconds: duration of the lease from now on.
             now: current time, by the monotonic clock.
 

@@ -1,1 +1,1 @@
-"""Brings new keys, values and step results to every shard."""
+"""Exchange of new keys and values, and of step outcomes, between the shards of a group."""

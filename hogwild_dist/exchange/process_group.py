@@ -57,7 +57,7 @@ def form_group(place: Membership, device: torch.device, own_host: str) -> Any:
         A process group.
 
     Raises:
-        ExchangeError: the other ranks did not come in time.
+        ExchangeError: the other ranks did not join in time.
     """
     timeout = timedelta(seconds=place.timeout_seconds)
     try:
@@ -68,8 +68,9 @@ def form_group(place: Membership, device: torch.device, own_host: str) -> Any:
     except RuntimeError as error:  # DistError of PyTorch is one
         reason = first_line(error)
         raise ExchangeError(
-            f"Shard {place.rank} could not meet its {place.world_size - 1} peers at "
-            f"{place.store_host}:{place.store_port} within {place.timeout_seconds:g} s: {reason}"
+            f"Shard {place.rank} did not reach its {place.world_size - 1} peers at "
+            f"{place.store_host}:{place.store_port} within {place.timeout_seconds:g} s ({reason}); "
+            "check that the nodes reach each other on all ports, or raise the timeout."
         ) from error
 
 
@@ -90,7 +91,8 @@ def check_alike(place: Membership, about: Mapping[str, str]) -> None:
             theirs = json.loads(store.get(f"about/{rank}"))
         except RuntimeError as error:
             raise ExchangeError(
-                f"Shard {rank} did not describe itself within {place.timeout_seconds:g} s."
+                f"Shard {rank} sent no description of itself within {place.timeout_seconds:g} s; "
+                "look at its log, or raise the timeout."
             ) from error
         for key, ours in about.items():
             if theirs.get(key) != ours:

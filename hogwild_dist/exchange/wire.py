@@ -66,7 +66,7 @@ def unpack_header(
         num_tokens: number of tokens that this rank expects from the sender.
 
     Raises:
-        ExchangeError: the header is another one; the sentence names sender and difference.
+        ExchangeError: the header is not the expected one; the message names sender and difference.
     """
     fields = _read(data, rank)
     if fields[0] != VERSION:

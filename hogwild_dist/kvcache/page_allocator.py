@@ -58,12 +58,12 @@ class PageAllocator:
         """Release pages ``start..stop-1``."""
         index = bisect_left(self._free, (start, stop))
         before = self._free[index - 1] if index else None
-        behind = self._free[index] if index < len(self._free) else None
+        following = self._free[index] if index < len(self._free) else None
         assert before is None or before[1] <= start, "page released twice"
-        assert behind is None or stop <= behind[0], "page released twice"
-        if behind is not None and behind[0] == stop:
-            self._free.remove(behind)
-            stop = behind[1]
+        assert following is None or stop <= following[0], "page released twice"
+        if following is not None and following[0] == stop:
+            self._free.remove(following)
+            stop = following[1]
         if before is not None and before[1] == start:
             self._free.remove(before)
             start = before[0]

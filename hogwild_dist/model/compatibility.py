@@ -79,7 +79,7 @@ def _layer_reasons(kind: str, text: Any, fields: Mapping[str, Any]) -> Iterator[
     if fields.get("kv_lora_rank"):
         yield f"{kind!r} compresses its keys and values (multi-head latent attention)"
     if fields.get("v_head_dim") not in (None, fields.get("head_dim")):
-        yield f"the values of {kind!r} are of another size than its keys (v_head_dim)"
+        yield f"the values of {kind!r} differ in size from its keys (v_head_dim)"
     if fields.get("attn_logit_softcapping"):
         yield f"{kind!r} caps its attention scores (attn_logit_softcapping)"
     if kind == "gpt_oss":

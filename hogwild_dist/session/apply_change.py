@@ -1,6 +1,6 @@
 """Applying a change to a running session, on every shard at the same step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from hogwild_dist.errors import HogwildError
@@ -46,8 +46,8 @@ def apply_change(
 def _interject(session: Session, change: Interjection, encode: Encode) -> list[Event]:
     if change.target not in session.spec.shared:
         raise HogwildError(
-            f"There is no shared block {change.target!r}; send the message to one of "
-            f"{', '.join(session.spec.shared)}."
+            f"There is no shared block {change.target!r}; send the message to "
+            f"{_one_of(session.spec.shared)}."
         )
     with session.blocks.passing("interjection") as block:
         encode((*session.blocks.view((change.target,)), block), change.token_ids)
@@ -76,10 +76,13 @@ def _join(session: Session, spec: WorkerSpec, rank: int) -> list[Event]:
     unknown = [name for name in view if name != own and name not in session.blocks]
     if unknown:
         raise HogwildError(
-            f"{spec.name!r} would see the block {unknown[0]!r}, which does not exist."
+            f"{spec.name!r} would see the block {unknown[0]!r}, which does not exist; "
+            f"use {_one_of((*session.spec.shared, 'worker:NAME', 'others', 'own'))}."
         )
     if len(set(view)) < len(view):
-        raise HogwildError(f"{spec.name!r} would see a block twice: {', '.join(view)}.")
+        raise HogwildError(
+            f"{spec.name!r} would see a block twice ({', '.join(view)}); name each block once."
+        )
     if spec.seen:
         for worker in session.workers:
             worker.spec = _seeing(worker.spec, own)
@@ -101,7 +104,10 @@ def _block_of(session: Session, name: str) -> str:
     for worker in session.team:
         if worker.spec.name == name:
             return worker.block.name
-    raise HogwildError(f"{name!r}, whose block the newcomer would see, is not in the team.")
+    names = [worker.spec.name for worker in session.team]
+    raise HogwildError(
+        f"{name!r}, whose block the newcomer would see, is not in the team; use {_one_of(names)}."
+    )
 
 
 def _leave(session: Session, name: str) -> list[Event]:
@@ -109,4 +115,9 @@ def _leave(session: Session, name: str) -> list[Event]:
         if worker.spec.name == name and worker.active:
             worker.leaves_from = session.step + 1
             return []
-    raise HogwildError(f"{name!r} is not an active worker of this session.")
+    names = [worker.spec.name for worker in session.team if worker.active]
+    raise HogwildError(f"{name!r} is not an active worker; use {_one_of(names)}.")
+
+
+def _one_of(names: Collection[str]) -> str:
+    return f"one of {', '.join(names)}" if names else "another session, since this one has none"

@@ -53,7 +53,7 @@ def test_waiting_for_nodes_ends_with_the_same_sentence(settings: Settings) -> No
     before, told = leftovers.now(), []
     with pytest.raises(ClusterError, match="9 shards with 1 CPU each were requested, but 8 fit"):
         ShardGroup.start(settings(num_shards=9, wait_seconds=6.0), tell=told.append)
-    assert any(line.startswith("waiting for room for 9 shards") for line in told)
+    assert any(line.startswith("waiting for free resources for 9 shards") for line in told)
     assert leftovers.settles(before)
 
 

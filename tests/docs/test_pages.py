@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -14,14 +15,22 @@ PAGES = ["architecture.md", "extending.md"]
 NAMED = re.compile(r"`((?:hogwild_dist|actors|deploy|tests|docs|benchmarks)/[\w./-]*)(?::(\w+))?`")
 """`path` or `path:Name` in code font."""
 
+METHOD = re.compile(r"`([A-Z][a-z]\w*)\.(\w+)(?:\(\))?`")
+"""`Class.method` in code font."""
+
 LINK = re.compile(r"\]\(([\w./-]+\.md)?(#[\w-]+)?\)")
 
 
 @cache
 def defined(path: Path) -> set[str]:
     """Names that a module defines at its top."""
+    return names_in(ast.parse(path.read_text(encoding="utf-8")).body)
+
+
+def names_in(body: Sequence[ast.stmt]) -> set[str]:
+    """Names that the body of a module or a class defines."""
     names = set()
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for node in body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             names.add(node.name)
         elif isinstance(node, ast.Assign):
@@ -29,6 +38,18 @@ def defined(path: Path) -> set[str]:
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             names.add(node.target.id)
     return names
+
+
+@cache
+def members_by_class() -> dict[str, set[str]]:
+    """Methods and fields of all classes of the three packages, by class name."""
+    members: dict[str, set[str]] = {}
+    for top in ("hogwild_dist", "actors", "deploy"):
+        for path in (ROOT / top).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ClassDef):
+                    members.setdefault(node.name, set()).update(names_in(node.body))
+    return members
 
 
 def headings(page: Path) -> set[str]:
@@ -49,6 +70,15 @@ def test_what_a_page_names_exists(page: str) -> None:
         if name and (ROOT / path).is_file() and name not in defined(ROOT / path)
     ]
     assert wrong == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_methods_that_a_page_names_exist(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    named = METHOD.findall(text)
+    assert named
+    members = members_by_class()
+    assert [f"{cls}.{name}" for cls, name in named if name not in members.get(cls, ())] == []
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -269,4 +269,4 @@ def alone_at_the_meeting(place: Membership) -> str:
 
 def test_a_group_that_does_not_come_together_is_an_error(mortal: RankPool) -> None:
     results = mortal.outcomes(alone_at_the_meeting, 2, timeout=1.0)
-    assert "Shard 0 could not meet its 1 peers" in results[0]
+    assert "Shard 0 did not reach its 1 peers" in results[0]

@@ -189,7 +189,7 @@ def test_a_newcomer_reads_and_is_read(model: LoadedModel) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (RemoveWorker(name="Zoe"), "'Zoe' is not an active worker"),
+        (RemoveWorker(name="Zoe"), "'Zoe' is not an active worker; use one of Ann, Ben"),
         (Interjection(name="You", text="x", token_ids=(1,), target="w0"), "no shared block 'w0'"),
         (
             Interjection(name="You", text="x", token_ids=(1,) * 600, target="common"),
@@ -209,6 +209,17 @@ def test_what_cannot_be_done_is_refused_and_changes_nothing(
     assert (session.fingerprint(), engine.cache.pages.num_free) == before
 
 
+def test_a_session_without_shared_blocks_takes_no_message(model: LoadedModel) -> None:
+    engine = tiny_engine(model)
+    spec = combined("Ann")
+    alone = replace(spec.workers[0], view=("w0",), paragraphs_to=None)
+    session = engine.start(replace(spec, shared={}, workers=(alone,)))
+    message = Interjection(name="You", text="x", token_ids=(1,), target="common")
+    (event,) = engine.apply_change(session, message)
+    assert isinstance(event, Refused)
+    assert event.reason.endswith("send the message to another session, since this one has none.")
+
+
 def test_newcomers_need_a_name_and_known_blocks(model: LoadedModel) -> None:
     engine = tiny_engine(model)
     spec = combined("Ann", "Ben")
@@ -217,7 +228,7 @@ def test_newcomers_need_a_name_and_known_blocks(model: LoadedModel) -> None:
         (("common", "own"), "Ben", "'Ben' is already in the team"),
         (("zoo", "own"), "Cat", "would see the block 'zoo'"),
         (("worker:Zoe", "own"), "Cat", "is not in the team"),
-        (("worker:Ben", "others", "own"), "Cat", "would see a block twice: w1, w0, w1, w2"),
+        (("worker:Ben", "others", "own"), "Cat", "would see a block twice (w1, w0, w1, w2)"),
     ):
         worker = replace(spec.workers[0], name=name, view=view)
         (event,) = engine.apply_change(session, AddWorker(worker=worker))

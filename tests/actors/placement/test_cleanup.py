@@ -55,7 +55,7 @@ def test_a_group_that_waits_for_room_can_be_interrupted(settings: Settings) -> N
     before = leftovers.now()
 
     def interrupt(progress: str) -> None:
-        if progress.startswith("waiting for room"):
+        if progress.startswith("waiting for free resources"):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
