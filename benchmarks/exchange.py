@@ -1,10 +1,9 @@
-"""What an exchange costs: milliseconds a step, exposed wait, collectives and bytes, side by side.
+"""Cost of an exchange: milliseconds per step, exposed wait, collectives and bytes.
 
     python benchmarks/exchange.py [--ranks 1 2 3 4] [--workers N] [--steps 60] [--rounds 3]
 
-Every rank is a process with one thread, as shards of one thread each are. All configurations are
-measured in turns, round after round, so that a slow minute of the machine hits all of them; the
-table has the median over the rounds.
+Every rank is a process with one thread. All configurations are measured in turns, round after
+round, so a slow minute of the machine affects all of them alike; the table has medians.
 """
 
 import argparse
@@ -40,7 +39,7 @@ WARM_UP = 5
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """One row of the table."""
+    """The configuration of one row of the table."""
 
     ranks: int
     workers: int
@@ -50,7 +49,7 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """What one rank measured."""
+    """Measurements of one rank."""
 
     spans: list[Span]
     bytes_sent: int
@@ -59,7 +58,7 @@ class Played:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One setup in one round."""
+    """Measurements of one setup in one round."""
 
     milliseconds: float
     tokens_per_second: float
@@ -98,7 +97,7 @@ def parse() -> argparse.Namespace:
 
 
 class Ranks:
-    """Processes with the demo model, reused from setup to setup."""
+    """Processes that hold the demo model and run one setup after the other."""
 
     def __init__(self, count: int) -> None:
         context = multiprocessing.get_context("spawn")
@@ -131,7 +130,7 @@ class Ranks:
 
 
 def serve(pipe: Connection) -> None:
-    """One rank."""
+    """Run the process of one rank."""
     torch.set_num_threads(1)
     path = resolve_model(DEMO_MODEL)
     model, tokenizer = load_model(path, name=DEMO_MODEL, device="cpu"), load_tokenizer(path)
@@ -176,9 +175,10 @@ def measure(ranks: Ranks, setup: Setup) -> Measured:
 
 
 def bytes_over_floor(ranks: Ranks, setup: Setup) -> float:
-    """Bytes that a token more costs on the wire, over its new K and V once to each peer.
+    """Return the bytes sent for each token, divided by the bytes of its new K and V.
 
-    Two runs of different lengths: what they do not share are plain decoding steps.
+    The floor sends K and V once to each peer. Two runs of different lengths are compared, so their
+    difference consists of plain decoding steps.
     """
     if setup.ranks == 1:
         return 0.0

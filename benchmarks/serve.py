@@ -1,13 +1,13 @@
-"""What the service does under load: many sessions at once, beside the same one after the other.
+"""The service under load: many sessions at once, compared with the same sessions in sequence.
 
     make bench-serve        or    python -m benchmarks.serve [--at-once 1 4 16 64] [--rounds 3]
-    python -m benchmarks.serve --soak 5000         # does anything grow, on a tiny model
-    python -m benchmarks.serve --malformed 10000   # does anything break it
-    python -m benchmarks.serve --vanishing 10      # how soon sessions end with their clients
+    python -m benchmarks.serve --soak 5000         # memory and files on a tiny model
+    python -m benchmarks.serve --malformed 10000   # requests with mistakes
+    python -m benchmarks.serve --vanishing 10      # time until a session ends after its client
 
-Clients, service and floor share this machine. All sides run in turns, round after round, so that a
-slow minute of the machine hits all of them; the tables have medians over the rounds. The floor is
-an engine in one process, without Ray and HTTP, with the same sessions.
+Clients and service share this machine. All variants run in turns, round after round, so a slow
+minute of the machine affects all of them alike; the tables have medians over the rounds. The floor
+is an engine in one process, without Ray and HTTP, that runs the same sessions.
 """
 
 import argparse
@@ -71,7 +71,7 @@ def parse() -> argparse.Namespace:
 
 
 def measure(arguments: dict[str, Any], at_once: list[int], rounds: int) -> Rounds:
-    """Every side once in every round."""
+    """Run every variant once in every round."""
     found: Rounds = defaultdict(list)
     number = 0
 
@@ -95,7 +95,7 @@ def measure(arguments: dict[str, Any], at_once: list[int], rounds: int) -> Round
 
 
 def speeds(rounds: Rounds) -> Table:
-    """What depends on the machine."""
+    """Print the figures that depend on the machine."""
     table = Table(title=f"{MODEL}: teams of two behind the service, medians of the rounds")
     for head in ("at once", "sessions", "tokens/s", "/ one by one", "floor, tokens/s", "/ floor",
                  "first text p50, s", "p99", "ms/token p50", "p99", "steps/s", "ms/step",
@@ -127,12 +127,12 @@ def speeds(rounds: Rounds) -> Table:
 
 
 def spread(values: list[float]) -> str:
-    """The median, the least and the most."""
+    """Return median, minimum and maximum as text."""
     return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 def counts(rounds: Rounds) -> Table:
-    """What hardly depends on the machine."""
+    """Print the figures that hardly depend on the machine."""
     table = Table(title="counts a session")
     for head in ("at once", "prompt tokens", "of these encoded", "tokens chosen",
                  "forwards, floor", "steps, floor", "steps, service",
@@ -159,7 +159,7 @@ def counts(rounds: Rounds) -> Table:
 
 
 def processor(rounds: Rounds) -> Table:
-    """Where the CPU time goes."""
+    """Print the CPU time of each process."""
     table = Table(title="milliseconds of CPU a chosen token, by process")
     roles = list(next(iter(rounds.values()))[0][0].cpu)
     for head in ("at once", *roles):

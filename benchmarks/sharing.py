@@ -1,9 +1,9 @@
-"""What sharing brings: log-probability and exact matches over `independent`, task by task.
+"""Benefit of sharing: log-probability and exact matches compared with `independent`, by task.
 
     .venv/bin/python benchmarks/sharing.py            # compare with benchmarks/sharing.json
     .venv/bin/python benchmarks/sharing.py --write    # and write it
 
-No timing: the figures are the same on every machine up to rounding.
+Nothing is timed: the figures are the same on every machine up to rounding.
 """
 
 import argparse
@@ -32,7 +32,7 @@ CONFIGURATIONS = [
 
 
 def measure(seeds: int) -> list[dict[str, Any]]:
-    """A figure for each configuration, task and seed."""
+    """Return a figure for each configuration, task and seed."""
     engines: dict[Visibility, Engine] = {}
     figures: list[dict[str, Any]] = []
     cases = [
@@ -57,7 +57,7 @@ def measure(seeds: int) -> list[dict[str, Any]]:
 
 
 def table(figures: list[dict[str, Any]]) -> Table:
-    """Means over the seeds: gain over `independent` in nats a token, likeliest tokens, cases."""
+    """Return means over the seeds: gain over `independent` (nats per token), matches, cases."""
     shown = Table("layout", "visibility", box=None)
     for task in TASKS:
         shown.add_column(f"{task}: gain", justify="right")
@@ -82,7 +82,7 @@ def table(figures: list[dict[str, Any]]) -> Table:
 
 
 def main() -> None:
-    """Measure, print, and write or compare."""
+    """Measure, print, and write the figures or compare them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--write", action="store_true")

@@ -1,10 +1,10 @@
-"""What a decode step costs: workers over one shared cache, beside plain transformers decoding.
+"""Cost of a decode step: workers over one shared cache, compared with plain transformers.
 
     make bench            or    python benchmarks/step.py --help
 
-All sides run in turn in this one process, round by round, so a slow moment of the machine hits
-them alike; medians and their ratios are printed. Counts (KV bytes read, kernel calls) do not
-depend on the machine.
+All variants run in turns in one process, round by round, so a slow moment of the machine affects
+them alike; medians and their ratios are printed. Counts (KV bytes read, kernel calls) do not depend
+on the machine.
 """
 
 import argparse
@@ -39,7 +39,7 @@ ALLOCATOR = ("MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_", "LD_PRELOAD")
 
 @dataclass
 class Counter:
-    """Counts what an attention backend reads."""
+    """Counts what an attention kernel reads."""
 
     backend: AttentionKernel
     calls: int = 0
@@ -54,7 +54,7 @@ class Counter:
 
 
 def fill(cache: KVCache, block: Block, count: int) -> None:
-    """Append random K and V."""
+    """Append random K and V to a block."""
     slots = torch.tensor(cache.extend(block, [5] * count))
     for layer, slab in enumerate(cache.keys):
         shape = (slab.shape[0], count, slab.shape[2])
@@ -66,7 +66,7 @@ def fill(cache: KVCache, block: Block, count: int) -> None:
 def team_step(
     model: LoadedModel, workers: int, context: int, backend: AttentionKernel
 ) -> tuple[Callable[[], None], int]:
-    """A step of a team in the contiguous layout, and the floor of KV bytes that it must read."""
+    """Return a step of a team in the contiguous layout, and the KV bytes that it must read."""
     cache = model.new_cache(context + workers * 1_024)
     runner = ModelRunner(model, cache, LocalExchange(Visibility.SAME_STEP), backend)
     common, separator = cache.new_block("common"), cache.new_block("separator")
@@ -85,9 +85,9 @@ def team_step(
     return step, (context + workers) * cache.token_bytes
 
 
-def plain_step(network: torch.nn.Module, sequences: int, context: int) -> Callable[[], None]:
-    """A decode step of that many separate sequences with transformers' own cache."""
-    config = network.config
+def plain_step(hf_model: torch.nn.Module, sequences: int, context: int) -> Callable[[], None]:
+    """Return a decode step of separate sequences with transformers' own cache."""
+    config = hf_model.config
     shape = (sequences, config.num_key_value_heads, context, config.head_dim)
     cache = DynamicCache(config=config)
     for layer in range(config.num_hidden_layers):
@@ -96,14 +96,14 @@ def plain_step(network: torch.nn.Module, sequences: int, context: int) -> Callab
 
     @torch.inference_mode()
     def step() -> None:
-        network(input_ids=ids, past_key_values=cache, use_cache=True)
+        hf_model(input_ids=ids, past_key_values=cache, use_cache=True)
         cache.crop(-1)
 
     return step
 
 
 def milliseconds(sides: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
-    """Median of each side over rounds in which every side runs once."""
+    """Return the median of each variant over rounds in which every variant runs once."""
     for side in sides.values():
         side()
     taken: dict[str, list[float]] = {name: [] for name in sides}
@@ -116,7 +116,7 @@ def milliseconds(sides: dict[str, Callable[[], None]], rounds: int) -> dict[str,
 
 
 def append_microseconds(model: LoadedModel, length: int) -> float:
-    """Store one token's K and V of all layers behind `length` others."""
+    """Return the time to append one token's K and V of all layers to a block of `length` tokens."""
     cache = model.new_cache(length + 2_048)
     block = cache.new_block("b")
     fill(cache, block, length)
@@ -163,11 +163,11 @@ def main() -> None:
 
 
 def prepared_plain(path: object) -> torch.nn.Module:
-    """Plain transformers with this project's reordered weights, to tell the two gains apart."""
-    network = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
-    prepare_model(network, name="plain")
-    network.set_attn_implementation("sdpa")
-    return network
+    """Return plain transformers with reordered weights, to separate the two gains."""
+    hf_model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+    prepare_model(hf_model, name="plain")
+    hf_model.set_attn_implementation("sdpa")
+    return hf_model
 
 
 def add_row(
@@ -178,7 +178,7 @@ def add_row(
     workers: int,
     rounds: int,
 ) -> None:
-    """Measure one line of the table."""
+    """Measure one row of the table and add it."""
     model, plain, reordered = models
     counter = Counter(find_kernel(None, model.device))
     counted, floor = team_step(model, workers, context, counter)

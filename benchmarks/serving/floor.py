@@ -1,4 +1,4 @@
-"""What one process without a service needs for the same sessions: an engine and its loop."""
+"""The floor: one process that runs the same sessions with an engine alone."""
 
 import time
 from collections.abc import Sequence
@@ -20,16 +20,16 @@ from hogwild_dist.session.spec import SessionSpec
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """Some sessions, so many at a time.
+    """Measurements of a number of sessions, of which a few run at a time.
 
     Attributes:
-        seconds: for all of them.
-        tokens: chosen.
-        steps: of the engine.
-        step_seconds: that these took together.
-        forwards: of the model, those included that encode prompts.
-        encoded: tokens of prompts that had to be encoded.
-        prompt: tokens that the sessions began with.
+        seconds: duration of all sessions.
+        tokens: number of chosen tokens.
+        steps: number of the engine's steps.
+        step_seconds: total duration of these steps.
+        forwards: number of forward passes, including those that encode prompts.
+        encoded: number of prompt tokens that had to be encoded.
+        prompt: number of prompt tokens of the sessions.
     """
 
     seconds: float
@@ -42,15 +42,15 @@ class Floor:
 
     @property
     def tokens_per_second(self) -> float:
-        """Chosen tokens of all workers and answers."""
+        """Number of tokens that workers and answers chose each second."""
         return self.tokens / self.seconds
 
 
 class Alone:
-    """An engine like the shard's.
+    """An engine with the settings of the service's shard.
 
     Args:
-        arguments: of the service.
+        arguments: configuration of the service.
     """
 
     def __init__(self, arguments: dict[str, Any]) -> None:
@@ -65,7 +65,7 @@ class Alone:
         self._forwards += 1
 
     def specs(self, bodies: Sequence[dict[str, Any]]) -> list[SessionSpec]:
-        """What the service makes of the requests."""
+        """Return the session specifications that the service would make of the requests."""
         found = []
         for body in bodies:
             params = params_of(ChatRequest.model_validate(body), self._config.defaults, 0)
@@ -75,7 +75,7 @@ class Alone:
         return found
 
     def play(self, bodies: Sequence[dict[str, Any]], at_once: int) -> Floor:
-        """Run all sessions, so many at a time."""
+        """Run all sessions, a given number at a time."""
         specs = self.specs(bodies)
         waiting = specs[::-1]
         inbox, tokens, steps, step_seconds = Inbox(), 0, 0, 0.0

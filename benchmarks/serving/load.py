@@ -1,4 +1,4 @@
-"""Streamed chat completions, so many at a time, as their clients see them."""
+"""Streamed chat completions, a given number at a time, as their clients see them."""
 
 import asyncio
 import json
@@ -19,15 +19,15 @@ SECONDS = httpx.Timeout(600)
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What the client of one session heard.
+    """Measurements of one session's client.
 
     Attributes:
-        session: its name.
-        first: seconds to the first text of a worker.
+        session: id of the session.
+        first: seconds until the first text of a worker.
         spans: worker -> seconds from its first text to its last.
-        tokens: chosen, the answer included.
-        prompt: tokens that the session began with.
-        chunks: server-sent events.
+        tokens: number of chosen tokens, including the answer's.
+        prompt: number of prompt tokens.
+        chunks: number of server-sent events.
     """
 
     session: str
@@ -40,15 +40,15 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """Some sessions, so many at a time.
+    """Measurements of a number of sessions, of which a few run at a time.
 
     Attributes:
-        seconds: for all of them.
-        heard: by each client.
-        per_token: seconds of each worker of each session.
-        steps: of the shard.
-        step_seconds: that these took together.
-        cpu: role of a process -> seconds of CPU; `client` is this process.
+        seconds: duration of all sessions.
+        heard: measurements of each client.
+        per_token: seconds for each token, for each worker of each session.
+        steps: number of the shard's steps.
+        step_seconds: total duration of these steps.
+        cpu: role of a process -> seconds of CPU time; `client` is this process.
     """
 
     seconds: float
@@ -60,12 +60,12 @@ class Played:
 
     @property
     def tokens_per_second(self) -> float:
-        """Chosen tokens of all workers and answers."""
+        """Number of tokens that workers and answers chose each second."""
         return sum(one.tokens for one in self.heard) / self.seconds
 
 
 def body(number: int) -> dict[str, Any]:
-    """A request; no two numbers share a problem."""
+    """Return a request; each number has a problem of its own."""
     problem = f"Compare trains and planes for a trip of {10_000 + number} km."
     return {
         "model": MODEL,
@@ -80,7 +80,7 @@ def body(number: int) -> dict[str, Any]:
 
 
 def play(url: str, bodies: Sequence[dict[str, Any]], at_once: int) -> Played:
-    """Let the service answer all requests, so many at a time."""
+    """Send all requests to the service, a given number at a time."""
     about = {**processes(), "client": psutil.Process()}
     steps_before, step_seconds_before = steps()
     cpu_before = {role: _cpu(process) for role, process in about.items()}

@@ -1,4 +1,4 @@
-"""Thousands of requests, most of them wrong in some way: none may be answered with a 500."""
+"""Thousands of requests, most of them with a mistake: none may be answered with a 500."""
 
 import asyncio
 import json
@@ -34,10 +34,10 @@ FAULTS = ("500", "502", "503", "no answer in time")
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A request that was answered with a 5xx, or not at all.
+    """A request that was answered with a 5xx status, or not at all.
 
     Attributes:
-        request: as it was sent.
+        request: the request as it was sent.
         reply: the beginning of the answer.
     """
 
@@ -46,13 +46,13 @@ class Fault:
 
 
 def send_malformed(url: str, count: int, seed: int, console: Console) -> None:
-    """Send wrong requests, and show how they were answered.
+    """Send requests with mistakes, and print how they were answered.
 
     Args:
-        url: of the service, on the tiny model.
-        count: how many.
-        seed: of the random choices; the same one sends the same requests.
-        console: takes the table.
+        url: address of the service, which runs the tiny model.
+        count: number of requests.
+        seed: seed of the random choices; equal seeds send equal requests.
+        console: prints the table.
     """
     before, began = actors(), time.monotonic()
     address = httpx.URL(url)
@@ -73,7 +73,7 @@ def send_malformed(url: str, count: int, seed: int, console: Console) -> None:
 
 
 def by_route(answered: Counter[tuple[str, str]]) -> Table:
-    """How many requests to each route were answered in which way."""
+    """Return the table of statuses for each route."""
     statuses = sorted({status for _, status in answered})
     table = Table("route", *statuses)
     for route in sorted({route for route, _ in answered}):
@@ -144,7 +144,7 @@ async def _answer(host: str, port: int, request: bytes) -> bytes:
 
 
 def _status(reply: bytes) -> str:
-    """The status, and whether Ray's proxy answered by itself."""
+    """Return the status, and whether Ray's proxy answered by itself."""
     if not reply.startswith(b"HTTP/1.1 "):
         return reply.decode() or "closed"
     status = reply[9:12].decode()
@@ -152,7 +152,7 @@ def _status(reply: bytes) -> str:
 
 
 def _opened(reply: bytes) -> str | None:
-    """Name of the session that an answer tells of."""
+    """Return the id of the session that an answer names."""
     _, _, body = reply.partition(b"\r\n\r\n")
     try:
         return str(json.loads(body)["id"]) if b'"object":"session"' in body else None

@@ -1,4 +1,4 @@
-"""Thousands of short sessions of clients of all kinds: does anything grow?"""
+"""Thousands of short sessions by clients of all kinds: does memory or any other resource grow?"""
 
 import asyncio
 import random
@@ -17,36 +17,36 @@ from benchmarks.serving.start import actors, group, idle, processes, wait_until
 AT_ONCE = 16
 MEBIBYTE = 2**20
 SAMPLES = 5
-"""Looks at the processes, evenly over the requests; the first comes when all is warm."""
+"""Number of samples of the processes' resources, spread evenly over the requests."""
 
 Client = Callable[[httpx.AsyncClient, int], Awaitable[str]]
-Look = dict[str, tuple[float, int]]
+Resources = dict[str, tuple[float, int]]
 """Role -> MiB of resident memory, and open files."""
 
 
 def soak(url: str, requests: int, minutes: float, console: Console) -> None:
-    """Send requests, and show what has grown.
+    """Send requests, and print which resources have grown.
 
     Args:
-        url: of the service, on the tiny model.
-        requests: how many, at most.
-        minutes: after which no further ones are sent.
-        console: takes the tables.
+        url: address of the service, which runs the tiny model.
+        requests: maximum number of requests.
+        minutes: time after which no further requests are sent.
+        console: prints the tables.
     """
     before = actors()
     began = time.monotonic()
     late = began + 60 * minutes
     results: Counter[str] = Counter()
-    looks: list[tuple[int, Look]] = []
+    samples: list[tuple[int, Resources]] = []
     for part in range(SAMPLES):
         if time.monotonic() > late:
             break
         numbers = range(requests * part // SAMPLES, requests * (part + 1) // SAMPLES)
         results += asyncio.run(_send(url, numbers, late))
         assert idle(url), "sessions go on that nobody waits for"
-        looks.append((results.total(), look()))
+        samples.append((results.total(), resources()))
     seconds = time.monotonic() - began
-    console.print(growth(looks))
+    console.print(growth(samples))
     console.print(f"{results.total()} requests in {seconds:.0f} s: {dict(results.most_common())}")
     console.print(f"the same actors: {actors() == before}")
     with group() as kept:
@@ -56,22 +56,22 @@ def soak(url: str, requests: int, minutes: float, console: Console) -> None:
         console.print(f"sessions in the journal: {len(kept.sessions())}")
 
 
-def look() -> Look:
-    """What the processes hold now."""
+def resources() -> Resources:
+    """Return the memory and open files of all processes."""
     return {
         role: (process.memory_info().rss / MEBIBYTE, process.num_fds())
         for role, process in processes().items()
     }
 
 
-def growth(looks: list[tuple[int, Look]]) -> Table:
-    """Memory and open files after so many requests."""
+def growth(samples: list[tuple[int, Resources]]) -> Table:
+    """Return the table of memory and open files after each number of requests."""
     table = Table(title="resident memory, MiB, and open files")
-    for head in ("process", *(f"{done} requests" for done, _ in looks), "grown", "files"):
+    for head in ("process", *(f"{done} requests" for done, _ in samples), "grown", "files"):
         table.add_column(head, justify="right")
-    for role in looks[0][1]:
-        memory = [at[role][0] for _, at in looks]
-        files = [at[role][1] for _, at in looks]
+    for role in samples[0][1]:
+        memory = [at[role][0] for _, at in samples]
+        files = [at[role][1] for _, at in samples]
         table.add_row(
             role,
             *(f"{one:.1f}" for one in memory),

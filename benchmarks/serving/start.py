@@ -1,4 +1,4 @@
-"""A service on this machine for as long as it is measured, and its processes."""
+"""A service on this machine that lives as long as a benchmark, and its processes."""
 
 import re
 import socket
@@ -43,7 +43,7 @@ RAYS_OWN = ("raylet", "gcs_server")
 
 @contextmanager
 def started(arguments: dict[str, Any]) -> Iterator[str]:
-    """Start Ray and a service, which both end with the block; yields the service's address."""
+    """Start Ray and a service, and end both after the block; yields the service's address."""
     with socket.socket() as one:
         one.bind((HOST, 0))
         port = one.getsockname()[1]
@@ -72,7 +72,7 @@ def started(arguments: dict[str, Any]) -> Iterator[str]:
 
 @contextmanager
 def tiny_model() -> Iterator[str]:
-    """The folder of a tiny random model, for what is counted and not timed."""
+    """Return the folder of a tiny random model, for measurements that count and do not time."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "tiny"
         tiny_network(max_position_embeddings=32_768).save_pretrained(path)
@@ -81,7 +81,7 @@ def tiny_model() -> Iterator[str]:
 
 
 def tiny_arguments(model: str) -> dict[str, Any]:
-    """Of a service on it whose sessions are all short."""
+    """Return the configuration of a service on the tiny model, whose sessions are all short."""
     return {
         "model": model,
         "dtype": "float64",
@@ -94,12 +94,12 @@ def tiny_arguments(model: str) -> dict[str, Any]:
 
 
 def group() -> ShardGroup:
-    """The service's one group."""
+    """Return the service's only group."""
     return ShardGroup.attach(service_config({}).group_name(0))
 
 
 def actors() -> dict[str, tuple[str, int]]:
-    """Id of every actor that lives -> its role and process."""
+    """Return the id of every live actor -> its role and process."""
     found = {}
     for name, one in ray._private.state.actors().items():
         role = ROLES.get(one["ActorClassName"].rpartition(":")[2])
@@ -109,7 +109,7 @@ def actors() -> dict[str, tuple[str, int]]:
 
 
 def processes() -> dict[str, psutil.Process]:
-    """Role -> process, of all that the service consists of, Ray's own included."""
+    """Return role -> process for all processes of the service, including Ray's own."""
     found = {role: psutil.Process(pid) for role, pid in actors().values()}
     for child in psutil.Process().children(recursive=True):
         if child.name() in RAYS_OWN:
@@ -118,12 +118,12 @@ def processes() -> dict[str, psutil.Process]:
 
 
 def logs() -> str:
-    """The folder of Ray's logs."""
+    """Return the folder of Ray's logs."""
     return str(ray._private.worker._global_node.get_logs_dir_path())
 
 
 def steps() -> tuple[int, float]:
-    """Steps that the shard has made so far, and the seconds that they took together."""
+    """Return the number of steps that the shard has made so far, and their total duration."""
     time.sleep(4 * METRICS_MS / 1_000)
     (node,) = ray.nodes()
     url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}"
@@ -137,7 +137,7 @@ def steps() -> tuple[int, float]:
 
 
 def idle(url: str, seconds: float = 60.0) -> bool:
-    """Whether the service comes to have nothing to do."""
+    """Wait until the service has no running session; return whether that happened in time."""
 
     def nothing() -> bool:
         return bool(httpx.get(f"{url}/readyz", timeout=10).json().get("running") == 0)
@@ -146,7 +146,7 @@ def idle(url: str, seconds: float = 60.0) -> bool:
 
 
 def wait_until(holds: Callable[[], bool], seconds: float) -> bool:
-    """Whether something comes to hold in time."""
+    """Wait until a condition holds; return whether it did in time."""
     late = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > late:

@@ -1,4 +1,4 @@
-"""Clients that vanish: how soon their sessions end, alone and beside others."""
+"""Clients that vanish: the time until their sessions end, alone and beside others."""
 
 import asyncio
 import json
@@ -25,13 +25,13 @@ NO_END = {"0": -100, "2": -100}
 
 
 def vanish(url: str, clients: int, others: list[int], console: Console) -> None:
-    """Let clients vanish one by one, and show how long their sessions went on.
+    """Let clients vanish one by one, and print how long their sessions went on.
 
     Args:
-        url: of the service.
-        clients: how many vanish, of each kind.
-        others: how many other sessions go on meanwhile; each is a row for each kind.
-        console: takes the table.
+        url: address of the service.
+        clients: number of clients of each kind that vanish.
+        others: numbers of other sessions that run meanwhile; each gives a row for each kind.
+        console: prints the table.
     """
     table = Table(title="seconds from a client's end to its session's")
     for head in ("kind", "other sessions", "clients", "median", "most"):
@@ -127,5 +127,5 @@ async def _until(client: httpx.AsyncClient, name: str, state: str) -> None:
 
 
 def _long(number: int) -> dict[str, Any]:
-    """A request whose session ends only with its client."""
+    """Return a request whose session ends only when its client does."""
     return {**body(number), "budgets": LONG, "logit_bias": NO_END}

@@ -1,4 +1,4 @@
-"""Requests that are wrong in some way, made of right ones by seeded random changes."""
+"""Requests with mistakes, made from correct ones by seeded random changes."""
 
 import json
 import random
@@ -98,10 +98,10 @@ TYPES = ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data
 
 
 class Wrong:
-    """Makes requests, each wrong in one or a few ways; some turn out to be right.
+    """Makes requests with one or a few mistakes; some happen to be correct.
 
     Args:
-        chance: of the changes.
+        chance: source of random choices.
     """
 
     def __init__(self, chance: random.Random) -> None:
@@ -109,11 +109,11 @@ class Wrong:
         self._sessions: list[str] = []
 
     def remember(self, session: str) -> None:
-        """Let later requests mean this session, too."""
+        """Let later requests name this session too."""
         self._sessions = [*self._sessions[-4:], session]
 
     def request(self) -> tuple[str, bytes]:
-        """The route that the next request was made for, and what goes over the wire."""
+        """Return the route of the next request, and the request."""
         chance = self._chance
         method, path, fields = chance.choice(ROUTES)
         route = f"{method} {path}"
@@ -130,18 +130,18 @@ class Wrong:
         return route, "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
 
     def _id(self) -> str:
-        """A known session, or none."""
+        """Return the id of a known session, or an unknown one."""
         chance = self._chance
         return chance.choice(self._sessions if self._sessions and chance.random() < 0.8 else IDS)
 
     def _path(self, path: str) -> str:
-        """Another path."""
+        """Return a changed path."""
         at = self._chance.randrange(len(path) + 1)
         sign = self._chance.choice(("/", "%00", "%", "?", "#", "//", ";", "\xe9", ".", "%2F", "&&"))
         return path[:at] + sign + path[at:]
 
     def _headers(self, body: bytes) -> list[str]:
-        """Headers for a body, and strange ones."""
+        """Return the headers of a body, sometimes with odd ones."""
         chance = self._chance
         kind = chance.choice(TYPES) if chance.random() < 0.1 else "application/json"
         lines = [f"Content-Type: {kind}", f"Content-Length: {len(body)}"]
@@ -154,7 +154,7 @@ class Wrong:
         return lines
 
     def _body(self, fields: dict[str, Any]) -> bytes:
-        """A body with some of its values changed, or broken as a whole."""
+        """Return a body with some changed values, or one that is not JSON."""
         chance = self._chance
         changed = {name: value for name, value in fields.items() if chance.random() < 0.6}
         if chance.random() < 0.9:
@@ -166,7 +166,7 @@ class Wrong:
         return chance.choice(BREAKS)(data, chance) if chance.random() < 0.15 else data
 
     def _changed(self, value: Any) -> Any:
-        """A value of which some part is another."""
+        """Return a value with one part changed."""
         chance = self._chance
         if isinstance(value, dict) and value and chance.random() < 0.85:
             name = chance.choice(list(value))

@@ -1,10 +1,10 @@
-"""What a shared beginning of prompts costs a step, and what it saves.
+"""Cost of a shared prompt prefix for each step, and what it saves.
 
-    python benchmarks/beginnings.py [--sessions 1 4 16] [--rounds 5]
+    python benchmarks/prefixes.py [--sessions 1 4 16] [--rounds 5]
 
-The same sessions, once with the beginning of their prompts as one block that all read, once with
-whole prompts of their own. Both sides run in turns in one process; medians over the rounds. Tokens
-encoded and pages held do not depend on the machine.
+The same sessions run with their common prompt prefix as one shared block, and with a whole prompt
+for each session. Both variants run in turns in one process; the table has medians over the rounds.
+The numbers of encoded tokens and of pages do not depend on the machine.
 """
 
 import argparse
@@ -27,7 +27,7 @@ TOKENS = 16
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """What some sessions took: milliseconds a step of all, tokens encoded, pages at the most."""
+    """Measurements of one variant: milliseconds per step, encoded tokens, peak number of pages."""
 
     step_ms: float
     encoded: int
@@ -35,7 +35,7 @@ class Side:
 
 
 def play(engine: Engine, specs: list[SessionSpec]) -> Side:
-    """All sessions at once, from first to last; only steps of all of them count."""
+    """Run all sessions at once; only steps in which all of them take part are timed."""
     inbox, seconds, pages = Inbox(), [], 0
     encoded = engine.num_encoded
 
@@ -54,7 +54,7 @@ def play(engine: Engine, specs: list[SessionSpec]) -> Side:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure both variants and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sessions", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--rounds", type=int, default=5)
