@@ -14,6 +14,8 @@ import torch
 from hogwild_dist.engine.engine import Engine
 from hogwild_dist.engine.scheduler.step import StepOutcome
 from hogwild_dist.kvcache.page_allocator import ceil_div
+from hogwild_dist.model.prompt_text import PromptText
+from hogwild_dist.model.text_encoder import TextEncoder
 from hogwild_dist.session.session import Session
 from hogwild_dist.session.spec import SessionSpec, WorkerSpec
 from hogwild_dist.team.layout import LAYOUTS
@@ -147,9 +149,10 @@ def score(engine: Engine, item: SharingItem, layout: str) -> Score:
         item: case to score.
         layout: name of a built-in layout.
     """
+    encoder = TextEncoder(engine.tokenizer)
 
     def encode(text: str) -> tuple[int, ...]:
-        return tuple(engine.tokenizer.encode(text, add_special_tokens=False))
+        return tuple(encoder.go_on(PromptText.typed(text)))
 
     answer = encode(item.answer)
     alice_tokens = encode(item.alice_writes)
@@ -175,6 +178,7 @@ def score(engine: Engine, item: SharingItem, layout: str) -> Score:
         )
     )
     shared = {name: encode(texts[name]) for name in team_layout.shared_blocks(NAMES)}
+    shared["common"] = tuple(encoder.begin(PromptText.typed(texts["common"])))
     session = engine.start(
         SessionSpec(workers=workers, shared=shared), forced={0: alice_tokens, 1: bob_tokens}
     )

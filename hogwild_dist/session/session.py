@@ -12,11 +12,11 @@ from zlib import crc32
 
 from transformers import PreTrainedTokenizerBase
 
-from hogwild_dist.errors import ModelError
 from hogwild_dist.kvcache.cache import KVCache
 from hogwild_dist.kvcache.rows import Row
 from hogwild_dist.kvcache.session_blocks import SessionBlocks
 from hogwild_dist.model.sampling import Sampler
+from hogwild_dist.model.text_encoder import TextEncoder
 from hogwild_dist.session.answer_collector import AnswerCollector
 from hogwild_dist.session.changes import Change, ChangePhase
 from hogwild_dist.session.events import Event, Text
@@ -69,11 +69,7 @@ class Session:
         recorded: bool = False,
         forced: Mapping[int, Sequence[int]] | None = None,
     ) -> None:
-        if not tokenizer.is_fast:
-            raise ModelError(
-                f"The tokenizer {type(tokenizer).__name__} has no fast form, which streaming text "
-                "needs; convert it to a tokenizer.json first."
-            )
+        self._encoder = TextEncoder(tokenizer)
         self.id = id
         self.spec = spec
         self.recorded = recorded
@@ -91,7 +87,7 @@ class Session:
         for index, worker in enumerate(writers):
             self._add_worker(worker, ranks[index] if ranks else 0)
         self.answer_collector = AnswerCollector(spec.answer_rule, self.workers[len(spec.workers) :])
-        self._writer = Writer(spec, self.blocks, self.answer_collector, tokenizer)
+        self._writer = Writer(spec, self.blocks, self.answer_collector, self._encoder)
         self._termination = Termination(spec, self.workers, self.answer_collector, self._writer)
 
     @property
@@ -259,6 +255,7 @@ class Session:
             sampler=Sampler(spec.sampling, self._cache.keys[0].device),
             pending=list(spec.first_input),
             paragraph=spec.first_paragraph,
+            decoder=self._encoder.new_decoder(),
         )
         self.workers.append(worker)
         return worker

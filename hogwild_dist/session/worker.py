@@ -2,12 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-from tokenizers.decoders import DecodeStream
 
 from hogwild_dist.kvcache.cache import Block
 from hogwild_dist.model.sampling import Sampler
+from hogwild_dist.model.text_decoder import TextDecoder
 from hogwild_dist.session.events import Text
 from hogwild_dist.session.spec import WorkerSpec
 from hogwild_dist.session.stop_strings import find_stop, num_held
@@ -65,11 +63,11 @@ class Worker:
         rank: rank of the shard that computes the worker.
         block: block that it writes.
         sampler: chooses its tokens.
-        decoder: turns its tokens into text, one by one.
         pending: tokens to feed next.
         paragraph_ids: tokens of the current paragraph.
         paragraph_text: text of the current paragraph.
         paragraph: number of the current paragraph.
+        decoder: turns its tokens into text, one by one.
         token_ids: all tokens of its text: first text, prefixes, questions and chosen ones.
         text: its text, cut before a stop string.
         held: end of the text that is not shown yet, because a stop string may begin there.
@@ -89,7 +87,7 @@ class Worker:
     sampler: Sampler
     pending: list[int]
     paragraph: int
-    decoder: DecodeStream = field(default_factory=lambda: DecodeStream(skip_special_tokens=False))
+    decoder: TextDecoder
     paragraph_ids: list[int] = field(default_factory=list)
     paragraph_text: str = ""
     token_ids: list[int] = field(default_factory=list)
@@ -114,39 +112,25 @@ class Worker:
         limit = self.spec.max_tokens
         return limit is not None and self.num_chosen - self.begun_at >= limit
 
-    def begin_again(self, block: Block) -> None:
+    def begin_again(self, block: Block, decoder: TextDecoder) -> None:
         """Discard the text and begin again in an empty block."""
-        self.block, self.pending = block, list(self.spec.first_input)
-        self.decoder = DecodeStream(skip_special_tokens=False)
+        self.block, self.pending, self.decoder = block, list(self.spec.first_input), decoder
         self.paragraph_ids, self.paragraph_text = [], ""
         self.token_ids, self.text, self.held = [], "", ""
         self.finish_reason, self.begun_at = None, self.num_chosen
 
-    def decode(self, tokenizer: Any, token_ids: list[int] | tuple[int, ...]) -> str:
-        """Return the text that new tokens add; a character appears with its last token.
+    def take(self, token_ids: Sequence[int]) -> str:
+        """Add tokens to the current paragraph and the whole text.
 
-        Args:
-            tokenizer: backend of a fast tokenizer.
-            token_ids: the worker's new tokens.
+        Returns:
+            The text that the tokens add.
         """
-        return "".join(self._decode_one(tokenizer, token) for token in token_ids)
-
-    def _decode_one(self, tokenizer: Any, token_id: int) -> str:
-        try:
-            return self.decoder.step(tokenizer, token_id) or ""
-        except Exception as error:
-            # The library has no error class for bytes that do not form a character.
-            if "Invalid prefix" not in str(error):
-                raise
-            self.decoder = DecodeStream(skip_special_tokens=False)
-            return self.decoder.step(tokenizer, token_id) or ""
-
-    def take(self, token_ids: list[int] | tuple[int, ...], text: str) -> None:
-        """Add tokens to the current paragraph and the whole text."""
+        text = self.decoder.add(token_ids)
         self.paragraph_ids.extend(token_ids)
         self.paragraph_text += text
         self.token_ids.extend(token_ids)
         self.text += text
+        return text
 
     def cut_at(self, stop_strings: Sequence[str], newest: str) -> int:
         """Cut the text where a stop string begins that the newest text completed.
@@ -174,10 +158,9 @@ class Worker:
         self.held = waiting[len(waiting) - hold :]
         return waiting[: len(waiting) - hold]
 
-    def flush(self, tokenizer: Any) -> str:
+    def flush(self) -> str:
         """Return all text not shown yet, including the bytes of an incomplete character."""
-        whole = tokenizer.decode(self.token_ids, skip_special_tokens=False)
-        rest = whole[len(self.text) :] if whole.startswith(self.text) else ""
+        rest = self.decoder.rest()
         self.text += rest
         self.paragraph_text += rest
         shown, self.held = self.held + rest, ""

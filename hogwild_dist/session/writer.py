@@ -1,11 +1,10 @@
 """The effect of a chosen token on its worker: its text, its paragraph, and whether it stops."""
 
 from collections.abc import Sequence
-from typing import Any
-
-from transformers import PreTrainedTokenizerBase
 
 from hogwild_dist.kvcache.session_blocks import SessionBlocks
+from hogwild_dist.model.prompt_text import PromptText
+from hogwild_dist.model.text_encoder import TextEncoder
 from hogwild_dist.session.answer_collector import AnswerCollector
 from hogwild_dist.session.events import Event, Text, WorkerStop
 from hogwild_dist.session.paragraphs import ends_paragraph
@@ -20,7 +19,7 @@ class Writer:
         spec: specification of the session.
         blocks: blocks of the session, in which finished paragraphs are sealed.
         answers: finds completed answers.
-        tokenizer: the model's fast tokenizer.
+        encoder: encodes paragraph prefixes and questions.
     """
 
     def __init__(
@@ -28,25 +27,24 @@ class Writer:
         spec: SessionSpec,
         blocks: SessionBlocks,
         answers: AnswerCollector,
-        tokenizer: PreTrainedTokenizerBase,
+        encoder: TextEncoder,
     ) -> None:
         self._spec = spec
         self._blocks = blocks
         self._answers = answers
-        self._tokenizer: Any = tokenizer
-        self._decoder = self._tokenizer.backend_tokenizer
+        self._encoder = encoder
 
     def begin(self, worker: Worker, step: int) -> Text:
         """Write a worker's first text."""
         ids = worker.spec.first_input
-        text = worker.decode(self._decoder, ids)
-        worker.take(ids, text)
+        text = worker.take(ids)
         worker.num_first_chars = len(worker.text)
         return _text(worker, ids, text, step, chosen=False)
 
     def begin_again(self, worker: Worker, step: int) -> Text:
         """Discard a worker's text and write its first text again."""
-        worker.begin_again(self._blocks.renew(worker.block.name))
+        block = self._blocks.renew(worker.block.name)
+        worker.begin_again(block, self._encoder.new_decoder())
         return self.begin(worker, step)
 
     def choose(self, worker: Worker, token: int, step: int, since_check: int) -> TokenEffect:
@@ -62,8 +60,7 @@ class Writer:
         if token in self._spec.end_ids:
             return self._end_of_text(worker, token, step)
         before = worker.paragraph_text
-        text = worker.decode(self._decoder, (token,))
-        worker.take((token,), text)
+        text = worker.take((token,))
         cut = worker.cut_at(self._spec.stop_strings, text)
         answer = self._answers.answer_of(worker, len(text))
         ended = self._ends_paragraph(worker, before, text)
@@ -86,7 +83,7 @@ class Writer:
     def stop(self, worker: Worker, reason: str, step: int) -> list[Event]:
         """Stop a worker, and show the rest of its text."""
         worker.finish_reason = reason
-        rest = "" if reason == "stop_string" else worker.flush(self._decoder)
+        rest = "" if reason == "stop_string" else worker.flush()
         stop = WorkerStop(step=step, worker=worker.index, name=worker.spec.name, reason=reason)
         return [_text(worker, (), rest, step, chosen=True), stop] if rest else [stop]
 
@@ -156,8 +153,7 @@ class Writer:
         worker.paragraph += 1
         worker.pending = list(move.next_input)
         start = move.next_input[1:]
-        text = worker.decode(self._decoder, start)
-        worker.take(start, text)
+        text = worker.take(start)
         return _text(worker, start, text, step, chosen=False)
 
     def _next_start(self, worker: Worker, since_check: int) -> tuple[list[int], bool]:
@@ -172,8 +168,7 @@ class Writer:
     def _start_tokens(self, worker: Worker, index: int, question: str) -> list[int]:
         prefix = self._spec.paragraph_prefix.replace("{worker}", worker.spec.name)
         text = prefix.replace("{index}", str(index)) + question
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
-        return ids
+        return self._encoder.go_on(PromptText.typed(text))
 
 
 def _leaves(worker: Worker, step: int, *, ended: bool) -> bool:

@@ -5,13 +5,14 @@ from dataclasses import replace
 from transformers import PreTrainedTokenizerBase
 
 from hogwild_dist.errors import ConfigError
+from hogwild_dist.model.prompt_text import PromptText
 from hogwild_dist.session.changes import AddWorker, Interjection
 from hogwild_dist.session.spec import WorkerSpec
 from hogwild_dist.team.prompts import load_prompts
 from hogwild_dist.team.session_request import SessionRequest
 from hogwild_dist.team.team import Team
 from hogwild_dist.team.texts import TeamTexts
-from hogwild_dist.team.tokenizer_utils import check_text, encode
+from hogwild_dist.team.tokenizer_utils import check_text
 from hogwild_dist.team.worker_profile import WorkerProfile
 
 
@@ -50,9 +51,10 @@ class ChangeTexts:
                 f"Layout {self._team.layout.name!r} has no shared block that all workers see, so "
                 "no message can reach the whole team; add one to all views."
             )
-        said = self._texts(self._team).interjection(name.strip(), text.strip())
-        ids = tuple(encode(self._tokenizer, said))
-        return Interjection(name=name.strip(), text=said, token_ids=ids, target=target)
+        texts = self._texts(self._team)
+        said = texts.interjection(name.strip(), text.strip())
+        ids = tuple(texts.encoder.go_on(said))
+        return Interjection(name=name.strip(), text=str(said), token_ids=ids, target=target)
 
     def add_worker(self, name: str, member: WorkerProfile) -> AddWorker:
         """Return the change that adds a worker by the layout's general rule.
@@ -72,16 +74,17 @@ class ChangeTexts:
         rule = team.layout.everyone
         members = {**self._team.members, name: member}
         everybody = replace(self._team, names=(*self._team.names, name), members=members)
-        first = self._texts(everybody).first(name)
+        texts = self._texts(everybody)
+        first = texts.first(name)
         if member.brief:
-            first = self._texts(team).brief(name) + "\n\n" + first
+            first = PromptText.join((self._texts(team).brief(name), first), "\n\n")
         workers = self._spec.workers
         alike = next((w for w in workers if w.paragraphs_to == rule.paragraphs_to), workers[0])
         return AddWorker(
             worker=WorkerSpec(
                 name=name,
                 view=tuple(item for item in rule.view if item != "brief"),
-                first_input=tuple(encode(self._tokenizer, first)),
+                first_input=tuple(texts.encoder.go_on(first)),
                 sampling=alike.sampling if member.sampling is None else member.sampling,
                 paragraphs_to=rule.paragraphs_to,
                 max_tokens=member.max_tokens or self._team.limits.max_tokens,

@@ -14,7 +14,6 @@ from hogwild_dist.team.prompts import load_prompts
 from hogwild_dist.team.texts import TeamTexts
 from hogwild_dist.team.tokenizer_utils import (
     check_text,
-    encode,
     own_end_ids,
     single_tokens,
     special_ids,
@@ -49,13 +48,13 @@ def compile_session(
     form = None if team.answer_policy is None else team.answer_policy.form.kind.value
     texts = TeamTexts(team.names, team.members, team.layout, problem, prompts, tokenizer, form)
     blocks = texts.shared()
-    shared = {name: tuple(encode(tokenizer, text)) for name, text in blocks.items()}
+    shared = {name: texts.encode(name, text) for name, text in blocks.items()}
     forbidden = {*special_ids(tokenizer), *end_ids}
     forbidden |= single_tokens(tokenizer, (*prompts.settings.forbid, texts.thinking.end))
     workers = _workers(team, texts, forbidden)
     blocks |= {worker.view[-1]: texts.first(worker.name) for worker in workers}
-    answer_text = tuple(encode(tokenizer, texts.finisher()))
-    return blocks, SessionSpec(
+    answer_text = tuple(texts.encoder.go_on(texts.finisher()))
+    return {name: str(text) for name, text in blocks.items()}, SessionSpec(
         workers=workers,
         shared=shared,
         shared_prefixes=texts.shared_prefixes(shared),
@@ -79,7 +78,7 @@ def _workers(team: "Team", texts: TeamTexts, forbidden: set[int]) -> tuple[Worke
         WorkerSpec(
             name=name,
             view=view,
-            first_input=tuple(encode(texts.tokenizer, texts.first(name))),
+            first_input=texts.encode(view[-1], texts.first(name)),
             sampling=_sampling(team, name, forbidden),
             paragraphs_to=team.layout.rule(name).paragraphs_to,
             seen=team.layout.rule(name).seen,

@@ -7,11 +7,14 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from hogwild_dist.errors import ConfigError
+from hogwild_dist.model.prompt_text import PromptText
+from hogwild_dist.model.text_encoder import TextEncoder
 from hogwild_dist.session.spec import RedundancyCheck
 from hogwild_dist.team.layout import Layout, brief_name
 from hogwild_dist.team.prompts import Prompts
 from hogwild_dist.team.prompts.chat import Thinking, chat_text, thinking_tags
-from hogwild_dist.team.tokenizer_utils import encode, num_alike
+from hogwild_dist.team.prompts.templates import Tag
+from hogwild_dist.team.tokenizer_utils import num_alike
 from hogwild_dist.team.worker_profile import WorkerProfile
 
 OTHER_PROBLEM = "?"
@@ -31,6 +34,7 @@ class TeamTexts:
         tokenizer: tokenizer of the model.
         form: kind of the required answer, or None.
         chat: rendered chat template up to the beginning of the team's text.
+        encoder: encodes the texts.
         thinking: reasoning tags that follow the chat template.
     """
 
@@ -41,22 +45,24 @@ class TeamTexts:
     prompts: Prompts
     tokenizer: PreTrainedTokenizerBase
     form: str | None = None
-    chat: str = field(init=False)
+    chat: PromptText = field(init=False)
     thinking: Thinking = field(init=False)
+    encoder: TextEncoder = field(init=False)
 
     def __post_init__(self) -> None:
         settings = self.prompts.settings
-        instructions = self._render("instructions").strip()
+        instructions = self._render("instructions").lstrip().rstrip()
         user = self._render("user")
         self.chat = chat_text(self.tokenizer, instructions, user, settings.message)
-        self.thinking = thinking_tags(self.tokenizer, self.chat, settings.thinking)
+        self.thinking = thinking_tags(self.tokenizer, str(self.chat), settings.thinking)
+        self.encoder = TextEncoder(self.tokenizer)
 
     @property
     def briefed(self) -> set[str]:
         """Names of the workers that have a brief."""
         return {name for name in self.names if self._member(name).brief}
 
-    def shared(self) -> dict[str, str]:
+    def shared(self) -> dict[str, PromptText]:
         """Return shared block -> text.
 
         Raises:
@@ -81,6 +87,17 @@ class TeamTexts:
                 texts[block] = self.chat + texts[block]
         return texts
 
+    def encode(self, block: str, text: PromptText) -> tuple[int, ...]:
+        """Return the tokens of a block's first text.
+
+        Args:
+            block: name of the block; where a view begins with it, the text begins a sequence.
+            text: text of the block.
+        """
+        views = self.layout.views(self.names, self.briefed)
+        begins = any(view[0] == block for view in views)
+        return tuple(self.encoder.begin(text) if begins else self.encoder.go_on(text))
+
     def shared_prefixes(self, shared: Mapping[str, Sequence[int]]) -> dict[str, int]:
         """Return how much of each shared block does not depend on the problem.
 
@@ -92,48 +109,47 @@ class TeamTexts:
         """
         other = replace(self, problem=OTHER_PROBLEM).shared()
         return {
-            name: num_alike(ids, encode(self.tokenizer, other[name]))
-            for name, ids in shared.items()
+            name: num_alike(ids, self.encode(name, other[name])) for name, ids in shared.items()
         }
 
-    def first(self, worker: str) -> str:
+    def first(self, worker: str) -> PromptText:
         """Return the beginning of a worker's own text."""
         own = self._member(worker).first
-        return self._of_worker("first", worker) if own is None else own
+        return self._of_worker("first", worker) if own is None else PromptText.typed(own)
 
-    def brief(self, worker: str) -> str:
+    def brief(self, worker: str) -> PromptText:
         """Return the text that only this worker reads."""
         return self._of_worker("brief", worker)
 
-    def interjection(self, speaker: str, text: str) -> str:
+    def interjection(self, speaker: str, text: str) -> PromptText:
         """Return a person's message as the workers read it."""
         return self._render("interjection", speaker=speaker, text=text)
 
     def prefix(self) -> str:
         """Return the paragraph prefix with the placeholders ``{worker}`` and ``{index}``."""
-        return self.prompts.render("prefix", worker="{worker}", index="{index}")
+        return str(self.prompts.render("prefix", worker="{worker}", index="{index}"))
 
     def redundancy(self) -> RedundancyCheck | None:
         """Return the redundancy question, or None if settings or prompts omit it."""
         settings = self.prompts.settings.redundancy
-        question = self._render("redundancy")
+        question = str(self._render("redundancy"))
         if not settings.every or not question:
             return None
         return RedundancyCheck(every=settings.every, question=question, counted=settings.counted)
 
-    def finisher(self) -> str:
+    def finisher(self) -> PromptText:
         """Return the beginning of a stated answer."""
         return self._render("finisher", **self._tags)
 
     @property
     def _tags(self) -> dict[str, str]:
-        return {"think_open": self.thinking.open, "think_close": self.thinking.close}
+        return {"think_open": Tag(self.thinking.open), "think_close": Tag(self.thinking.close)}
 
-    def _of_worker(self, template: str, worker: str) -> str:
+    def _of_worker(self, template: str, worker: str) -> PromptText:
         member = self._member(worker)
         return self._render(template, worker=worker, role=member.role, brief=member.brief)
 
-    def _render(self, template: str, **values: Any) -> str:
+    def _render(self, template: str, **values: Any) -> PromptText:
         roles = {name: self._member(name).role for name in self.names}
         return self.prompts.render(
             template,

@@ -1,10 +1,12 @@
-"""A model's chat template up to the beginning of the answer, and its reasoning tags."""
+"""The text before the team's own: a model's chat template, and its reasoning tags."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-import jinja2
 from transformers import PreTrainedTokenizerBase
+
+from hogwild_dist.model.prompt_text import PromptText
+from hogwild_dist.team.prompts.chat_frame import chat_frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +26,13 @@ class Thinking:
 
 def chat_text(
     tokenizer: PreTrainedTokenizerBase,
-    instructions: str,
-    user: str,
+    instructions: PromptText,
+    user: PromptText,
     message: Literal["system", "user"] = "system",
-) -> str:
+) -> PromptText:
     """Return the rendered chat template up to the beginning of the answer.
 
+    The user's message carries the instructions too if the template writes no system message.
     Models without a chat template get the two messages as plain text.
 
     Args:
@@ -37,17 +40,17 @@ def chat_text(
         instructions: rules of the team; may be empty.
         user: the user's message.
         message: the message that carries the instructions.
+
+    Raises:
+        ModelError: the template cannot be used.
     """
+    merged = PromptText.join(filter(None, (instructions, user)), "\n\n")
     if tokenizer.chat_template is None:
-        return "\n\n".join(filter(None, (instructions, user))) + "\n\n"
-    asked = {"role": "user", "content": user}
-    merged = {"role": "user", "content": "\n\n".join(filter(None, (instructions, user)))}
-    if not instructions or message == "user":
-        return _apply(tokenizer, [merged])
-    try:
-        return _apply(tokenizer, [{"role": "system", "content": instructions}, asked])
-    except jinja2.TemplateError:  # templates refuse a system role this way
-        return _apply(tokenizer, [merged])
+        return merged + PromptText.markup("\n\n")
+    frames = chat_frames(tokenizer)
+    if not instructions or message == "user" or frames.with_system is None:
+        return frames.user_only.fill(PromptText(), merged)
+    return frames.with_system.fill(instructions, user)
 
 
 def thinking_tags(
@@ -66,8 +69,3 @@ def thinking_tags(
         return Thinking()
     opened = chat.rstrip().endswith("<think>")
     return Thinking("" if opened else "<think>\n", "\n</think>\n\n", "</think>")
-
-
-def _apply(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]]) -> str:
-    text: Any = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    return str(text)

@@ -4,6 +4,8 @@ A folder holds `prompts.toml` and templates. Templates in `layouts/NAME/` replac
 for that layout. A user's folder may omit files; the package's are used in their place.
 """
 
+import json
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,10 +20,17 @@ from jinja2.sandbox import SandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hogwild_dist.errors import ConfigError
+from hogwild_dist.model.prompt_text import PromptText
 from hogwild_dist.team.user_files import first_fault
 
 SUFFIX = ".jinja"
 SETTINGS = "prompts.toml"
+
+
+class Tag(str):
+    """A value of a template that is markup, such as a reasoning tag."""
+
+    __slots__ = ()
 
 
 class Redundancy(BaseModel):
@@ -63,17 +72,22 @@ class Prompts:
     settings: PromptSettings = field(default_factory=PromptSettings)
     label: str = "default"
 
-    def render(self, name: str, **values: Any) -> str:
+    def render(self, name: str, **values: Any) -> PromptText:
         """Return a filled-in template, or an empty text if none has this name.
+
+        What the template itself says is markup, and so are values of the class `Tag`; all other
+        values count as typed by people.
 
         Raises:
             ConfigError: the template is malformed or uses an unknown variable.
         """
         if name not in self.templates:
-            return ""
+            return PromptText()
         values |= {"person": self.settings.person, "examples": self.settings.examples}
+        marks = _unused_marks(json.dumps([*self.templates.values(), values], ensure_ascii=False))
+        environment = _environment(self.templates, marks)
         try:
-            return _environment(self.templates).get_template(name + SUFFIX).render(**values)
+            rendered = environment.get_template(name + SUFFIX).render(**values)
         except jinja2.TemplateNotFound as error:
             raise ConfigError(
                 f"The prompt template '{name}{SUFFIX}' of {self.label!r} includes {str(error)!r}, "
@@ -89,6 +103,7 @@ class Prompts:
                 f"The prompt template '{name}{SUFFIX}' of {self.label!r} cannot be filled in: "
                 f"{fault}."
             ) from error
+        return _read_marks(rendered, marks)
 
     def with_settings(self, **changes: Any) -> Self:
         """Return the same templates with some settings changed; None keeps a setting."""
@@ -189,13 +204,38 @@ def _settings(values: Mapping[str, Any], label: str) -> PromptSettings:
         ) from error
 
 
-def _environment(templates: Mapping[str, str]) -> SandboxedEnvironment:
+def _environment(
+    templates: Mapping[str, str], marks: tuple[str, str] = ("", "")
+) -> SandboxedEnvironment:
+    """Return an environment that puts marks around the values that people typed."""
+
+    def mark(value: object) -> object:
+        return value if isinstance(value, Tag) else f"{marks[0]}{value}{marks[1]}"
+
     return SandboxedEnvironment(
         loader=jinja2.DictLoader({name + SUFFIX: text for name, text in templates.items()}),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=mark,
     )
+
+
+def _unused_marks(text: str) -> tuple[str, str]:
+    """Return two private-use characters that a text does not contain."""
+    unused = (chr(code) for code in range(0xF0000, 0x10FFFE) if chr(code) not in text)
+    return next(unused), next(unused)
+
+
+def _read_marks(rendered: str, marks: tuple[str, str]) -> PromptText:
+    """Return a rendered template without its marks; marks may lie within marks."""
+    depth, pieces = 0, []
+    for part in re.split(f"([{''.join(marks)}])", rendered):
+        if part in marks:
+            depth += 1 if part == marks[0] else -1
+        elif part:
+            pieces.append((part, depth > 0))
+    return PromptText(tuple(pieces))
 
 
 def _check_used(changed: Mapping[str, str], known: Mapping[str, str], label: str) -> None:
