@@ -18,6 +18,7 @@ PROMPTS = Prompts(
         "redundancy": "New? ",
         "finisher": "So: ",
         "interjection": "{{ speaker }}: {{ text }}\n\n",
+        "joined": "\n**{{ worker }}** joins the team: {{ role }}\n\n\n",
         "brief": "Psst: {{ brief }} ",
     },
     settings=PromptSettings(redundancy=Redundancy(every=10)),

@@ -34,7 +34,7 @@ def apply_change(
             case Interjection():
                 events = _interject(session, change, encode)
             case AddWorker():
-                events = _join(session, change.worker, rank)
+                events = _join(session, change, rank, encode)
             case RemoveWorker():
                 events = _leave(session, change.name)
     except HogwildError as error:
@@ -60,7 +60,8 @@ def _interject(session: Session, change: Interjection, encode: Encode) -> list[E
     ]
 
 
-def _join(session: Session, spec: WorkerSpec, rank: int) -> list[Event]:
+def _join(session: Session, change: AddWorker, rank: int, encode: Encode) -> list[Event]:
+    spec = change.worker
     names = [worker.spec.name for worker in session.workers]
     if spec.name in names:
         raise HogwildError(f"{spec.name!r} is already in the team; choose another name.")
@@ -83,13 +84,14 @@ def _join(session: Session, spec: WorkerSpec, rank: int) -> list[Event]:
         raise HogwildError(
             f"{spec.name!r} would see a block twice ({', '.join(view)}); name each block once."
         )
+    told = _interject(session, change.announcement, encode) if change.announcement else []
     if spec.seen:
         for worker in session.workers:
             worker.spec = _seeing(worker.spec, own)
     sees = "others" in spec.view
     at = spec.view.index("others") + len(others) if sees else None
     text = session.join(replace(spec, view=view, newcomers_at=at), rank)
-    return [Joined(step=session.step, worker=text.worker, name=spec.name), text]
+    return [*told, Joined(step=session.step, worker=text.worker, name=spec.name), text]
 
 
 def _seeing(spec: WorkerSpec, block: str) -> WorkerSpec:

@@ -33,9 +33,11 @@ class AddWorker:
     Attributes:
         worker: specification of the worker; its view has a layout's items: shared blocks,
             ``others``, ``worker:NAME`` and ``own``.
+        announcement: message that tells the team the worker's role, or None.
     """
 
     worker: WorkerSpec
+    announcement: Interjection | None = None
     kind: Literal["join"] = "join"
 
 

@@ -52,12 +52,13 @@ class ChangeTexts:
                 "no message can reach the whole team; add one to all views."
             )
         texts = self._texts(self._team)
-        said = texts.interjection(name.strip(), text.strip())
-        ids = tuple(texts.encoder.go_on(said))
-        return Interjection(name=name.strip(), text=str(said), token_ids=ids, target=target)
+        return _message(texts, name.strip(), texts.interjection(name.strip(), text.strip()), target)
 
     def add_worker(self, name: str, member: WorkerProfile) -> AddWorker:
         """Return the change that adds a worker by the layout's general rule.
+
+        All workers read the newcomer's role in the history; in a layout without one, it begins the
+        newcomer's own text.
 
         Args:
             name: name of the worker.
@@ -78,9 +79,16 @@ class ChangeTexts:
         first = texts.first(name)
         if member.brief:
             first = PromptText.join((self._texts(team).brief(name), first), "\n\n")
+        announcement = None
+        told = texts.joined(name) if member.role else PromptText()
+        if told and self._spec.common_block is not None:
+            announcement = _message(texts, name, told, self._spec.common_block)
+        else:
+            first = told + first
         workers = self._spec.workers
         alike = next((w for w in workers if w.paragraphs_to == rule.paragraphs_to), workers[0])
         return AddWorker(
+            announcement=announcement,
             worker=WorkerSpec(
                 name=name,
                 view=tuple(item for item in rule.view if item != "brief"),
@@ -89,7 +97,7 @@ class ChangeTexts:
                 paragraphs_to=rule.paragraphs_to,
                 max_tokens=member.max_tokens or self._team.limits.max_tokens,
                 seen=rule.seen,
-            )
+            ),
         )
 
     def _texts(self, team: Team) -> TeamTexts:
@@ -100,3 +108,8 @@ class ChangeTexts:
         return TeamTexts(
             team.names, team.members, team.layout, self._problem, prompts, self._tokenizer, form
         )
+
+
+def _message(texts: TeamTexts, name: str, text: PromptText, target: str) -> Interjection:
+    ids = tuple(texts.encoder.go_on(text))
+    return Interjection(name=name, text=str(text), token_ids=ids, target=target)

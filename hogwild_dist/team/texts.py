@@ -125,6 +125,10 @@ class TeamTexts:
         """Return a person's message as the workers read it."""
         return self._render("interjection", speaker=speaker, text=text)
 
+    def joined(self, worker: str) -> PromptText:
+        """Return the message that tells the team a newcomer's role."""
+        return self._of_worker("joined", worker)
+
     def prefix(self) -> str:
         """Return the paragraph prefix with the placeholders ``{worker}`` and ``{index}``."""
         return str(self.prompts.render("prefix", worker="{worker}", index="{index}"))

@@ -79,7 +79,8 @@ def test_changes_happen_and_replay(
     path = tmp_path / "run.json"
     events = watch(Run(engine, "Count!", new_team(layout), path), dict(CHANGES))
     said = [event for event in events if isinstance(event, Interjected)]
-    assert [event.name for event in said] == ["You", "Eve"]
+    assert [event.name for event in said] == ["You", "Dan", "Eve"]
+    assert said[1].text == "\n**Dan** joins the team: helps\n\n"
     assert [event.name for event in events if isinstance(event, Joined)] == ["Dan"]
     stops = {event.name: event.reason for event in events if isinstance(event, WorkerStop)}
     # Where noise ends no paragraph in time, Ben is done before he may leave.
@@ -124,6 +125,35 @@ def test_changes_to_a_team_with_budgets_replay(
     assert [e.budget for e in events if isinstance(e, Answer)] == [5, 12, 30, None]
     assert not [event for event in events if isinstance(event, Refused)]
     assert {0, 1, 2, 3} <= replayed(model, path)
+
+
+def test_the_role_of_a_newcomer_is_read_by_all(model: LoadedModel) -> None:
+    run = Run(tiny_engine(model), "Count!", new_team())
+    member = WorkerProfile(role="checks the sums")
+    events = watch(run, {3: [("join", "Dan", member)], 5: [("join", "Eve")]})
+    kinds = [type(event) for event in events if isinstance(event, Interjected | Joined)]
+    assert kinds == [Interjected, Joined, Joined]
+    assert "\n**Dan** joins the team: checks the sums\n\n" in run.result.history
+    assert "checks the sums" not in run.result.texts["Dan"]
+
+
+def test_without_a_shared_block_a_newcomer_s_role_begins_its_text(model: LoadedModel) -> None:
+    alone = Layout(name="alone", everyone=Rule(view=("others", "own")))
+    run = Run(tiny_engine(model), "Count!", new_team(alone))
+    watch(run, {3: [("join", "Dan", WorkerProfile(role="checks the sums"))]})
+    assert "**Dan** joins the team: checks the sums" in run.result.texts["Dan"]
+
+
+def test_a_newcomer_whose_role_no_longer_fits_is_refused(model: LoadedModel) -> None:
+    engine = tiny_engine(model)
+    spec = combined("Ann", "Ben")
+    session = engine.start(spec)
+    before = (session.fingerprint(), engine.cache.pages.num_free)
+    long = Interjection(name="Cat", text="x", token_ids=(1,) * 600, target="common")
+    worker = replace(spec.workers[0], name="Cat", view=("common", "own"))
+    (event,) = engine.apply_change(session, AddWorker(worker=worker, announcement=long))
+    assert isinstance(event, Refused)
+    assert (session.fingerprint(), engine.cache.pages.num_free) == before
 
 
 def test_who_leaves_finishes_a_paragraph(model: LoadedModel) -> None:

@@ -98,6 +98,7 @@ def _all_ids(trace: Trace) -> Iterator[int]:
             if isinstance(change, Interjection):
                 yield from change.token_ids
             elif isinstance(change, AddWorker):
+                yield from change.announcement.token_ids if change.announcement else ()
                 yield from change.worker.first_input
                 yield from (
                     *change.worker.sampling.forbidden_ids,
