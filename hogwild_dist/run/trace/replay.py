@@ -12,6 +12,8 @@ from hogwild_dist.engine.engine import Engine
 from hogwild_dist.engine.scheduler.step import RowOutcome, SessionStep, StepOutcome
 from hogwild_dist.errors import TraceError
 from hogwild_dist.model.loaded_model import ModelInfo
+from hogwild_dist.model.prompt_text import PromptText
+from hogwild_dist.model.text_encoder import TextEncoder
 from hogwild_dist.run.trace.reader import Trace
 from hogwild_dist.run.trace.schema import MOVES
 from hogwild_dist.session.changes import AddWorker, Interjection, change_from_json
@@ -69,8 +71,7 @@ def check_fits(trace: Trace, model: ModelInfo, tokenizer: PreTrainedTokenizerBas
             f"{vocab_size} tokens; replay the trace with the model that recorded it."
         )
     for name, block in trace.raw["prefill"].items():
-        text = block.get("text")
-        if text and text != tokenizer.decode(block["ids"]) and not _encodes(tokenizer, block):
+        if block.get("text") and not _spell(tokenizer, list(block["ids"]), block["text"]):
             raise TraceError(
                 f"The tokens of block {name!r} in {str(trace.path)!r} do not spell its text with "
                 f"the tokenizer of {model.name!r}; replay the trace with the model that recorded "
@@ -78,10 +79,20 @@ def check_fits(trace: Trace, model: ModelInfo, tokenizer: PreTrainedTokenizerBas
             )
 
 
-def _encodes(tokenizer: PreTrainedTokenizerBase, block: Mapping[str, Any]) -> bool:
-    """Return whether a block's text encodes to its tokens; some tokenizers normalize text."""
-    ids: list[int] = tokenizer.encode(block["text"], add_special_tokens=False)
-    return ids == list(block["ids"])
+def _spell(tokenizer: PreTrainedTokenizerBase, ids: list[int], text: str) -> bool:
+    """Return whether tokens spell a text, or the text encodes to them.
+
+    A begin-of-text token may come first. Some tokenizers normalize text, so that it is not spelled
+    by its own tokens.
+    """
+    body = ids[1:] if ids[:1] == [tokenizer.bos_token_id] else ids
+    encoder = TextEncoder(tokenizer)
+    encoded = (
+        tokenizer.encode(text, add_special_tokens=False),
+        encoder.go_on(PromptText.markup(text)),
+        encoder.go_on(PromptText.typed(text)),
+    )
+    return any(tokenizer.decode(one) == text or one in encoded for one in (ids, body))
 
 
 def _all_ids(trace: Trace) -> Iterator[int]:
