@@ -1,6 +1,7 @@
 """The effect of a chosen token on its worker: its text, its paragraph, and whether it stops."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from hogwild_dist.kvcache.session_blocks import SessionBlocks
 from hogwild_dist.model.prompt_text import PromptText
@@ -33,6 +34,7 @@ class Writer:
         self._blocks = blocks
         self._answers = answers
         self._encoder = encoder
+        self._encoded = lru_cache(maxsize=256)(self._encode)
 
     def begin(self, worker: Worker, step: int) -> Text:
         """Write a worker's first text."""
@@ -168,7 +170,10 @@ class Writer:
     def _start_tokens(self, worker: Worker, index: int, question: str) -> list[int]:
         prefix = self._spec.paragraph_prefix.replace("{worker}", worker.spec.name)
         text = prefix.replace("{index}", str(index)) + question
-        return self._encoder.go_on(PromptText.typed(text))
+        return list(self._encoded(text))
+
+    def _encode(self, text: str) -> tuple[int, ...]:
+        return tuple(self._encoder.go_on(PromptText.typed(text)))
 
 
 def _leaves(worker: Worker, step: int, *, ended: bool) -> bool:
