@@ -1,5 +1,7 @@
 """Loading of transformers decoders, with this project's attention in place of their own."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -88,16 +90,16 @@ def load_model(
     chosen_dtype = pick_dtype(dtype, chosen_device)
     attention.register()
     label = name or str(path)
-    try:
-        config: Any = AutoConfig.from_pretrained(path)
+    with _one_sentence(f"Model {label!r}"):
+        config: Any = AutoConfig.from_pretrained(path, trust_remote_code=False)
         check_config(config, label)
         hf_model: Any = AutoModelForCausalLM.from_pretrained(
-            path, config=config, dtype=chosen_dtype, attn_implementation=attention.ATTENTION_NAME
+            path,
+            config=config,
+            dtype=chosen_dtype,
+            attn_implementation=attention.ATTENTION_NAME,
+            trust_remote_code=False,
         )
-    except ModelError:
-        raise
-    except Exception as error:  # a damaged folder may raise any error
-        raise ModelError(f"Model {label!r} cannot be loaded: {first_line(error)}") from error
     model = prepare_model(hf_model.to(chosen_device), name=label)
     quick_check(model)
     return model
@@ -109,9 +111,28 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
     Raises:
         ModelError: the tokenizer is missing or cannot be read.
     """
-    try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        reason = first_line(error)
-        raise ModelError(f"The tokenizer of {str(path)!r} cannot be loaded: {reason}") from error
+    with _one_sentence(f"The tokenizer of {str(path)!r}"):
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            path, trust_remote_code=False
+        )
     return tokenizer
+
+
+@contextmanager
+def _one_sentence(what: str) -> Iterator[None]:
+    """Turn any error of a damaged or unsuitable folder into one sentence.
+
+    Raises:
+        ModelError: the folder cannot be loaded, or only with code of its own, which is never run.
+    """
+    try:
+        yield
+    except ModelError:
+        raise
+    except Exception as error:
+        if "trust_remote_code" in str(error):
+            raise ModelError(
+                f"{what} needs the code in its own folder (auto_map), which is never run; choose a "
+                "model of a type that transformers knows."
+            ) from error
+        raise ModelError(f"{what} cannot be loaded: {first_line(error)}") from error

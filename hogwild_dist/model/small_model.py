@@ -72,7 +72,7 @@ def random_model(config: Any, *, dtype: torch.dtype, device: torch.device) -> An
         device: device of the weights.
     """
     auto_model: Any = AutoModelForCausalLM
-    hf_model = auto_model.from_config(config, dtype=dtype)
+    hf_model = auto_model.from_config(config, dtype=dtype, trust_remote_code=False)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for weight in hf_model.parameters():

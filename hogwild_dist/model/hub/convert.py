@@ -55,6 +55,7 @@ def _write_model(gguf: Path, target: Path) -> None:
         quantization_config=transformers.GgufConfig(dequantize=True),
         dtype="float32",
         output_loading_info=True,
+        trust_remote_code=False,
     )
     model, report = loaded
     if report["missing_keys"]:  # the library would leave them random
@@ -63,7 +64,9 @@ def _write_model(gguf: Path, target: Path) -> None:
 
 
 def _write_tokenizer(gguf: Path, target: Path) -> None:
-    tokenizer = transformers.AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(
+        gguf.parent, gguf_file=gguf.name, trust_remote_code=False
+    )
     if _splits_digits(gguf):
         # transformers imports this vocabulary as plain byte-level BPE, but its merges were learned
         # on text split into single digits.
