@@ -27,6 +27,13 @@ from hogwild_dist.kvcache.rope import rotate
 
 ATTENTION_NAME = "hogwild"
 
+REFUSED = {
+    "attention_mask": "makes attention masks of its own",
+    "softcap": "caps its attention scores",
+    "s_aux": "gives a part of its attention to learned sinks",
+}
+"""Argument that a model's attention passes -> why a merge of blocks cannot reproduce it."""
+
 
 @dataclass(frozen=True, slots=True)
 class LayerPlan:
@@ -158,7 +165,7 @@ def hogwild_attention(
     attention_mask: Tensor | None,
     *,
     scaling: float,
-    hogwild: StepContext,
+    hogwild: StepContext | None = None,
     sliding_window: int | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
@@ -171,20 +178,20 @@ def hogwild_attention(
         value: ``[1, H, N, D]``.
         attention_mask: None; the plan decides which keys are visible.
         scaling: factor of the scores.
-        hogwild: shared state of the forward pass.
+        hogwild: shared state of the forward pass; None if the model does not pass it on.
         sliding_window: sliding window in tokens of the worker's view, or None.
         **kwargs: further arguments of transformers.
 
     Raises:
-        ModelError: the model changes scores in a way that a merge of blocks cannot reproduce.
+        ModelError: the model changes scores in a way that a merge of blocks cannot reproduce, or
+            does not pass the step's state to its attention.
     """
+    if hogwild is None:
+        raise _refusal("does not pass further arguments to its attention")
     asked = {**kwargs, "attention_mask": attention_mask}
-    for name in ("attention_mask", "softcap", "s_aux"):
+    for name, reason in REFUSED.items():
         if asked.get(name) is not None:
-            raise ModelError(
-                f"This model's attention uses {name!r}, which hogwild-dist does not support; "
-                "choose a model without it."
-            )
+            raise _refusal(reason)
     layer: int = module.layer_idx  # type: ignore[assignment]
     hogwild.cache.write(layer, hogwild.slots, key[0], value[0])
     if hogwild.peers is not None:
@@ -196,3 +203,10 @@ def register() -> None:
     """Register ``attn_implementation="hogwild"`` with transformers."""
     AttentionInterface.register(ATTENTION_NAME, hogwild_attention)
     AttentionMaskInterface.register(ATTENTION_NAME, lambda *_, **__: None)
+
+
+def _refusal(reason: str) -> ModelError:
+    return ModelError(
+        f"The model cannot share blocks, because it {reason}; choose a decoder with plain rotary "
+        "positions, such as a Llama, Qwen or Mistral model."
+    )

@@ -64,8 +64,8 @@ class RotaryTables:
         num_layers = config.num_hidden_layers
         if rotary is None:
             raise ModelError(
-                f"Model type {name!r} has no rotary positions (RoPE), which "
-                "shared blocks need; choose a RoPE model such as Llama, Qwen or Mistral."
+                f"Model type {name!r} has no rotary table that its layers share, which "
+                "shared blocks need; choose a model such as Llama, Qwen or Mistral."
             )
         if not isinstance(rotary.rope_type, dict):
             check_rope_type(name, rotary.rope_type)

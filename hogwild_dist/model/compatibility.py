@@ -19,7 +19,21 @@ POSITIONS_OF_TYPE = {
 }
 """Model type -> kind of positions, for types whose configuration does not name it."""
 
-LAYER_TYPES = frozenset({"full_attention", "sliding_attention"})
+REASON_OF_TYPE = {
+    "gptj": "rotates interleaved pairs of a head",
+    "codegen": "rotates interleaved pairs of a head",
+    "roformer": "rotates interleaved pairs of a head",
+    "hunyuan_v1_dense": "normalises its keys after their rotation",
+    "hunyuan_v1_moe": "normalises its keys after their rotation",
+    "jetmoe": "lets each token choose among experts for its attention",
+    "moshi": "keeps its rotary tables inside its attention layers",
+    "hrm_text": "runs its layers several times for each token",
+    "ministral3": "scales queries by their absolute position",
+    "gpt_oss": "gives a part of its attention to learned sinks",
+}
+"""Model type -> reason, for types whose configuration does not tell it."""
+
+LAYER_TYPES = frozenset({"full_attention", "sliding_attention", "attention"})
 """Layer types that read keys and values as the shared cache stores them."""
 
 
@@ -61,6 +75,8 @@ def _reasons(config: Any) -> Iterator[str]:
     positions = "ALiBi" if fields.get("alibi") else POSITIONS_OF_TYPE.get(kind)
     if positions is not None:
         yield f"{kind!r} has {positions} positions and not rotary ones (RoPE)"
+    if kind in REASON_OF_TYPE:
+        yield f"{kind!r} {REASON_OF_TYPE[kind]}"
     if not fields.get("rope_parameters"):
         yield f"{kind!r} has no rotary positions (RoPE)"
     yield from _layer_reasons(kind, text, fields)
@@ -71,7 +87,7 @@ def _reasons(config: Any) -> Iterator[str]:
 def _layer_reasons(kind: str, text: Any, fields: Mapping[str, Any]) -> Iterator[str]:
     """Yield the reasons against the layers of a decoder with rotary positions."""
     tables = _rope_tables(text)
-    for layer_type in fields.get("layer_types") or ():
+    for layer_type in (*(fields.get("layer_types") or ()), *(fields.get("block_types") or ())):
         if layer_type not in LAYER_TYPES:
             yield f"{kind!r} has layers of the type {layer_type!r}, which need another cache"
     if text.is_heterogeneous:
@@ -82,8 +98,6 @@ def _layer_reasons(kind: str, text: Any, fields: Mapping[str, Any]) -> Iterator[
         yield f"the values of {kind!r} differ in size from its keys (v_head_dim)"
     if fields.get("attn_logit_softcapping"):
         yield f"{kind!r} caps its attention scores (attn_logit_softcapping)"
-    if kind == "gpt_oss":
-        yield f"{kind!r} gives a part of its attention to learned sinks"
     if None in tables or not all(fields.get("no_rope_layers") or ()):
         yield f"some layers of {kind!r} have no positions"
     if any("llama_4_scaling_beta" in table for table in tables):

@@ -12,7 +12,7 @@ from hogwild_dist.attention import layer as attention
 from hogwild_dist.errors import ConfigError, ModelError, first_line
 from hogwild_dist.model.compatibility import check_config
 from hogwild_dist.model.loaded_model import LoadedModel, prepare_model
-from hogwild_dist.model.self_check import quick_check
+from hogwild_dist.model.self_check import check_model
 
 __all__ = [
     "DTYPES",
@@ -74,7 +74,29 @@ def load_model(
     device: str | None = None,
     dtype: str | None = None,
 ) -> LoadedModel:
-    """Load a decoder by hub id or local directory.
+    """Load a decoder by hub id or local directory, and check that it can share blocks.
+
+    Takes the arguments of `read_model`.
+
+    Raises:
+        ModelError: the model cannot be read, or cannot share blocks.
+        ConfigError: the device or dtype is unknown.
+    """
+    model = read_model(path, name=name, device=device, dtype=dtype)
+    error = check_model(model).refusal
+    if error is not None:
+        raise error
+    return model
+
+
+def read_model(
+    path: str | Path,
+    *,
+    name: str | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+) -> LoadedModel:
+    """Load a decoder without the comparisons of `check_model`.
 
     Args:
         path: hub id, or directory that transformers can read.
@@ -83,7 +105,7 @@ def load_model(
         dtype: name in `DTYPES`; None selects bfloat16 on a GPU, float32 on a CPU.
 
     Raises:
-        ModelError: the model cannot be read, or cannot share blocks.
+        ModelError: the model cannot be read, or its configuration rules it out.
         ConfigError: the device or dtype is unknown.
     """
     chosen_device = pick_device(device)
@@ -100,9 +122,7 @@ def load_model(
             attn_implementation=attention.ATTENTION_NAME,
             trust_remote_code=False,
         )
-    model = prepare_model(hf_model.to(chosen_device), name=label)
-    quick_check(model)
-    return model
+    return prepare_model(hf_model.to(chosen_device), name=label)
 
 
 def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:

@@ -2,6 +2,9 @@
 
 The plain forward pass is that of the same model with transformers' own attention. The text is
 random tokens, which test positions and masks as well as real text does.
+
+Whether a *kind* of model can share blocks is decided on a small copy in float32, which no rounding
+hides. The model's own weights are compared as well as its dtype allows.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +18,7 @@ from torch import Tensor
 
 from hogwild_dist.attention.layer import ATTENTION_NAME
 from hogwild_dist.config import Visibility
-from hogwild_dist.errors import ModelError, first_line
+from hogwild_dist.errors import ModelError
 from hogwild_dist.exchange.local import LocalExchange
 from hogwild_dist.kvcache.cache import PAGE_TOKENS, KVCache
 from hogwild_dist.kvcache.rope import rotate
@@ -26,6 +29,8 @@ from hogwild_dist.model.model_runner import ModelRunner
 from hogwild_dist.model.small_model import (
     SHORT_CONTEXT,
     SHORT_WINDOW,
+    check_small,
+    has_experts,
     random_model,
     shrink_config,
 )
@@ -49,16 +54,25 @@ KEY_TOLERANCE = {
     torch.float16: 1e-2,
     torch.bfloat16: 5e-2,
 }
-"""Largest difference of a rotated key, in units of its standard deviation.
+"""Largest difference of a rotated key of the first layer, in units of its standard deviation.
 
 It is at least ten times the rounding of the dtype, and a tenth of the effect of a wrong rotation
 (0.3 and more).
 """
 
+DEEP_KEY_TOLERANCE = 1e-3
+"""The same for a key of a later layer in float32, in which rounding has added up."""
+
 QUICK_TEXT = (4, 3)
 LONG_TEXT = (100, 80, 20)
-SHRUNK_TEXT = (45, 40, 30)
-"""Number of tokens of each block."""
+SMALL_TEXT = (45, 40, 30)
+"""Number of tokens of each block: of the model, of one without a small copy, of a small copy."""
+
+WEIGHTS = "its weights"
+NOT_HALVES = "it does not rotate its keys as two halves of a head"
+
+REPEATS = 8
+"""How often a token is repeated to compare its keys."""
 
 CHUNK = 37
 """Most tokens of a block in one forward pass."""
@@ -104,40 +118,49 @@ class CheckReport:
 
 
 def check_model(model: LoadedModel) -> CheckReport:
-    """Check a model on a long text, and a small copy beyond its window and context.
+    """Check a model's weights on a few tokens, and a small copy beyond its window and context.
+
+    The small copy is in float32 on the CPU, whatever the model's dtype and device.
 
     Raises:
-        ModelError: the model's own code fails on shared blocks.
+        ModelError: the model's own code fails on shared blocks, or no small copy can be made of a
+            model in half precision.
     """
-    small = _small_model(model)
+    small = _small_copy(model)
+    if small is None:
+        return CheckReport(
+            name=model.name,
+            comparisons=(_compare_first_keys(model), _compare_blocks(model, LONG_TEXT, WEIGHTS)),
+        )
     return CheckReport(
         name=model.name,
         comparisons=(
-            _compare_keys(model),
-            _compare_blocks(model, LONG_TEXT, "its weights"),
-            _compare_blocks(small, SHRUNK_TEXT, f"small copy, {_limits(small)}"),
+            _compare_all_keys(small),
+            _compare_first_keys(model),
+            _compare_blocks(small, SMALL_TEXT, f"small copy, {_limits(small)}"),
+            _compare_blocks(model, QUICK_TEXT, WEIGHTS),
         ),
     )
 
 
-def quick_check(model: LoadedModel) -> None:
-    """Check a model on a few tokens, in a few short forward passes.
+def _small_copy(model: LoadedModel) -> LoadedModel | None:
+    """Return a small copy with random weights in float32, or None if none can be made.
 
     Raises:
-        ModelError: a difference is above its tolerance, or the model's own code fails.
+        ModelError: none can be made, and the model's own dtype is too coarse to do without.
     """
-    comparisons = (_compare_keys(model), _compare_blocks(model, QUICK_TEXT, "its weights"))
-    error = CheckReport(name=model.name, comparisons=comparisons).refusal
-    if error is not None:
-        raise error
-
-
-def _small_model(model: LoadedModel) -> LoadedModel:
-    """Return a small copy with random weights, in float32: not all experts run in float64."""
-    with _refuse_failures(model.name):
+    try:
         config = shrink_config(model.hf_model.config)
-        hf_model = random_model(config, dtype=torch.float32, device=model.device)
-        return prepare_model(hf_model, name=model.name)
+        check_small(config)
+        hf_model = random_model(config, dtype=torch.float32, device=torch.device("cpu"))
+    except Exception as error:  # the model's own code may raise anything on odd sizes
+        if model.dtype in (torch.float64, torch.float32):
+            return None
+        raise ModelError(
+            f"Model {model.name!r} can be checked only in float32, since no small copy of it can "
+            "be made; add --dtype float32."
+        ) from error
+    return prepare_model(hf_model, name=model.name)
 
 
 def _limits(small: LoadedModel) -> str:
@@ -147,24 +170,90 @@ def _limits(small: LoadedModel) -> str:
     return beyond if window is None else f"window {SHORT_WINDOW}, {beyond}"
 
 
-def _compare_keys(model: LoadedModel) -> Comparison:
+def _compare_all_keys(small: LoadedModel) -> Comparison:
+    """Compare a token's rotated key with its key at the new position, in every layer.
+
+    A text of one repeated token has the same hidden state at every position, since attention
+    averages equal values; so the keys of a layer differ by their rotation alone.
+    """
+    differences: list[float] = []
+    faults: dict[str, list[int]] = {}
+    for layer, keys in enumerate(_repeated_keys(small)):
+        differences.append(keys.difference)
+        if keys.difference > DEEP_KEY_TOLERANCE:
+            faults.setdefault(keys.fault, []).append(layer)
+    fault, layers = next(iter(faults.items()), (NOT_HALVES, []))
+    return Comparison(
+        what=f"keys of all {len(differences)} layers rotated by {REPEATS - 1} tokens, small copy",
+        difference=max(differences),
+        tolerance=DEEP_KEY_TOLERANCE,
+        fault=fault + _in_layers(layers, len(differences)),
+    )
+
+
+def _compare_first_keys(model: LoadedModel) -> Comparison:
     """Compare a token's rotated key in the first layer with its key at the new position."""
-    count = 8
-    cache = model.new_cache(count)
+    keys = _repeated_keys(model)[0]
+    return Comparison(
+        what=f"a key rotated by {REPEATS - 1} tokens, {_dtype_name(model)}, {WEIGHTS}",
+        difference=keys.difference,
+        tolerance=KEY_TOLERANCE[model.dtype],
+        fault=keys.fault,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _RepeatedKeys:
+    """Keys of one layer for a repeated token, ``[num_kv_heads, 1, head_dim]`` each.
+
+    Attributes:
+        first: key at the first position.
+        rotated: `first`, rotated to the last position.
+        last: key at the last position.
+    """
+
+    first: Tensor
+    rotated: Tensor
+    last: Tensor
+
+    @property
+    def difference(self) -> float:
+        return _difference(self.rotated, self.last)
+
+    @property
+    def fault(self) -> str:
+        """What a difference means; completes "because ..."."""
+        if _difference(self.first, self.last) <= DEEP_KEY_TOLERANCE:
+            return "it has no positions"
+        lengths = self.first.double().norm(dim=-1), self.last.double().norm(dim=-1)
+        if not torch.allclose(*lengths, rtol=DEEP_KEY_TOLERANCE):
+            return "it changes the length of its keys after their rotation"
+        return NOT_HALVES
+
+
+def _repeated_keys(model: LoadedModel) -> list[_RepeatedKeys]:
+    """Return the keys of every layer for a text of one repeated token."""
+    cache = model.new_cache(REPEATS)
     block = cache.new_block("one token repeated")
     runner = ModelRunner(model, cache, LocalExchange(Visibility.SAME_STEP))
     with _refuse_failures(model.name):
-        runner.forward([Row((block,), tuple(_random_ids(model, 1)) * count)])
-    ((start, stop),) = block.spans(0, count)
-    keys = cache.keys[0][:, start:stop]
-    distance = torch.tensor([count - 1], device=model.device)
-    rotated = rotate(keys[:, :1], *cache.rotary.rotation(distance, 0, keys.dtype))
-    return Comparison(
-        what=f"a key rotated by {count - 1} tokens, {_dtype_name(model)}",
-        difference=_difference(rotated, keys[:, -1:]),
-        tolerance=KEY_TOLERANCE[model.dtype],
-        fault="its keys do not rotate as two halves of a head (interleaved pairs, or reversed)",
-    )
+        runner.forward([Row((block,), tuple(_random_ids(model, 1)) * REPEATS)])
+    ((start, stop),) = block.spans(0, REPEATS)
+    distance = torch.tensor([REPEATS - 1], device=model.device)
+    found = []
+    for layer, layer_keys in enumerate(cache.keys):
+        keys = layer_keys[:, start:stop]
+        rotation = cache.rotary.rotation(distance, layer, keys.dtype)
+        found.append(_RepeatedKeys(keys[:, :1], rotate(keys[:, :1], *rotation), keys[:, -1:]))
+    return found
+
+
+def _in_layers(numbers: Sequence[int], num_layers: int) -> str:
+    """Return where some layers are, for a sentence; an empty text for all layers."""
+    if len(numbers) == num_layers:
+        return ""
+    shown = ", ".join(map(str, numbers[:4])) + ", ..." * (len(numbers) > 4)
+    return f" in layer{'s' * (len(numbers) > 1)} {shown} of {num_layers}"
 
 
 def _compare_blocks(model: LoadedModel, text: Sequence[int], where: str) -> Comparison:
@@ -177,7 +266,7 @@ def _compare_blocks(model: LoadedModel, text: Sequence[int], where: str) -> Comp
     blocks = " + ".join(map(str, text))
     return Comparison(
         what=f"{blocks} tokens as {len(text)} blocks, {_dtype_name(model)}, {where}",
-        difference=_difference(read, plain),
+        difference=_difference(read, plain, typical=has_experts(model.hf_model.config)),
         tolerance=LOGIT_TOLERANCE[model.dtype],
         fault=f"a text read as {len(text)} blocks gives other logits than in one piece ({where})",
     )
@@ -191,8 +280,7 @@ def _refuse_failures(name: str) -> Iterator[None]:
     except ModelError:
         raise
     except Exception as error:
-        reason = first_line(error).rstrip(".")
-        raise refusal(name, f"its own code fails on shared blocks: {reason}") from error
+        raise refusal(name, "its own code does not run on shared blocks") from error
 
 
 def _random_ids(model: LoadedModel, count: int) -> list[int]:
@@ -257,21 +345,30 @@ def _plain_logits(model: LoadedModel, ids: Sequence[int], positions: Sequence[in
 
 @contextmanager
 def _plain_attention(hf_model: Any) -> Iterator[None]:
-    hf_model.set_attn_implementation("sdpa")
+    try:
+        hf_model.set_attn_implementation("sdpa")
+    except ValueError:  # some classes have no other attention than their plain one
+        hf_model.set_attn_implementation("eager")
     try:
         yield
     finally:
         hf_model.set_attn_implementation(ATTENTION_NAME)
 
 
-def _difference(found: Tensor, right: Tensor) -> float:
+def _difference(found: Tensor, right: Tensor, *, typical: bool = False) -> float:
     """Return the root mean square of ``found - right`` over the standard deviation of `right`.
 
-    Both are taken over the last dimension; the result is the largest ratio.
+    Both are taken over the last dimension.
+
+    Args:
+        found: values to judge.
+        right: correct values, of the same shape.
+        typical: return the median of the ratios, which single outliers do not change, and not the
+            largest: rounding may choose another expert for a token.
     """
     found, right = found.double(), right.double()
-    root_mean_square = (found - right).square().mean(-1).sqrt()
-    return float((root_mean_square / right.std(-1)).max())
+    ratios = (found - right).square().mean(-1).sqrt() / right.std(-1)
+    return float(ratios.median() if typical else ratios.max())
 
 
 def _dtype_name(model: LoadedModel) -> str:

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from hogwild_dist.deploy.cli.options import common as options
 from hogwild_dist.deploy.cli.progress import fetch_with_progress
-from hogwild_dist.model.loader import load_model
+from hogwild_dist.model.loader import read_model
 from hogwild_dist.model.self_check import CheckReport, check_model
 
 
@@ -22,7 +22,8 @@ def check_command(
     Exit code 0 if it can, 2 with the reason if it cannot.
 
     A text encoded as several blocks must give the same logits as in one piece, both with the
-    model's weights and with a small random copy that has a short window and context.
+    model's weights and with a small random copy that has a short window and context. `hogwild run`
+    makes the same comparisons whenever it loads a model.
     """
     check(model, dtype=dtype, device=device)
 
@@ -34,7 +35,7 @@ def check(model_name: str, *, dtype: str | None = None, device: str | None = Non
         ModelError: the model cannot be found or loaded, or cannot share blocks.
     """
     path = fetch_with_progress(model_name)
-    report = check_model(load_model(path, name=model_name, device=device, dtype=dtype))
+    report = check_model(read_model(path, name=model_name, device=device, dtype=dtype))
     Console().print(_table(report))
     if report.refusal is not None:
         raise report.refusal
