@@ -1,8 +1,9 @@
 """Backends of the commands: an engine in this process, or a group of shards."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import ray
 import torch
@@ -11,9 +12,12 @@ from hogwild_dist import Engine
 from hogwild_dist.actors.client.connect import connected
 from hogwild_dist.actors.client.shard_group import ShardGroup
 from hogwild_dist.actors.settings import GroupSettings, ShardSettings
+from hogwild_dist.config import SamplingConfig
 from hogwild_dist.deploy.cli.options.placement import ShardOptions
+from hogwild_dist.deploy.cli.options.sampling import SamplingOptions
 from hogwild_dist.deploy.cli.progress import fetch_with_progress, progress_lines
 from hogwild_dist.errors import ConfigError
+from hogwild_dist.model.loaded_model import ModelInfo
 from hogwild_dist.run.load import LoadSettings, load_engine
 
 
@@ -108,3 +112,16 @@ def _shards_of_cluster() -> int:
     """Return one shard per GPU, or one per node if there are no GPUs."""
     gpus = int(ray.cluster_resources().get("GPU", 0))
     return gpus or sum(node["Alive"] for node in ray.nodes())
+
+
+def model_sampling(options: SamplingOptions, model: ModelInfo) -> SamplingConfig:
+    """Return the sampling of a run, and tell the user where it is the model's."""
+    if model.sampling is None:
+        return options.config()
+    sampling = options.config(model.sampling)
+    if sampling != options.config():
+        changed = {**asdict(sampling), "forbidden_ids": (), "logit_bias": {}}
+        default = asdict(SamplingConfig())
+        shown = ", ".join(f"{k} {v:g}" for k, v in changed.items() if v != default[k])
+        print(f"hogwild: sampling as {model.name} recommends: {shown or 'greedy'}", file=sys.stderr)
+    return sampling

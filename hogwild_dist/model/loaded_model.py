@@ -7,10 +7,12 @@ from typing import Any
 import torch
 
 from hogwild_dist.attention import layer as attention
+from hogwild_dist.config import SamplingConfig
 from hogwild_dist.kvcache.cache import KVCache, LayerShape
 from hogwild_dist.kvcache.rope import RotaryTables
 from hogwild_dist.model import cpu_linear
 from hogwild_dist.model.compatibility import check_config
+from hogwild_dist.model.generation_defaults import sampling_defaults
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +25,7 @@ class ModelInfo:
         type: model type of its configuration, such as `llama`.
         vocab_size: number of token ids.
         end_ids: end-of-text tokens that its generation settings name.
+        sampling: sampling that its generation settings recommend, or None.
     """
 
     name: str
@@ -30,6 +33,7 @@ class ModelInfo:
     type: str
     vocab_size: int
     end_ids: frozenset[int]
+    sampling: SamplingConfig | None = None
 
     def about(self) -> dict[str, str | int]:
         """Return the fields that a trace records."""
@@ -81,6 +85,7 @@ class LoadedModel:
             type=config.model_type,
             vocab_size=config.vocab_size,
             end_ids=self.end_ids,
+            sampling=sampling_defaults(self.hf_model.generation_config, self.name),
         )
 
     @property

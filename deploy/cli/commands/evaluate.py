@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -167,7 +167,7 @@ def eval_command(
         "budgets": list(budgets),
         "max_tokens": compare.max_tokens,
         "finisher_tokens": compare.finisher_tokens,
-        **asdict(sampling),
+        **sampling.recorded(),
         **questions.settings(data),
     }
     records = Records(out, settings)

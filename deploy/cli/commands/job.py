@@ -20,7 +20,7 @@ from typing import Annotated, Any
 import typer
 
 from hogwild_dist import Run, Team
-from hogwild_dist.deploy.cli.execution import ExecutionTarget, group
+from hogwild_dist.deploy.cli.execution import ExecutionTarget, group, model_sampling
 from hogwild_dist.deploy.cli.options import common as options
 from hogwild_dist.deploy.cli.options.grouped import grouped
 from hogwild_dist.deploy.cli.options.placement import ShardOptions
@@ -56,7 +56,7 @@ def job_command(
     """Let a team work on every problem of a file; a stopped job resumes."""
     workers = replace(
         team.make(team.plan(), prompts),
-        sampling=sampling.config(),
+        sampling=sampling.config(),  # refuses a wrong number before anything is loaded
         limits=limits.limits(),
         seed=seed,
     )
@@ -70,6 +70,7 @@ def job_command(
     if not left:
         return
     with group(target) as place, results.open("a", encoding="utf-8") as out:
+        workers = replace(workers, sampling=model_sampling(sampling, place.info))
         for number, line in enumerate(solve(place, workers, left, sessions), start=1):
             out.write(json.dumps(line, ensure_ascii=False) + "\n")
             out.flush()

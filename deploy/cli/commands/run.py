@@ -10,7 +10,7 @@ import typer
 from hogwild_dist import Engine, Run, Team
 from hogwild_dist.actors.client.shard_group import ShardGroup
 from hogwild_dist.deploy.cli.commands.slash_commands import HELP, run_slash_command
-from hogwild_dist.deploy.cli.execution import ExecutionTarget, backend
+from hogwild_dist.deploy.cli.execution import ExecutionTarget, backend, model_sampling
 from hogwild_dist.deploy.cli.options import common as options
 from hogwild_dist.deploy.cli.options.answer import AnswerOptions
 from hogwild_dist.deploy.cli.options.grouped import grouped
@@ -56,7 +56,7 @@ def run_command(
     plan = team.plan()
     workers = replace(
         team.make(plan, prompts),
-        sampling=sampling.config(),
+        sampling=sampling.config(),  # refuses a wrong number before anything is loaded
         limits=limits.limits(),
         seed=seed,
         answer_policy=answer.policy(plan),
@@ -76,6 +76,8 @@ def run_command(
         timeline=timeline is not None,
     )
     with backend(target) as place:
+        info = place.info if isinstance(place, ShardGroup) else place.model.info
+        workers = replace(workers, sampling=model_sampling(sampling, info))
         try:
             _watch(place, text, workers, trace, ViewKind.JSON if json else None)
         finally:

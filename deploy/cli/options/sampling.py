@@ -1,6 +1,6 @@
 """Options of sampling and of limits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import typer
@@ -10,35 +10,60 @@ from hogwild_dist import Limits, SamplingConfig
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SamplingOptions:
-    """How the next token is chosen."""
+    """How the next token is chosen; what is left out is as the model recommends, else greedy."""
 
-    temperature: Annotated[float, typer.Option(help="0 always picks the likeliest token.")] = 0.0
+    temperature: Annotated[
+        float | None, typer.Option(help="0 always picks the likeliest token.")
+    ] = None
     top_p: Annotated[
-        float, typer.Option(help="Keep the likeliest tokens of this total probability.")
-    ] = 1.0
-    top_k: Annotated[int, typer.Option(help="Keep this many tokens; 0 keeps all.")] = 0
+        float | None, typer.Option(help="Keep the likeliest tokens of this total probability.")
+    ] = None
+    top_k: Annotated[int | None, typer.Option(help="Keep this many tokens; 0 keeps all.")] = None
     min_p: Annotated[
-        float, typer.Option(help="Drop tokens below this share of the likeliest one.")
-    ] = 0.0
-    repetition_penalty: Annotated[float, typer.Option(help="Above 1 discourages repetition.")] = 1.0
+        float | None, typer.Option(help="Drop tokens below this share of the likeliest one.")
+    ] = None
+    repetition_penalty: Annotated[
+        float | None, typer.Option(help="Above 1 discourages repetition.")
+    ] = None
     forbid: Annotated[
         list[int] | None, typer.Option(help="Token id that is never chosen; repeat for more.")
     ] = None
 
-    def config(self) -> SamplingConfig:
+    def config(self, recommended: SamplingConfig | None = None) -> SamplingConfig:
         """Return the sampling configuration.
+
+        Args:
+            recommended: sampling of what the options leave out; None is greedy.
 
         Raises:
             ConfigError: a number is out of range.
         """
-        return SamplingConfig(
-            temperature=self.temperature,
-            top_p=self.top_p,
-            top_k=self.top_k,
-            min_p=self.min_p,
-            repetition_penalty=self.repetition_penalty,
+        base = recommended or SamplingConfig()
+        return replace(
+            base,
+            temperature=base.temperature if self.temperature is None else self.temperature,
+            top_p=base.top_p if self.top_p is None else self.top_p,
+            top_k=base.top_k if self.top_k is None else self.top_k,
+            min_p=base.min_p if self.min_p is None else self.min_p,
+            repetition_penalty=(
+                base.repetition_penalty
+                if self.repetition_penalty is None
+                else self.repetition_penalty
+            ),
             forbidden_ids=tuple(self.forbid or ()),
         )
+
+    def recorded(self) -> dict[str, object]:
+        """Return option -> value of a greedy model, as results of an evaluation record it."""
+        config = self.config()
+        return {
+            "temperature": config.temperature,
+            "top_p": config.top_p,
+            "top_k": config.top_k,
+            "min_p": config.min_p,
+            "repetition_penalty": config.repetition_penalty,
+            "forbid": self.forbid,
+        }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -46,6 +47,29 @@ def test_json_is_one_event_a_line(hogwild, tiny_dir: Path) -> None:
     assert sum(len(e["token_ids"]) for e in texts) == 15
     assert set(texts[0]) == {"type", "step", "worker", "name", "token_ids", "text", "chosen"}
     assert events[-1] == {"type": "session_end", "step": 5, "reason": "all_stopped"}
+
+
+def test_a_model_s_own_sampling_is_used_where_the_user_names_none(
+    hogwild, tiny_dir: Path, tmp_path: Path
+) -> None:
+    model, trace = tmp_path / "model", tmp_path / "run.json"
+    shutil.copytree(tiny_dir, model)
+    recommended = {"do_sample": True, "temperature": 0.6, "top_k": 20, "top_p": 0.95}
+    (model / "generation_config.json").write_text(json.dumps(recommended))
+
+    def sampled(*options: object) -> tuple[str, dict[str, float]]:
+        done = hogwild(
+            "run", "Count!", "--model", model, "--max-tokens", 2, "--trace", trace, *options
+        )
+        assert done.code == 0, done.err
+        used = json.loads(trace.read_text())["sampling"][0]
+        return done.err, {key: used[key] for key in ("temperature", "top_k")}
+
+    said, used = sampled()
+    assert "recommends: temperature 0.6, top_p 0.95, top_k 20" in said
+    assert used == {"temperature": 0.6, "top_k": 20}
+    assert sampled("--top-k", 3)[1] == {"temperature": 0.6, "top_k": 3}
+    assert sampled("--temperature", 0)[1]["temperature"] == 0
 
 
 def test_the_problem_can_come_from_standard_input(

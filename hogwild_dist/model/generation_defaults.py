@@ -1,0 +1,38 @@
+"""The sampling that a model's generation_config.json recommends."""
+
+from typing import Any
+
+from hogwild_dist.config import SamplingConfig
+from hogwild_dist.errors import ConfigError, ModelError
+
+DRAWN = ("temperature", "top_p", "top_k", "min_p")
+"""Fields that count only where the model samples at all (`do_sample`)."""
+
+
+def sampling_defaults(generation_config: Any, name: str) -> SamplingConfig | None:
+    """Return the sampling that a model recommends, or None if it recommends nothing.
+
+    As in transformers, a model without `do_sample` is greedy whatever its temperature says, and one
+    with it has the temperature 1 unless it names another. A field that the model leaves out does
+    not restrict the choice of tokens.
+
+    Args:
+        generation_config: generation settings of a transformers model.
+        name: name of the model for the error.
+
+    Raises:
+        ModelError: a setting is out of range.
+    """
+    fields = {}
+    if generation_config.do_sample:
+        fields = {field: getattr(generation_config, field, None) for field in DRAWN}
+        fields["temperature"] = 1.0 if fields["temperature"] is None else fields["temperature"]
+    fields["repetition_penalty"] = getattr(generation_config, "repetition_penalty", None)
+    named = {field: value for field, value in fields.items() if value is not None}
+    try:
+        found = SamplingConfig(**named)
+    except (ConfigError, TypeError) as error:
+        raise ModelError(
+            f"The generation_config.json of {name!r} cannot be used: {error} Correct the file."
+        ) from error
+    return None if found == SamplingConfig() else found
