@@ -30,7 +30,6 @@ from transformers import (
     T5Config,
 )
 
-from hogwild_dist.deploy.cli.commands.check import check
 from hogwild_dist.errors import ConfigError, ModelError
 from hogwild_dist.kvcache.rope import RotaryTables
 from hogwild_dist.model import compatibility, small_model
@@ -182,8 +181,6 @@ def test_loading_runs_the_check(tmp_path: Path) -> None:
     hf_model.save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="does not rotate its keys as two halves"):
         load_model(tmp_path)
-    with pytest.raises(ModelError, match="does not rotate its keys as two halves"):
-        check(str(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["cuda:99", "mps"])

@@ -8,8 +8,9 @@ from rich.table import Table
 
 from hogwild_dist.deploy.cli.options import common as options
 from hogwild_dist.deploy.cli.progress import fetch_with_progress
-from hogwild_dist.model.loader import read_model
+from hogwild_dist.model.loader import load_tokenizer, read_model
 from hogwild_dist.model.self_check import CheckReport, check_model
+from hogwild_dist.team.prompts.chat_frame import chat_frames
 
 
 def check_command(
@@ -32,13 +33,19 @@ def check(model_name: str, *, dtype: str | None = None, device: str | None = Non
     """Print the comparisons and the verdict.
 
     Raises:
-        ModelError: the model cannot be found or loaded, or cannot share blocks.
+        ModelError: the model cannot be found or loaded, cannot share blocks, or has a chat template
+            that cannot be used.
     """
     path = fetch_with_progress(model_name)
     report = check_model(read_model(path, name=model_name, device=device, dtype=dtype))
     Console().print(_table(report))
     if report.refusal is not None:
         raise report.refusal
+    tokenizer = load_tokenizer(path)
+    if tokenizer.chat_template is None:
+        print(f"{model_name} has no chat template, so prompts are plain text.")
+    else:
+        chat_frames(tokenizer)
     print(f"{model_name} can share blocks.")
 
 
