@@ -141,7 +141,9 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     console = Console(width=150)
     path = resolve_model(DEMO_MODEL)
-    plain = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
+    plain = AutoModelForCausalLM.from_pretrained(
+        path, dtype=torch.float32, trust_remote_code=False
+    ).eval()
     reordered = prepared_plain(path)
     model = load_model(path, name=DEMO_MODEL, device="cpu", dtype="float32")
     table = Table(title=f"{DEMO_MODEL}, float32, {options.threads} threads: milliseconds a step")
@@ -164,7 +166,9 @@ def main() -> None:
 
 def prepared_plain(path: object) -> torch.nn.Module:
     """Return plain transformers with reordered weights, to separate the two gains."""
-    hf_model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+    hf_model = AutoModelForCausalLM.from_pretrained(
+        path, dtype=torch.float32, trust_remote_code=False
+    )
     prepare_model(hf_model, name="plain")
     hf_model.set_attn_implementation("sdpa")
     return hf_model

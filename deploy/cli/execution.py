@@ -119,9 +119,9 @@ def model_sampling(options: SamplingOptions, model: ModelInfo) -> SamplingConfig
     if model.sampling is None:
         return options.config()
     sampling = options.config(model.sampling)
-    if sampling != options.config():
+    if sampling != options.config() and sampling.temperature:
         changed = {**asdict(sampling), "forbidden_ids": (), "logit_bias": {}}
         default = asdict(SamplingConfig())
         shown = ", ".join(f"{k} {v:g}" for k, v in changed.items() if v != default[k])
-        print(f"hogwild: sampling as {model.name} recommends: {shown or 'greedy'}", file=sys.stderr)
+        print(f"hogwild: sampling, with what {model.name} recommends: {shown}", file=sys.stderr)
     return sampling

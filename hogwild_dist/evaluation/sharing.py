@@ -152,7 +152,7 @@ def score(engine: Engine, item: SharingItem, layout: str) -> Score:
     encoder = TextEncoder(engine.tokenizer)
 
     def encode(text: str) -> tuple[int, ...]:
-        return tuple(encoder.go_on(PromptText.typed(text)))
+        return tuple(encoder.go_on(PromptText.markup(text)))
 
     answer = encode(item.answer)
     alice_tokens = encode(item.alice_writes)
@@ -178,7 +178,7 @@ def score(engine: Engine, item: SharingItem, layout: str) -> Score:
         )
     )
     shared = {name: encode(texts[name]) for name in team_layout.shared_blocks(NAMES)}
-    shared["common"] = tuple(encoder.begin(PromptText.typed(texts["common"])))
+    shared["common"] = tuple(encoder.begin(PromptText.markup(texts["common"])))
     session = engine.start(
         SessionSpec(workers=workers, shared=shared), forced={0: alice_tokens, 1: bob_tokens}
     )

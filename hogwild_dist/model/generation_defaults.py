@@ -31,8 +31,14 @@ def sampling_defaults(generation_config: Any, name: str) -> SamplingConfig | Non
     named = {field: value for field, value in fields.items() if value is not None}
     try:
         found = SamplingConfig(**named)
-    except (ConfigError, TypeError) as error:
+    except ConfigError as error:
+        reason = str(error).rstrip(".").replace("; it", ", which")
         raise ModelError(
-            f"The generation_config.json of {name!r} cannot be used: {error} Correct the file."
+            f"The generation_config.json of {name!r} cannot be used ({reason}); correct the file."
+        ) from error
+    except TypeError as error:
+        raise ModelError(
+            f"The generation_config.json of {name!r} has a setting that is no number among "
+            f"{', '.join(named)}; correct the file."
         ) from error
     return None if found == SamplingConfig() else found

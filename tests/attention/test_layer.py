@@ -139,13 +139,22 @@ def test_a_row_that_sees_nothing_weighs_nothing(
     assert float((lse[0, 0, 0] - lse[0, 0, 1]).float().exp()) == 0.0
 
 
-@pytest.mark.parametrize("name", ["softcap", "s_aux"])
-def test_scores_that_a_merge_cannot_honour_are_refused(name: str) -> None:
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"softcap": 1.0}, "it caps its attention scores"),
+        ({"s_aux": 1.0}, "it gives a part of its attention to learned sinks"),
+        ({"hogwild": None}, "it does not pass further arguments to its attention"),
+    ],
+)
+def test_scores_that_a_merge_cannot_honour_are_refused(
+    fields: dict[str, object], reason: str
+) -> None:
     nothing = torch.empty(0)
-    with pytest.raises(ModelError, match=f"attention uses '{name}'"):
+    given: dict[str, object] = {"hogwild": object(), **fields}
+    with pytest.raises(ModelError, match=f"because {reason}; choose"):
         hogwild_attention(
-            torch.nn.Identity(), nothing, nothing, nothing, None, scaling=1.0, hogwild=None,
-            **{name: 1.0},
+            torch.nn.Identity(), nothing, nothing, nothing, None, scaling=1.0, **given,
         )  # fmt: skip
 
 

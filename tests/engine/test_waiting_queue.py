@@ -117,8 +117,9 @@ def test_a_common_beginning_is_encoded_once(model: LoadedModel) -> None:
     watched.open(*(spec(problem) for problem in problems))
     watched.run()
     constant = len("Others: ") + len("Me: ")
-    rests = sum(len(spec(problem).shared["common"]) - len(RULES) for problem in problems)
-    assert watched.engine.num_encoded == len(RULES) + constant + rests
+    beginning = len("^" + RULES)  # after the begin-of-text token
+    rests = sum(len(spec(problem).shared["common"]) - beginning for problem in problems)
+    assert watched.engine.num_encoded == beginning + constant + rests
     assert watched.engine.reservations.prefix_cache.num_idle_pages > 0
 
 

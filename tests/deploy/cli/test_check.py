@@ -30,7 +30,7 @@ def test_check_looks_at_the_chat_template(hogwild, tiny_dir: Path, tmp_path: Pat
     assert "has no chat template, so prompts are plain text" in done.out
     model = tmp_path / "model"
     shutil.copytree(tiny_dir, model)
-    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
     tokenizer.chat_template = "{% for m in messages %}"
     tokenizer.save_pretrained(model)
     checked, run = hogwild("check", model), hogwild("run", "Hi", "--model", model)

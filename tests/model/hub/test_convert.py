@@ -14,7 +14,7 @@ Write = Callable[..., Path]
 def test_converted_model_computes_what_the_original_computes(
     tiny_llama: LlamaForCausalLM, converted: Path
 ):
-    model = AutoModelForCausalLM.from_pretrained(converted)
+    model = AutoModelForCausalLM.from_pretrained(converted, trust_remote_code=False)
     tokens = torch.arange(3, 40).unsqueeze(0)
     with torch.inference_mode():
         torch.testing.assert_close(model(tokens).logits, tiny_llama(tokens).logits)
@@ -22,14 +22,14 @@ def test_converted_model_computes_what_the_original_computes(
 
 
 def test_configuration_keeps_the_special_tokens(converted: Path):
-    model = AutoModelForCausalLM.from_pretrained(converted)
-    tokenizer = AutoTokenizer.from_pretrained(converted)
+    model = AutoModelForCausalLM.from_pretrained(converted, trust_remote_code=False)
+    tokenizer = AutoTokenizer.from_pretrained(converted, trust_remote_code=False)
     assert model.config.eos_token_id == model.generation_config.eos_token_id == 2
     assert (tokenizer.bos_token_id, tokenizer.eos_token_id) == (1, 2)
 
 
 def test_chat_template_is_kept(converted: Path):
-    tokenizer = AutoTokenizer.from_pretrained(converted)
+    tokenizer = AutoTokenizer.from_pretrained(converted, trust_remote_code=False)
     ids = tokenizer.apply_chat_template([{"role": "user", "content": "hi"}])["input_ids"]
     assert ids == [1, *tokenizer.encode("hi"), 2]
 
@@ -39,7 +39,10 @@ def test_digits_are_split_for_the_smollm_vocabulary_only(
     pre: str, tokens: list[str], write_gguf: Write, tmp_path: Path
 ):
     convert_gguf(write_gguf(tmp_path / "model.gguf", pre=pre), tmp_path / "out")
-    assert AutoTokenizer.from_pretrained(tmp_path / "out").tokenize("121") == tokens
+    assert (
+        AutoTokenizer.from_pretrained(tmp_path / "out", trust_remote_code=False).tokenize("121")
+        == tokens
+    )
 
 
 def test_float32_size_counts_every_weight(tiny_llama: LlamaForCausalLM, tiny_gguf: Path):

@@ -119,14 +119,14 @@ RECORDED = [
 @pytest.mark.demo_model
 @pytest.mark.parametrize(("text", "ids"), RECORDED)
 def test_the_demo_model_tokenizes_as_the_original(text: str, ids: list[int], demo_model_dir: Path):
-    tokenizer = AutoTokenizer.from_pretrained(demo_model_dir)
+    tokenizer = AutoTokenizer.from_pretrained(demo_model_dir, trust_remote_code=False)
     assert tokenizer.encode(text, add_special_tokens=False) == ids
     assert tokenizer.decode(ids) == text
 
 
 @pytest.mark.demo_model
 def test_the_demo_model_keeps_its_chat_template_and_its_end_token(demo_model_dir: Path):
-    tokenizer = AutoTokenizer.from_pretrained(demo_model_dir)
+    tokenizer = AutoTokenizer.from_pretrained(demo_model_dir, trust_remote_code=False)
     chat = [{"role": "user", "content": "hi"}]
     text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
     assert text.endswith("<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n")
