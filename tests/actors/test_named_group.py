@@ -71,12 +71,13 @@ def test_a_second_client_lets_a_worker_join_and_speaks(
     events = []
     for event in run:
         events.append(event)
-        if isinstance(event, Interjected | Refused):
+        if isinstance(event, Refused) or (isinstance(event, Interjected) and event.name == "Eve"):
             break
     events += run.close()
     assert [event.worker for event in events if isinstance(event, Joined)] == [2]
     first, *later = [e for e in events if isinstance(e, Text) and e.name == "Zoe"]
     assert first.text == "Psst: Be short. \n\nZoe [1]: A sentence.\n"
     assert any(text.chosen for text in later)
-    assert [e.text for e in events if isinstance(e, Interjected)] == ["Eve: Hurry!\n"]
+    told = ["\n**Zoe** joins the team: checks\n\n", "Eve: Hurry!\n"]
+    assert [e.text for e in events if isinstance(e, Interjected)] == told
     group.stop()

@@ -109,8 +109,9 @@ def test_a_person_speaks_and_workers_come_and_go(http: httpx.Client) -> None:
             left = True
         if inner([one], "refused"):
             assert http.post(f"/v1/sessions/{session}/cancel").status_code == 202
-    (interjection,) = inner(events, "interjection")
-    assert "Hurry!" in interjection["text"]
+    spoken, told = inner(events, "interjection")
+    assert "Hurry!" in spoken["text"]
+    assert "**Carol** joins the team: checks" in told["text"]
     assert [e["name"] for e in inner(events, "joined")] == ["Carol"]
     assert "Nobody" in inner(events, "refused")[0]["reason"]
     assert events[-1][2]["end_reason"] == "cancelled"
