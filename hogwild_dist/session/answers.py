@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from hogwild_dist.errors import ConfigError
+from hogwild_dist.session.fences import code_blocks, program
 
 _BOX = "\\boxed{"
-_FENCE = re.compile(r"^ {0,3}(?:```|~~~)[^\n`]*$", re.MULTILINE)
 
 
 class FormKind(StrEnum):
@@ -96,15 +96,11 @@ def _boxed(text: str, since: int) -> str | None:
 
 
 def _code(text: str, since: int) -> str | None:
-    """Return the content of the code block that the newest characters close."""
-    line = text.rfind("\n", 0, len(text.rstrip("\n"))) + 1
-    fences = list(_FENCE.finditer(text))
-    if len(fences) < 2 or len(fences) % 2 or fences[-1].start() != line:
+    """Return the content of the last code block that closes after `since`."""
+    if not any(sign in text[since:] for sign in "`~"):
         return None
-    last, opening = fences[-1], fences[-2]
-    if last.end() <= since or last.group().strip() not in ("```", "~~~"):
-        return None
-    content = text[opening.end() + 1 : last.start()]
+    closed = [one for one in code_blocks(text) if one.closed_at and one.closed_at > since]
+    content = program(closed[-1]) if closed else ""
     return content if content.strip() else None
 
 

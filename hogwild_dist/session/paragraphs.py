@@ -1,12 +1,10 @@
 """Detection of the end of a paragraph, which the paper calls a reasoning step."""
 
-import re
+from hogwild_dist.session.fences import code_blocks
 
 BLANK_LINE = "\n\n"
 
 SENTENCE_ENDS = frozenset(".?!。۔؟।॥…‽།᠃։჻¶❧")
-
-_FENCE = re.compile(r"^ {0,3}(```|~~~)", re.MULTILINE)
 
 
 def ends_paragraph(text: str, newest: str, *, whole_code: bool = False) -> bool:
@@ -31,4 +29,5 @@ def ends_paragraph(text: str, newest: str, *, whole_code: bool = False) -> bool:
 
 def in_code_block(text: str) -> bool:
     """Return whether the text ends inside a fenced code block."""
-    return len(_FENCE.findall(text)) % 2 == 1
+    blocks = code_blocks(text)
+    return bool(blocks) and blocks[-1].closed_at is None
