@@ -2,6 +2,8 @@
 
 import re
 
+from hogwild_dist.evaluation.notations import without_emphasis
+
 _MARKUP = re.compile(r"\\[A-Za-z]+|[\\{}$*~]")
 _NO_SECOND = r"(?!\s*(?:and|or|&|/|,)\s*[(\[]?[A-Z](?![\w'’]))"
 """After a letter: no second letter follows."""
@@ -23,7 +25,7 @@ def choice(text: str) -> str | None:
     ("B)"); the only capital letter that is a word by itself. "A" and "I" that begin a clause
     ("A good plan", "I think") are words and not letters.
     """
-    text = _MARKUP.sub(" ", text)
+    text = _MARKUP.sub(" ", without_emphasis(text))
     announced = [match[1] or match[2] for match in _ANNOUNCED.finditer(text)]
     if announced:
         return announced[-1]

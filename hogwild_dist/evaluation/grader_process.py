@@ -1,9 +1,15 @@
 """The script of a grader process; its arguments are a grader kind and the handle of a pipe."""
 
+import resource
 import sys
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
+
+MEMORY_BYTES = 2 << 30
+"""Limit of the process, which a model's text must not exceed."""
+NUM_DIGITS = 100_000
+"""Most digits of an integer that is read or written."""
 
 
 def main(kind: str, handle: str) -> None:
@@ -12,6 +18,9 @@ def main(kind: str, handle: str) -> None:
     from hogwild_dist.evaluation.graders import GRADERS, warm_up  # noqa: PLC0415
     from hogwild_dist.evaluation.grading import GraderError, GraderKind  # noqa: PLC0415
 
+    if sys.platform == "linux":
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    sys.set_int_max_str_digits(NUM_DIGITS)
     pipe: Connection = Connection(int(handle))
     grader = GraderKind(kind)
     warm_up(grader)

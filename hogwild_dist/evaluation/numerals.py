@@ -1,39 +1,52 @@
 """The number at the end of an answer."""
 
 import re
+from collections.abc import Callable
 from fractions import Fraction
 
-_MINUS = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2212\ufe63\uff0d", "-"))
+from hogwild_dist.evaluation.notations import plain_digits, with_fractions, without_emphasis
 
-_INTEGER = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)"
+_INTEGER = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d{1,2}(?:,\d{2})+,\d{3}(?!\d)|\d+)"
+"""Digits, in groups of three, or in the groups of India: 12,34,567."""
+_DECIMAL = rf"(?:{_INTEGER}(?:\.\d+)?|\.\d+)"
 _NUMBER = re.compile(
     r"(?:(?<![\w)\]}])(?P<minus>-))?"
     r"(?:\\?[$€£¥₹]\s?)?"
     r"(?<![A-Za-z\d])(?<!\d\.)"  # m2 and x1 contain no number
     r"(?:(?P<whole>\d+)\s+(?=\d+/\d))?"  # 2 1/2
-    rf"(?P<number>(?:{_INTEGER}(?:\.\d+)?|\.\d+)(?:e[+-]?\d{{1,2}}(?!\d))?)"
-    rf"(?:\s?/\s?(?P<denominator>{_INTEGER}))?"
+    rf"(?P<number>{_DECIMAL}(?:[eE][+-]?\d{{1,2}}(?!\d))?)"
+    rf"(?:\s?/\s?(?P<denominator>{_DECIMAL}))?"
 )
 _PART_BEFORE = re.compile(r"(?:/|\^|\*\*|√|\\sqrt|\d:)\s?[({]?$")
-_PART_AFTER = re.compile(r"\s?(?:\^|\*\*|√|π|\\sqrt|\\pi|[²³¹⁰⁴-⁹¼½¾⅓⅔⅛])|e[+-]?\d")
+_PART_AFTER = re.compile(r"\s?(?:\^|\*\*|√|π|\\sqrt|\\pi|[²³¹⁰⁴-⁹¼½¾⅓⅔⅛])|[eE][+-]?\d")
 
-_REWRITTEN = (
-    (re.compile(r"(?<=\d)(?=\\[dt]?frac)"), " "),
-    (re.compile(r"\\[dt]?frac\{(-?\d+)\}\{(\d+)\}"), r"\1/\2 "),
-    (re.compile(r"\\[dt]?frac(\d)(\d)"), r"\1/\2 "),
-    # 3 \times 10^{5} is 3e5.
-    (re.compile(r"(?<=\d)\s*(?:\\times|\\cdot|[×·*x])\s*10\^\{?([+-]?\d{1,2})\b\}?"), r"e\1"),
-    (re.compile(r"\^\s*\{?\\circ\}?"), ""),
+_SUPERSCRIPTS = str.maketrans("⁺⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "+-0123456789")
+
+_Replacement = str | Callable[[re.Match[str]], str]
+_REWRITTEN: tuple[tuple[re.Pattern[str], _Replacement], ...] = (
+    (re.compile(r"(?<=\d)\s*(?=\\[cdt]?frac)"), " "),
+    (
+        re.compile(rf"\\[cdt]?frac\s*\{{\s*(-?{_DECIMAL})\s*\}}\s*\{{\s*({_DECIMAL})\s*\}}"),
+        r"\1/\2 ",
+    ),
+    (re.compile(r"\\[cdt]?frac\s*(\d)\s*(\d)"), r"\1/\2 "),
+    # 3 \times 10^{5} and 3*10**5 are 3e5.
+    (
+        re.compile(
+            r"(?<=\d)\s*(?:\\times|\\cdot|[×·⋅*x])\s*\{?10\}?\s*(?:\^|\*\*)\s*"
+            r"[{(]?\s*([+-]?\d{1,2})(?!\d)\s*[})]?"
+        ),
+        r"e\1",
+    ),
+    (
+        re.compile(r"(?<=\d)\s*(?:\\times|\\cdot|[×·⋅*x])\s*10([⁺⁻]?[⁰¹²³⁴-⁹]{1,2})"),
+        lambda found: "e" + found[1].translate(_SUPERSCRIPTS),
+    ),
+    (re.compile(r"\^?\s*\{?\s*(?:\\circ(?![A-Za-z])|°)\s*\}?"), ""),
     # Powers of units and subscripts of variables are not part of a number.
     (re.compile(r"([A-Za-z]\s*\}?)(?:\^|\*\*)(?:\{-?\d+\}|-?\d+)"), r"\1"),
     (re.compile(r"_(?:\{[^{}]*\}|\w)"), ""),
 )
-_SEPARATOR = re.compile(r"(?<=\d)(?:\{,\}|,?\\[,!]|[\u00a0\u2009\u202f])(?=\d{3}(?!\d))")
-
-
-def plain_digits(text: str) -> str:
-    """Return a text with ASCII minus signs, and commas as the separators of thousands."""
-    return _SEPARATOR.sub(",", text.translate(_MINUS))
 
 
 def last_number(text: str) -> Fraction | None:
@@ -43,7 +56,7 @@ def last_number(text: str) -> Fraction | None:
         None if there is no number, or if the last one is part of an expression that is not
         evaluated: a power, a root, a ratio or a multiple of π.
     """
-    text = plain_digits(text)
+    text = with_fractions(without_emphasis(plain_digits(text)))
     for pattern, replacement in _REWRITTEN:
         text = pattern.sub(replacement, text)
     numbers = list(_NUMBER.finditer(text))

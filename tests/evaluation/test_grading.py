@@ -1,6 +1,7 @@
 """Graders: right, wrong, crashing and looping answers."""
 
 import json
+import sys
 from pathlib import Path
 
 import psutil
@@ -34,6 +35,16 @@ def test_answers_are_graded_in_a_light_process(kind: str, answer: str, known: st
             Path(one.path).name for one in psutil.Process(pool._worker[0].pid).memory_maps()
         }
         assert not [name for name in libraries if "torch" in name]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits a process's memory")
+def test_a_grader_has_a_limit_on_memory_and_reads_long_numbers() -> None:
+    with GraderPool(GraderKind.MATH, seconds=60) as pool:
+        digits = "7" * 6000
+        assert pool.grade(f"{digits}7", f"10*{digits}+7")
+        assert not pool.grade(f"{digits}7", f"10*{digits}+8")
+        limits = psutil.Process(pool._worker[0].pid).rlimit(psutil.RLIMIT_AS)
+    assert limits == (2 << 30, 2 << 30)
 
 
 def test_starting_is_not_part_of_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
