@@ -8,12 +8,15 @@ from typing import Any
 
 from hogwild_dist.errors import ConfigError, check_positive
 from hogwild_dist.evaluation.grading import GraderError
+from hogwild_dist.evaluation.programs import preamble, statements
 from hogwild_dist.evaluation.unit_tests import with_call
 from hogwild_dist.team.tokenizer_utils import check_text
 
 QUESTIONS = ("question", "problem", "prompt")
 ANSWERS = ("answer", "target", "tests", "test")
 """Field names that are tried in order if none is given."""
+SETUPS = ("test_imports", "test_setup_code")
+"""Fields of statements that the tests of MBPP rely on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +27,13 @@ class Item:
         line: line number in the file, from 1.
         question: text of the question.
         answer: known answer or unit tests, for the grader.
+        preamble: statements to run before a program: what its question and its tests import.
     """
 
     line: int
     question: str
     answer: str
+    preamble: tuple[str, ...] = ()
 
 
 def read_items(
@@ -98,8 +103,15 @@ def _item(
         )
     question_text = _field(number, fields, (question,) if question else QUESTIONS, "question")
     answer_text = _field(number, fields, (answer,) if answer else ANSWERS, "answer")
+    entry_point = fields.get("entry_point")
     try:
-        item = Item(number, question_text, with_call(answer_text, fields.get("entry_point")))
+        item = Item(
+            number,
+            question_text,
+            with_call(answer_text, entry_point),
+            preamble(question_text, entry_point)
+            + tuple(one for name in SETUPS for one in statements(fields.get(name))),
+        )
     except ConfigError as error:
         raise ConfigError(f"Line {number} cannot be tested: {error}") from error
     if check is not None:

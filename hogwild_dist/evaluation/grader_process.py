@@ -27,9 +27,9 @@ def main(kind: str, handle: str) -> None:
     pipe.send(None)
     with suppress(EOFError, OSError):
         while True:
-            answer, known = pipe.recv()
+            arguments = pipe.recv()
             try:
-                pipe.send(GRADERS[grader](answer, known))
+                pipe.send(GRADERS[grader](*arguments))
             except GraderError as error:
                 pipe.send(str(error))
             except Exception as error:  # parsers may raise anything on a model's text

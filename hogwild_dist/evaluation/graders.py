@@ -1,12 +1,13 @@
 """The graders: each compares an answer with the known one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from hogwild_dist.evaluation.choices import choice
 from hogwild_dist.evaluation.grading import GraderError, GraderKind
 from hogwild_dist.evaluation.numerals import last_number
+from hogwild_dist.evaluation.programs import program_text
 from hogwild_dist.evaluation.sandbox import passes_tests
-from hogwild_dist.evaluation.unit_tests import tests_something
+from hogwild_dist.evaluation.unit_tests import tests_something, with_runner
 
 
 def same_number(answer: str, known: str) -> bool:
@@ -35,18 +36,19 @@ def same_choice(answer: str, known: str) -> bool:
     return choice(answer) == expected
 
 
-def passes_known_tests(answer: str, known: str) -> bool:
-    """Run a program and then the known tests."""
+def passes_known_tests(answer: str, known: str, preamble: Sequence[str] = ()) -> bool:
+    """Run a preamble, a program and then the known tests."""
     try:
-        tested = tests_something(known)
+        tests = with_runner(known)
+        tested = tests_something(tests)
     except (SyntaxError, ValueError) as error:
         raise GraderError(f"the known tests are not valid Python: {error}") from error
     if not tested:
         raise GraderError("the known tests run nothing, so every program would pass")
-    return passes_tests(answer, known)
+    return passes_tests(program_text(answer), tests, preamble)
 
 
-GRADERS: dict[GraderKind, Callable[[str, str], bool]] = {
+GRADERS: dict[GraderKind, Callable[..., bool]] = {
     GraderKind.NUMBER: same_number,
     GraderKind.MATH: same_mathematics,
     GraderKind.CHOICE: same_choice,

@@ -3,6 +3,7 @@
 import multiprocessing
 import subprocess
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from importlib.util import find_spec
 from multiprocessing.connection import Connection
@@ -53,12 +54,13 @@ class GraderPool:
         self._seconds = seconds
         self._worker: tuple[subprocess.Popen[bytes], Connection] | None = None
 
-    def grade(self, answer: str | None, known: str) -> bool:
+    def grade(self, answer: str | None, known: str, preamble: Sequence[str] = ()) -> bool:
         """Return whether an answer is right; a missing answer is wrong.
 
         Args:
             answer: answer of the team, or None.
             known: known answer, or the unit tests of a program.
+            preamble: statements to run before a program, each by itself.
 
         Raises:
             GraderError: the grader failed, crashed or took too long.
@@ -70,7 +72,8 @@ class GraderPool:
             self._receive(START_SECONDS, "to start")
         _, pipe = self._worker
         try:
-            pipe.send((answer, known))
+            code = self._kind is GraderKind.CODE
+            pipe.send((answer, known, tuple(preamble)) if code else (answer, known))
         except OSError:
             raise self._exit_error() from None
         right = self._receive(self._seconds, "for an answer")

@@ -47,7 +47,7 @@ def evaluate(
         return replace(record, error=str(error))
     answers = _answers(result, team)
     redundancies = redundancy(_team_pieces(events, len(team.names)))
-    right, grading_error = _grade(answers, item.answer, graders)
+    right, grading_error = _grade(answers, item, graders)
     return replace(
         record,
         answers=tuple(answers),
@@ -77,13 +77,13 @@ def _answers(result: Result, team: Team) -> list[str | None]:
 
 
 def _grade(
-    answers: Sequence[str | None], known: str, graders: GraderPool
+    answers: Sequence[str | None], item: Item, graders: GraderPool
 ) -> tuple[list[bool | None], str | None]:
     right: list[bool | None] = []
     grading_error = None
     for answer in answers:
         try:
-            right.append(graders.grade(answer, known))
+            right.append(graders.grade(answer, item.answer, item.preamble))
         except GraderError as error:
             right.append(None)
             grading_error = f"{answer!r} was not graded: {error}."

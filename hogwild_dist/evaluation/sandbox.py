@@ -10,7 +10,7 @@ import secrets
 import select
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
@@ -32,12 +32,13 @@ NUM_PROCESSES = 32
 _TRIAL = Path(__file__).with_name("trial.py")
 
 
-def passes_tests(program: str, tests: str) -> bool:
+def passes_tests(program: str, tests: str, preamble: Sequence[str] = ()) -> bool:
     """Return whether a Python program and then its tests run to the last line.
 
     Args:
         program: source code by the model.
-        tests: source code that raises if the program is wrong.
+        tests: source code that raises if the program is wrong, or runs test runners.
+        preamble: statements to run before the program; those that fail are skipped.
 
     Raises:
         OSError: too little disk space is free.
@@ -59,7 +60,14 @@ def passes_tests(program: str, tests: str) -> bool:
                 start_new_session=True,
             )
             end.close()
-            received = _run(process, _trial_json(program, tests, proof, write_end), channel, folder)
+            trial = {
+                "preamble": list(preamble),
+                "program": program,
+                "tests": tests,
+                "proof": proof,
+                "channel": write_end,
+            }
+            received = _run(process, _trial_json(trial), channel, folder)
             return received == f"{proof}\n".encode()
 
 
@@ -78,14 +86,13 @@ def descendants(pid: int) -> list[psutil.Process]:
     return []
 
 
-def _trial_json(program: str, tests: str, proof: str, channel: int) -> bytes:
+def _trial_json(trial: dict[str, object]) -> bytes:
     limits = {
         "RLIMIT_CPU": SECONDS,
         "RLIMIT_AS": MEMORY_BYTES,
         "RLIMIT_FSIZE": FILE_BYTES,
         "RLIMIT_CORE": 0,
     }
-    trial = {"program": program, "tests": tests, "proof": proof, "channel": channel}
     return json.dumps({**trial, "limits": limits}).encode()
 
 

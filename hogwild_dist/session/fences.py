@@ -38,7 +38,8 @@ class CodeBlock:
         """The text between the fences, without the indentation that both share."""
         first = next((line for line in self.lines if line.strip()), None)
         shared = self.column if first is None else min(self.column, _indent(first))
-        return "".join(f"{_dedented(line, shared)}\n" for line in self.lines)
+        text = "\n".join(_dedented(line, shared) for line in self.lines)
+        return f"{text}\n" if self.lines and self.closed_at else text
 
 
 def code_blocks(text: str) -> list[CodeBlock]:
