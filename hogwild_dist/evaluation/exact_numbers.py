@@ -22,13 +22,13 @@ from sympy import (
     factorint,
 )
 from sympy.core.relational import Relational
-from sympy.functions.combinatorial.factorials import CombinatorialFunction
 
 MOST_BITS = 1 << 18
 """Largest size of a power or factorial that is evaluated: 79,000 digits."""
 _MOST_FACTORIAL = 20_000
 _MOST_ARGUMENT = 10_000
-"""Largest argument of other functions that count, such as binomials."""
+"""Largest argument of other functions, such as binomials."""
+_SPECIAL = ("sympy.functions.combinatorial", "sympy.functions.special")
 _MOST_FACTORED = 10**12
 _MOST_EXPONENT = 5_000
 _SIGN = "#"
@@ -60,7 +60,12 @@ def evaluated(expression: Any, *, decimals: bool = False) -> Any:
 
 def _counts(expression: Basic) -> bool:
     """Return whether an expression may be evaluated even if its arguments are."""
-    return isinstance(expression, Add | Mul | Pow | CombinatorialFunction)
+    return isinstance(expression, Add | Mul | Pow) or _is_special(expression)
+
+
+def _is_special(expression: Basic) -> bool:
+    """Return whether an expression is a function such as a factorial, a binomial or gamma."""
+    return type(expression).__module__.startswith(_SPECIAL)
 
 
 def _rebuilt(expression: Basic, args: list[Any]) -> Any:
@@ -70,11 +75,9 @@ def _rebuilt(expression: Basic, args: list[Any]) -> Any:
             return _combined(expression.func, args)
         case Pow():
             return _power(*args)
-        case CombinatorialFunction():
-            return _counted(expression.func, args)
         case Relational():
             return expression.func(*args, evaluate=False)
-    return expression.func(*args)
+    return _counted(expression.func, args) if _is_special(expression) else expression.func(*args)
 
 
 def has_large_number(expression: Any) -> bool:
