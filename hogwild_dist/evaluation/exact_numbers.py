@@ -53,19 +53,28 @@ def evaluated(expression: Any, *, decimals: bool = False) -> Any:
         return expression
     before = arguments(expression)
     args = [evaluated(one, decimals=decimals) for one in before]
-    if all(new is old for new, old in zip(args, before, strict=True)) and not _counts(expression):
+    if all(new is old for new, old in zip(args, before, strict=True)) and not _counts(
+        expression, args
+    ):
         return expression
     return _rebuilt(expression, args)
 
 
-def _counts(expression: Basic) -> bool:
-    """Return whether an expression may be evaluated even if its arguments are."""
-    return isinstance(expression, Add | Mul | Pow) or _is_special(expression)
+def _counts(expression: Basic, args: list[Any]) -> bool:
+    """Return whether evaluated arguments can be evaluated further.
+
+    Other expressions are left as they are written: math-verify reads the order of factors, since it
+    parses a word as the product of its letters.
+    """
+    numbers = [one for one in args if isinstance(one, Rational)]
+    if isinstance(expression, Add | Mul | Pow):
+        return len(numbers) > 1
+    return _is_special(expression) and len(numbers) == len(args)
 
 
 def _is_special(expression: Basic) -> bool:
     """Return whether an expression is a function such as a factorial, a binomial or gamma."""
-    return type(expression).__module__.startswith(_SPECIAL)
+    return (type(expression).__module__ or "").startswith(_SPECIAL)
 
 
 def _rebuilt(expression: Basic, args: list[Any]) -> Any:

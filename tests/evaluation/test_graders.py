@@ -193,6 +193,8 @@ def test_a_number_is_not_right(answer: str, known: str) -> None:
         ("3,00,000", "300000"),
         ("1,234,567", "1234567"),
         (r"50\%", "0.5"),
+        ("f(x)=3x+2^3", "f(x)=8+3x"),
+        ("Yvette", r"\text{Yvette}"),
         # decimals are rounded
         (r"\frac{2}{3}", "0.666667"),
         (r"\sqrt{3}", "1.732051"),
