@@ -21,6 +21,9 @@ Seconds = Annotated[float, Field(gt=0)]
 
 Host = Annotated[str, Field(pattern=r"^(\*|[\w.-]+|\[?[0-9A-Fa-f:.]+\]?)$")]
 
+Origin = Annotated[str, Field(pattern=r"^(\*|https?://[^/\s*]+)$")]
+"""Scheme, host and port of a web page, or * for any."""
+
 KEY_NAME = r"^[\w.-]{1,64}$"
 
 
@@ -140,6 +143,7 @@ class ServiceConfig(_Part):
         bounds: limits of requests.
         scale: number of groups, by load.
         hosts: host names that clients may use, without ports; "*" accepts any.
+        cors_origins: web pages on other hosts whose scripts may use the service; "*" allows any.
         keys: the clients' keys; without any, everyone may use the service.
         log_texts: whether logs may contain the first words of problems.
     """
@@ -157,6 +161,7 @@ class ServiceConfig(_Part):
     bounds: Bounds = Bounds()
     scale: Scale = Scale()
     hosts: Annotated[tuple[Host, ...], Field(min_length=1)] = ("*",)
+    cors_origins: tuple[Origin, ...] = ()
     keys: tuple[Key, ...] = ()
     log_texts: bool = False
 

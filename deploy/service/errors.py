@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from hogwild_dist.actors.errors import ClusterError
-from hogwild_dist.errors import ConfigError, HogwildError
+from hogwild_dist.errors import ConfigError, ContextLimitError, HogwildError
 from hogwild_dist.team.user_files import first_fault
 
 TYPES = {
@@ -19,6 +19,12 @@ TYPES = {
     429: "rate_limit_error",
 }
 """HTTP status -> error type; other statuses are request errors, or server errors from 500 on."""
+
+CONTEXT_CODE = "context_length_exceeded"
+"""OpenAI's code of a prompt that is too long."""
+
+CODES = {401: "invalid_api_key", 429: "rate_limit_exceeded"}
+"""HTTP status -> OpenAI's code, on which clients branch; other errors name theirs."""
 
 UNREADY_SECONDS = 5
 """Retry-After of requests that find no group ready."""
@@ -31,7 +37,7 @@ class Problem(BaseModel):
         message: one sentence that names the value and the way out.
         type: OpenAI's type of the error.
         param: request field that caused the error.
-        code: always null.
+        code: OpenAI's code, such as `context_length_exceeded`, or null.
     """
 
     message: str
@@ -52,8 +58,8 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         (400, "The request is invalid."),
         (401, "The key is missing or unknown."),
         (403, "The session belongs to another key."),
-        (404, "The session does not exist."),
-        (409, "The session has not ended yet."),
+        (404, "The session, worker or model does not exist."),
+        (409, "The session has ended, or has not ended yet."),
         (413, "The body is too large."),
         (415, "The Content-Type is not application/json."),
         (429, "A quota is used up, or the queue is full; see Retry-After."),
@@ -70,15 +76,23 @@ class ApiError(HogwildError):
         status: HTTP status code.
         message: one sentence that names the value and the way out.
         param: request field that caused the error.
+        code: OpenAI's code of the error.
         retry_after: seconds to wait before a retry, if a retry can help.
     """
 
     def __init__(
-        self, status: int, message: str, *, param: str | None = None, retry_after: int | None = None
+        self,
+        status: int,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after: int | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.param = param
+        self.code = code or CODES.get(status)
         self.retry_after = retry_after
 
 
@@ -88,11 +102,13 @@ class FieldError(ConfigError):
     Args:
         param: name of the field.
         message: one sentence that names the value and the way out.
+        code: OpenAI's code of the error.
     """
 
-    def __init__(self, param: str, message: str) -> None:
+    def __init__(self, param: str, message: str, *, code: str | None = None) -> None:
         super().__init__(message)
         self.param = param
+        self.code = code
 
 
 def not_found(message: str) -> ApiError:
@@ -105,17 +121,23 @@ def busy(what: str, seconds: int) -> ApiError:
     return ApiError(429, f"{what}; try again in {seconds} s.", retry_after=seconds)
 
 
-def error_body(status: int, message: str, param: str | None = None) -> dict[str, Any]:
+def error_body(
+    status: int, message: str, param: str | None = None, code: str | None = None
+) -> dict[str, Any]:
     """Return the body of an error response."""
     default = "invalid_request_error" if status < 500 else "server_error"
-    problem = Problem(message=message, type=TYPES.get(status, default), param=param)
+    problem = Problem(message=message, type=TYPES.get(status, default), param=param, code=code)
     return ErrorBody(error=problem).model_dump()
 
 
 def answer(error: HogwildError) -> JSONResponse:
     """Return the response to a failed request."""
     headers = {}
-    param = error.param if isinstance(error, ApiError | FieldError) else None
+    param, code = None, None
+    if isinstance(error, ApiError | FieldError):
+        param, code = error.param, error.code
+    elif isinstance(error, ContextLimitError):
+        code = CONTEXT_CODE
     if isinstance(error, ApiError):
         status = error.status
         if error.retry_after is not None:
@@ -127,7 +149,7 @@ def answer(error: HogwildError) -> JSONResponse:
         headers["Retry-After"] = str(UNREADY_SECONDS)
     else:
         status = 400
-    return JSONResponse(error_body(status, str(error), param), status, headers)
+    return JSONResponse(error_body(status, str(error), param, code), status, headers)
 
 
 def handle_errors(app: FastAPI) -> None:

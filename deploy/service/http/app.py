@@ -4,6 +4,7 @@ from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.openapi.utils import get_openapi
 
 from hogwild_dist.deploy.service.errors import handle_errors
@@ -38,6 +39,14 @@ def build_http(service: Service) -> FastAPI:
     app.add_middleware(RequireJson)
     app.add_middleware(TrustedHosts, hosts=service.config.hosts)
     app.add_middleware(SizeLimit, max_bytes=service.config.bounds.body_bytes)
+    if service.config.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=service.config.cors_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["X-Request-Id", "Retry-After"],
+        )
     app.add_middleware(RequestLog, metrics=service.metrics)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app

@@ -11,7 +11,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.sse import format_sse_event
 
-from hogwild_dist.deploy.service.errors import RESPONSES, ApiError, error_body
+from hogwild_dist.deploy.service.errors import RESPONSES, ApiError, FieldError, error_body
 from hogwild_dist.deploy.service.http.dependencies import ClientDep, Service, ServiceDep
 from hogwild_dist.deploy.service.keys import Client
 from hogwild_dist.deploy.service.metrics import Pace
@@ -19,6 +19,8 @@ from hogwild_dist.deploy.service.openai.choice import AnswerDelta, Choice, Thoug
 from hogwild_dist.deploy.service.openai.completion import Completion, params_of
 from hogwild_dist.deploy.service.openai.schema import ChatRequest
 from hogwild_dist.deploy.service.openai.stop_strings import StopStringFilter
+from hogwild_dist.deploy.service.sessions.session_params import SessionParams
+from hogwild_dist.deploy.service.sessions.session_service import Opened
 from hogwild_dist.deploy.service.sessions.sse import GATHER_SECONDS, chosen_steps
 from hogwild_dist.engine.updates import Update
 from hogwild_dist.errors import HogwildError
@@ -37,13 +39,14 @@ STARTED = int(time.time())
 @router.get("/models")
 async def models(service: ServiceDep, _: ClientDep) -> dict[str, Any]:
     """List the served model."""
-    model = {
-        "id": service.config.served_model,
-        "object": "model",
-        "created": STARTED,
-        "owned_by": "hogwild-dist",
-    }
-    return {"object": "list", "data": [model]}
+    return {"object": "list", "data": [_model(service)]}
+
+
+@router.get("/models/{model:path}")
+async def model(model: str, service: ServiceDep, _: ClientDep) -> dict[str, Any]:
+    """Describe the served model."""
+    _check_model(model, service)
+    return _model(service)
 
 
 @router.post(
@@ -60,12 +63,7 @@ async def complete(
     request: ChatRequest, service: ServiceDep, client: ClientDep
 ) -> JSONResponse | StreamingResponse:
     """Let a team work on a chat; the message holds its answer, and its thoughts separately."""
-    if request.model != service.config.served_model:
-        raise ApiError(
-            404,
-            f"There is no model {request.model[:60]!r} here; use {service.config.served_model!r}.",
-            param="model",
-        )
+    _check_model(request.model, service)
     client.count_request()
     completion = await _open(request, service, client)
     if not request.stream:
@@ -82,6 +80,27 @@ async def complete(
     )
 
 
+def _model(service: Service) -> dict[str, Any]:
+    return {
+        "id": service.config.served_model,
+        "object": "model",
+        "created": STARTED,
+        "owned_by": "hogwild-dist",
+    }
+
+
+def _check_model(name: str, service: Service) -> None:
+    """Refuse a model that is not served."""
+    served = service.config.served_model
+    if name != served:
+        raise ApiError(
+            404,
+            f"There is no model {name[:60]!r} here; use {served!r}.",
+            param="model",
+            code="model_not_found",
+        )
+
+
 async def _open(request: ChatRequest, service: Service, client: Client) -> Completion:
     """Open a session for each choice."""
     count = request.n or 1
@@ -93,14 +112,25 @@ async def _open(request: ChatRequest, service: Service, client: Client) -> Compl
     try:
         for index in range(count):
             params = params_of(request, service.config.defaults, index)
-            opened = await service.sessions.open(params, tenant=client.name, leased=True)
-            choices.append(Choice(opened, StopStringFilter(request.stops)))
+            opened = await _open_session(params, service, client)
+            by_token = request.stream and request.thoughts == "tokens"
+            choices.append(Choice(opened, StopStringFilter(request.stops), by_token=by_token))
     except BaseException:
         _cancel_running(service, choices)
         raise
     completion = Completion(request.model, choices)
     client.count_tokens(completion.num_prompt)
     return completion
+
+
+async def _open_session(params: SessionParams, service: Service, client: Client) -> Opened:
+    """Open a session; an error about its problem names the messages, which it is made of."""
+    try:
+        return await service.sessions.open(params, tenant=client.name, leased=True)
+    except FieldError as error:
+        if error.param != "problem":
+            raise
+        raise FieldError("messages", str(error), code=error.code) from error
 
 
 async def _stream(

@@ -69,5 +69,12 @@ def _own(found: ReadableSession, client: ClientDep) -> NamedSession:
     return found
 
 
-OwnedSession = Annotated[NamedSession, Depends(_own)]
-"""A session that belongs to the client."""
+def _running(found: Annotated[NamedSession, Depends(_own)]) -> NamedSession:
+    summary = found.snapshot.summary
+    if summary.end_reason is not None or summary.error is not None:
+        raise ApiError(409, "The session has ended; open a new one.")
+    return found
+
+
+RunningSession = Annotated[NamedSession, Depends(_running)]
+"""A session that belongs to the client and has not ended."""

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from hogwild_dist.deploy.service.errors import RESPONSES
 from hogwild_dist.deploy.service.http.dependencies import (
     ClientDep,
-    OwnedSession,
     ReadableSession,
+    RunningSession,
     ServiceDep,
 )
 from hogwild_dist.deploy.service.openai.completion import sampling_of
@@ -22,6 +22,7 @@ from hogwild_dist.deploy.service.sessions.schema import (
     summary_view,
 )
 from hogwild_dist.deploy.service.sessions.session_params import SessionParams
+from hogwild_dist.deploy.service.sessions.session_service import MOST_LISTED
 from hogwild_dist.deploy.service.sessions.sse import session_events
 from hogwild_dist.session.answers import FormKind
 from hogwild_dist.team.layout import LAYOUTS
@@ -50,7 +51,7 @@ class SessionRequest(_Part):
     answer_tokens: Annotated[int | None, Field(ge=1, le=2**31)] = None
     answer: Literal[FormKind.TEXT, FormKind.BOXED, FormKind.CODE] = FormKind.TEXT
     temperature: Annotated[float | None, Field(ge=0, le=2)] = None
-    top_p: Annotated[float | None, Field(gt=0, le=1)] = None
+    top_p: Annotated[float | None, Field(ge=0, le=1)] = None
     top_k: Annotated[int | None, Field(ge=0, le=2**31)] = None
     min_p: Annotated[float | None, Field(ge=0, le=1)] = None
     repetition_penalty: Annotated[float | None, Field(gt=0, le=10)] = None
@@ -159,9 +160,13 @@ async def create(request: SessionRequest, service: ServiceDep, client: ClientDep
 
 
 @router.get("/sessions")
-async def sessions(service: ServiceDep, client: ClientDep) -> SessionList:
-    """List the client's sessions that are still kept."""
-    found = await service.sessions.snapshots(client.name)
+async def sessions(
+    service: ServiceDep,
+    client: ClientDep,
+    limit: Annotated[int, Query(ge=1, le=MOST_LISTED)] = MOST_LISTED,
+) -> SessionList:
+    """List the client's sessions that are still kept, the newest first."""
+    found = await service.sessions.snapshots(client.name, limit)
     return SessionList(data=[summary_view(name, snapshot) for name, snapshot in found])
 
 
@@ -200,7 +205,7 @@ async def events(
 
 @router.post("/sessions/{session}/messages", status_code=202)
 async def say(
-    words: Words, found: OwnedSession, service: ServiceDep, client: ClientDep
+    words: Words, found: RunningSession, service: ServiceDep, client: ClientDep
 ) -> Accepted:
     """Say something to the team; all workers see it from the next step on."""
     client.count_request()
@@ -212,7 +217,7 @@ async def say(
 
 @router.post("/sessions/{session}/workers", status_code=202)
 async def join(
-    newcomer: Newcomer, found: OwnedSession, service: ServiceDep, client: ClientDep
+    newcomer: Newcomer, found: RunningSession, service: ServiceDep, client: ClientDep
 ) -> Accepted:
     """Add a worker to the team."""
     client.count_request()
@@ -224,14 +229,14 @@ async def join(
 
 
 @router.delete("/sessions/{session}/workers/{worker}", status_code=202)
-async def let_go(worker: str, found: OwnedSession, service: ServiceDep) -> Accepted:
+async def let_go(worker: str, found: RunningSession, service: ServiceDep) -> Accepted:
     """Remove a worker when its paragraph ends."""
-    await service.sessions.remove_worker(found.id, worker)
+    await service.sessions.remove_worker(found.id, found.snapshot, worker)
     return Accepted()
 
 
 @router.post("/sessions/{session}/cancel", status_code=202)
-async def cancel(found: OwnedSession, service: ServiceDep) -> Accepted:
+async def cancel(found: RunningSession, service: ServiceDep) -> Accepted:
     """End a session and keep its text."""
     await service.sessions.cancel(found.id)
     return Accepted()

@@ -7,7 +7,14 @@ from hogwild_dist.deploy.service.openai.stop_strings import StopStringFilter
 from hogwild_dist.deploy.service.sessions.session_service import Opened
 from hogwild_dist.engine.updates import Update
 from hogwild_dist.session.answers import FormKind
-from hogwild_dist.session.events import Answer, Event, SessionEnd, Text, WorkerStop
+from hogwild_dist.session.events import (
+    Answer,
+    Event,
+    ParagraphEnd,
+    SessionEnd,
+    Text,
+    WorkerStop,
+)
 from hogwild_dist.team.answer_policy import FINISHER, team_answer
 
 CUT = ("max_tokens", "step_limit", "context_limit", "cache_limit", "timeout", "cancelled")
@@ -33,11 +40,15 @@ class AnswerDelta:
 class Choice:
     """The state of one choice.
 
+    Thoughts are what the workers chose, without the set beginnings of their paragraphs.
+
     Attributes:
         opened: session of the choice.
         stop_filter: cuts the answer at stop strings.
+        by_token: whether thoughts are yielded token by token, not by finished paragraphs.
         content: answer so far.
         thoughts: worker -> all text of its thoughts.
+        reasoning: finished paragraphs of all workers, each after its worker's name.
         num_thought: tokens chosen for thoughts.
         num_answer: tokens chosen for the answer.
         finish_reason: OpenAI's reason, set when the choice is complete.
@@ -46,8 +57,10 @@ class Choice:
 
     opened: Opened
     stop_filter: StopStringFilter
+    by_token: bool = False
     content: str = ""
     thoughts: dict[str, str] = field(default_factory=dict)
+    reasoning: str = ""
     num_thought: int = 0
     num_answer: int = 0
     finish_reason: str | None = None
@@ -55,6 +68,8 @@ class Choice:
     _started: bool = False
     """Whether the answer has text that is not blank, including text held back."""
     _stop: str = ""
+    _unfinished: dict[str, str] = field(default_factory=dict)
+    """Worker -> its thoughts since its last finished paragraph."""
     _answers: list[Answer] = field(default_factory=list)
 
     @property
@@ -73,15 +88,20 @@ class Choice:
             self.ended = self.ended or isinstance(event, SessionEnd)
             if not self.done:
                 yield from self._event(event)
+                if self.done:
+                    yield from self._rest_of_thoughts()
 
     def _event(self, event: Event) -> Iterator[ThoughtDelta | AnswerDelta]:
         if isinstance(event, Text):
             yield from self._text(event)
         elif isinstance(event, WorkerStop) and event.name == self.opened.plan.speaker:
             self._stop = event.reason
+        elif isinstance(event, ParagraphEnd | WorkerStop):
+            yield from self._finish_paragraph(event.name)
         elif isinstance(event, Answer):
             self._answers.append(event)
         elif isinstance(event, SessionEnd):
+            yield from self._rest_of_thoughts()
             rest = self.stop_filter.rest() if self._streams else self._whole_answer()
             yield from self._add_answer(rest)
             reason = self._stop or event.reason
@@ -100,9 +120,29 @@ class Choice:
                 yield from self._add_answer(self.stop_filter.add(text))
                 if self.stop_filter.stopped:
                     self.finish_reason = "stop"
-        elif event.text and not event.name.startswith(FINISHER):
-            self.thoughts[event.name] = self.thoughts.get(event.name, "") + event.text
-            yield ThoughtDelta(event.name, event.text)
+        elif event.chosen and event.text and not event.name.startswith(FINISHER):
+            yield from self._think(event.name, event.text)
+
+    def _think(self, worker: str, text: str) -> Iterator[ThoughtDelta]:
+        self.thoughts[worker] = self.thoughts.get(worker, "") + text
+        self._unfinished[worker] = self._unfinished.get(worker, "") + text
+        if self.by_token:
+            yield ThoughtDelta(worker, text)
+        if "\n\n" in self._unfinished[worker].lstrip():
+            yield from self._finish_paragraph(worker)
+
+    def _finish_paragraph(self, worker: str) -> Iterator[ThoughtDelta]:
+        """Add a worker's paragraph to the reasoning."""
+        text = self._unfinished.pop(worker, "").strip()
+        if text:
+            paragraph = f"{worker}: {text}\n\n"
+            self.reasoning += paragraph
+            if not self.by_token:
+                yield ThoughtDelta(worker, paragraph)
+
+    def _rest_of_thoughts(self) -> Iterator[ThoughtDelta]:
+        for worker in list(self._unfinished):
+            yield from self._finish_paragraph(worker)
 
     @property
     def _streams(self) -> bool:

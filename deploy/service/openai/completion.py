@@ -12,7 +12,8 @@ from jinja2 import Environment
 from hogwild_dist import SamplingConfig
 from hogwild_dist.deploy.service.config import Defaults
 from hogwild_dist.deploy.service.openai.choice import AnswerDelta, Choice, ThoughtDelta
-from hogwild_dist.deploy.service.openai.schema import ChatRequest, Message
+from hogwild_dist.deploy.service.openai.messages import Message
+from hogwild_dist.deploy.service.openai.schema import ChatRequest
 from hogwild_dist.deploy.service.sessions.session_params import SessionParams
 
 _CONVERSATION = Environment(trim_blocks=True, lstrip_blocks=True).from_string(
@@ -21,18 +22,22 @@ _CONVERSATION = Environment(trim_blocks=True, lstrip_blocks=True).from_string(
     .read_text(encoding="utf-8")
 )
 
+TOP_P_FLOOR = 1e-9
+"""OpenAI allows 0, which keeps the likeliest token alone, as this does."""
+
 _INSTRUCTING = ("system", "developer")
 """Roles of messages that instruct the model, at any place in a chat."""
 
 
 def problem_of(messages: Sequence[Message]) -> str:
-    """Return a chat as one problem: its only message, or the chat up to the last user message."""
+    """Return a chat as one problem: its only message, or the conversation in words."""
     turns = [one for one in messages if one.role not in _INSTRUCTING]
     last = max(index for index, one in enumerate(turns) if one.role == "user" and one.text.strip())
     return _CONVERSATION.render(
         system="\n\n".join(one.text for one in messages if one.role in _INSTRUCTING).strip(),
         earlier=turns[:last],
         last=turns[last].text,
+        later=turns[last + 1 :],
     ).strip()
 
 
@@ -63,7 +68,7 @@ def sampling_of(request: Any, defaults: Defaults) -> SamplingConfig:
     bias = request.logit_bias or {}
     return SamplingConfig(
         temperature=given("temperature", defaults.temperature),
-        top_p=given("top_p", defaults.top_p),
+        top_p=max(given("top_p", defaults.top_p), TOP_P_FLOOR),
         top_k=request.top_k or 0,
         min_p=request.min_p or 0.0,
         repetition_penalty=given("repetition_penalty", defaults.repetition_penalty),
@@ -120,7 +125,7 @@ class Completion:
                         "role": "assistant",
                         "content": choice.content,
                         "refusal": None,
-                        "reasoning_content": _reasoning(choice),
+                        "reasoning_content": choice.reasoning.strip(),
                         "thoughts": [
                             {"worker": worker, "text": text}
                             for worker, text in choice.thoughts.items()
@@ -163,8 +168,3 @@ class Completion:
 
     def _head(self, kind: str) -> dict[str, Any]:
         return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
-
-
-def _reasoning(choice: Choice) -> str:
-    """Return all thoughts, worker by worker."""
-    return "\n\n".join(f"{worker}:\n{text.strip()}" for worker, text in choice.thoughts.items())

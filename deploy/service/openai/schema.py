@@ -4,15 +4,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from hogwild_dist.deploy.service.openai.messages import Message
 from hogwild_dist.session.answers import FormKind
 
 UNSUPPORTED = {
     "logprobs": (None, False),
     "top_logprobs": (None, 0),
     "tools": (None, []),
-    "tool_choice": (None, "none"),
+    "tool_choice": (None, "none", "auto"),
     "functions": (None, []),
-    "function_call": (None, "none"),
+    "function_call": (None, "none", "auto"),
     "response_format": (None, {"type": "text"}),
     "modalities": (None, ["text"]),
     "audio": (None,),
@@ -22,37 +23,17 @@ UNSUPPORTED = {
 """OpenAI's unsupported fields -> values that are accepted, since they ask for nothing."""
 
 IGNORED = ("user", "store", "metadata", "service_tier", "parallel_tool_calls", "safety_identifier",
-           "prompt_cache_key", "reasoning_effort", "verbosity")  # fmt: skip
+           "prompt_cache_key", "prompt_cache_retention", "reasoning_effort",
+           "verbosity")  # fmt: skip
 """OpenAI's fields that are accepted and ignored, since they do not change the answer."""
+
+REQUIRED = ("model", "messages")
 
 Size = Annotated[int, Field(ge=1, le=2**31)]
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid")
-
-
-class TextPart(_Part):
-    """A text part of a message."""
-
-    type: Literal["text"]
-    text: str
-
-
-class Message(_Part):
-    """One message of a chat."""
-
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart] | None = None
-    name: str | None = None
-    reasoning_content: str | None = None
-
-    @property
-    def text(self) -> str:
-        """All text of the message."""
-        if isinstance(self.content, list):
-            return "".join(part.text for part in self.content)
-        return self.content or ""
 
 
 class StreamOptions(_Part):
@@ -86,17 +67,24 @@ class ChatRequest(BaseModel):
     max_tokens: Size | None = None
     max_completion_tokens: Size | None = None
     temperature: Annotated[float | None, Field(ge=0, le=2)] = None
-    top_p: Annotated[float | None, Field(gt=0, le=1)] = None
+    top_p: Annotated[float | None, Field(ge=0, le=1)] = None
     seed: Annotated[int | None, Field(ge=-(2**63), lt=2**63)] = None
     n: Annotated[int | None, Field(ge=1)] = None
     stop: str | Annotated[list[str], Field(max_length=4)] | None = None
-    logit_bias: dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], float] | None = None
+    logit_bias: (
+        dict[
+            Annotated[str, Field(pattern=r"^[0-9]{1,9}$")],
+            Annotated[float, Field(ge=-100, le=100)],
+        ]
+        | None
+    ) = None
 
     team: str | None = None
     workers: Annotated[int | None, Field(ge=1)] = None
     layout: str | None = None
     budgets: Budgets = Budgets()
     answer: Literal[FormKind.TEXT, FormKind.BOXED, FormKind.CODE] = FormKind.TEXT
+    thoughts: Literal["paragraphs", "tokens"] = "paragraphs"
     top_k: Annotated[int | None, Field(ge=0)] = None
     min_p: Annotated[float | None, Field(ge=0, le=1)] = None
     repetition_penalty: Annotated[float | None, Field(gt=0, le=10)] = None
@@ -107,11 +95,18 @@ class ChatRequest(BaseModel):
         """Refuse unsupported fields by name, and drop ignored ones."""
         if not isinstance(fields, dict):
             return fields
+        calls_nothing = fields.get("tool_choice") == "none"
         for name, harmless in UNSUPPORTED.items():
             if name in fields and fields[name] not in harmless:
+                if name == "tools" and calls_nothing:
+                    continue
                 raise ValueError(f"{name!r} is not supported here; leave it out")
         dropped = {*UNSUPPORTED, *IGNORED}
-        return {name: value for name, value in fields.items() if name not in dropped}
+        return {
+            name: value
+            for name, value in fields.items()
+            if name not in dropped and (value is not None or name in REQUIRED)
+        }
 
     @field_validator("stop")
     @classmethod

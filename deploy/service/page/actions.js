@@ -8,6 +8,7 @@ import { transcript } from "./transcript.js";
 /** Connect the buttons; `current` returns the newest state. */
 export function prepareActions(current) {
   const { id } = current();
+  const name = id.split("-", 2).join("-");  // without the secret, which gives the right to read
   byId("stop").onclick = attempt(async () => {
     byId("stop").disabled = true;
     await cancel(id).catch((error) => {
@@ -17,9 +18,9 @@ export function prepareActions(current) {
     return "";
   });
   byId("share").onclick = attempt(share);
-  byId("save-text").onclick = attempt(() => save(`${id}.txt`, "text/plain", transcript(current())));
+  byId("save-text").onclick = attempt(() => save(`${name}.txt`, "text/plain", transcript(current())));
   byId("save-trace").onclick = attempt(async () =>
-    save(`${id}.json`, "application/json", JSON.stringify(await trace(id))));
+    save(`${name}.json`, "application/json", JSON.stringify(await trace(id))));
 }
 
 /** Show the buttons that apply to a state. */

@@ -12,7 +12,13 @@ from hogwild_dist.actors.detached import DetachedContext
 from hogwild_dist.actors.driver.journal import Owner, SessionSnapshot
 from hogwild_dist.actors.errors import GoneError
 from hogwild_dist.deploy.service.config import ServiceConfig
-from hogwild_dist.deploy.service.errors import ApiError, FieldError, busy, not_found
+from hogwild_dist.deploy.service.errors import (
+    CONTEXT_CODE,
+    ApiError,
+    FieldError,
+    busy,
+    not_found,
+)
 from hogwild_dist.deploy.service.sessions.group_router import GroupRouter
 from hogwild_dist.deploy.service.sessions.ids import SessionId, new_secret
 from hogwild_dist.deploy.service.sessions.schema import all_names, working_names
@@ -30,6 +36,7 @@ from hogwild_dist.run.trace.spec_json import header
 from hogwild_dist.session.changes import Change, RemoveWorker
 from hogwild_dist.session.events import Text
 from hogwild_dist.team.change_texts import ChangeTexts
+from hogwild_dist.team.prompts.chat_frame import chat_frames
 from hogwild_dist.team.session_request import SessionRequest
 from hogwild_dist.team.worker_profile import WorkerProfile
 
@@ -65,6 +72,9 @@ class SessionService:
 
     Args:
         config: configuration of the service.
+
+    Raises:
+        ModelError: the model's tokenizer or chat template cannot be used.
     """
 
     def __init__(self, config: ServiceConfig) -> None:
@@ -72,6 +82,8 @@ class SessionService:
         self.groups = GroupRouter(config)
         self.team_builder = TeamBuilder(config)
         self._tokenizer = load_tokenizer(resolve_model(config.load_settings.model))
+        if self._tokenizer.chat_template is not None:
+            chat_frames(self._tokenizer)  # fails at the start if the template cannot be used
         self._texts = ThreadPoolExecutor(1, thread_name_prefix="texts")  # not thread-safe
         self._tasks: set[asyncio.Task[None]] = set()
         self._detached = DetachedContext()
@@ -99,6 +111,7 @@ class SessionService:
                 "problem",
                 f"Problem and prompts take {prompt_tokens} tokens; the limit is "
                 f"{self.config.bounds.prompt_tokens} here.",
+                code=CONTEXT_CODE,
             )
         slot, loads = await self.groups.least_loaded()
         if sum(load.waiting for load in loads.values()) >= self.config.bounds.queue:
@@ -134,15 +147,22 @@ class SessionService:
             raise not_found(f"There is no session {name[:60]!r} any more.")
         return found, snapshot
 
-    async def snapshots(self, tenant: str) -> list[tuple[SessionId, SessionSnapshot]]:
-        """Return the latest sessions of a client that are still kept, the newest first."""
+    async def snapshots(
+        self, tenant: str, limit: int = MOST_LISTED
+    ) -> list[tuple[SessionId, SessionSnapshot]]:
+        """Return the latest sessions of a client that are still kept, the newest first.
+
+        Args:
+            tenant: name of the client.
+            limit: most sessions to return.
+        """
         known = [
             (summary.started, slot, summary.id)
             for slot in await self.groups.loads()
             for summary in await self.groups.at(slot).sessions()
             if summary.tenant == tenant
         ]
-        newest = sorted(known, reverse=True)[:MOST_LISTED]
+        newest = sorted(known, reverse=True)[:limit]
         found = await asyncio.gather(*(self._listed(slot, number) for _, slot, number in newest))
         return [one for one in found if one is not None]
 
@@ -203,8 +223,18 @@ class SessionService:
         await self._group(session).join(session.number, newcomer)
         return len(newcomer.worker.first_input)
 
-    async def remove_worker(self, session: SessionId, name: str) -> None:
-        """Remove a worker when its paragraph ends."""
+    async def remove_worker(self, session: SessionId, snapshot: SessionSnapshot, name: str) -> None:
+        """Remove a worker when its paragraph ends.
+
+        Raises:
+            ApiError: no active worker has this name.
+        """
+        working = working_names(snapshot)
+        if name not in working:
+            raise not_found(
+                f"There is no active worker {name[:60]!r} in this session; use one of "
+                f"{', '.join(working)}."
+            )
         await self._apply_change(session, RemoveWorker(name=name))
 
     async def trace(self, session: SessionId, snapshot: SessionSnapshot) -> dict[str, object]:

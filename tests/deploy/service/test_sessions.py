@@ -105,22 +105,30 @@ def test_a_person_speaks_and_workers_come_and_go(http: httpx.Client) -> None:
             assert http.post(f"/v1/sessions/{session}/workers", json=carol).status_code == 202
             joined = True
         if inner([one], "joined") and not left:
-            assert http.delete(f"/v1/sessions/{session}/workers/Nobody").status_code == 202
-            left = True
-        if inner([one], "refused"):
+            unknown = http.delete(f"/v1/sessions/{session}/workers/Nobody")
+            assert unknown.status_code == 404
+            assert "use one of Alice, Bob, Carol" in unknown.json()["error"]["message"]
+            assert http.delete(f"/v1/sessions/{session}/workers/Bob").status_code == 202
             assert http.post(f"/v1/sessions/{session}/cancel").status_code == 202
+            left = True
     spoken, told = inner(events, "interjection")
     assert "Hurry!" in spoken["text"]
     assert "**Carol** joins the team: checks" in told["text"]
     assert [e["name"] for e in inner(events, "joined")] == ["Carol"]
-    assert "Nobody" in inner(events, "refused")[0]["reason"]
     assert events[-1][2]["end_reason"] == "cancelled"
     whole = http.get(f"/v1/sessions/{session}").json()
     assert [worker["name"] for worker in whole["workers"]] == ["Alice", "Bob", "Carol"]
     assert "Hurry!" in whole["history"]
-    late = http.post(f"/v1/sessions/{session}/messages", json={"text": "Too late"})
-    assert late.status_code == 400
-    assert "has ended; nothing can be changed" in late.json()["error"]["message"]
+    late = [
+        http.post(f"/v1/sessions/{session}/messages", json={"text": "Too late"}),
+        http.post(f"/v1/sessions/{session}/workers", json={"name": "Dan"}),
+        http.delete(f"/v1/sessions/{session}/workers/Alice"),
+        http.post(f"/v1/sessions/{session}/cancel"),
+    ]
+    assert [reply.status_code for reply in late] == [409] * 4
+    assert "has ended; open a new one" in late[0].json()["error"]["message"]
+    assert len(http.get("/v1/sessions", params={"limit": 1}).json()["data"]) == 1
+    assert http.get("/v1/sessions", params={"limit": 0}).status_code == 400
 
 
 def test_a_trace_can_be_fetched_and_replayed(

@@ -33,8 +33,11 @@ def test_a_team_answers(client: openai.OpenAI) -> None:
     assert choice.message.role == "assistant"
     assert choice.finish_reason in {"stop", "length"}
     assert [one["worker"] for one in choice.message.thoughts] == ["Alice", "Bob"]
+    reasoning = choice.message.reasoning_content
     for one in choice.message.thoughts:
-        assert f"{one['worker']}:\n{one['text'].strip()}" in choice.message.reasoning_content
+        for paragraph in filter(None, map(str.strip, one["text"].split("\n\n"))):
+            assert f"{one['worker']}: {paragraph}" in reasoning
+    assert "**Alice [1]:**" not in reasoning  # the set beginning is no thought
     usage = done.usage
     assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
     thought = usage.completion_tokens_details.reasoning_tokens
@@ -47,7 +50,8 @@ def test_a_stream_says_what_a_whole_answer_says(
     client: openai.OpenAI, fields: dict[str, str]
 ) -> None:
     """One seed, asked for twice."""
-    same = {"model": MODEL, "messages": ASK, "seed": 5, "extra_body": fields}
+    same = {"model": MODEL, "messages": ASK, "seed": 5}
+    same["extra_body"] = {**fields, "thoughts": "tokens"}
     whole = client.chat.completions.create(**same)
     content, thoughts, reasons, usage = "", {}, [], None
     for chunk in client.chat.completions.create(
@@ -70,9 +74,52 @@ def test_a_stream_says_what_a_whole_answer_says(
         assert set(thoughts) == {"Thinker"}
 
 
+def test_a_stream_has_whole_paragraphs_by_default(client: openai.OpenAI) -> None:
+    same = {"model": MODEL, "messages": ASK, "seed": 5}
+    whole = client.chat.completions.create(**same).choices[0].message
+    deltas = [
+        chunk.choices[0].delta
+        for chunk in client.chat.completions.create(**same, stream=True)
+        if hasattr(chunk.choices[0].delta, "worker")
+    ]
+    for delta in deltas:
+        assert delta.reasoning_content.startswith(f"{delta.worker}: ")
+        assert delta.reasoning_content.endswith("\n\n")
+    assert "".join(delta.reasoning_content for delta in deltas).strip() == whole.reasoning_content
+
+
+def test_a_reply_can_be_sent_back(client: openai.OpenAI, http: httpx.Client) -> None:
+    reply = client.chat.completions.create(model=MODEL, messages=ASK, seed=1).choices[0].message
+    again = [*ASK, reply.model_dump(), {"role": "user", "content": "Go on."}]
+    assert client.chat.completions.create(model=MODEL, messages=again).choices
+    fields = {"model": MODEL, "messages": [{"role": "user", "content": "x"}], "max_tokens": 9.0}
+    raw = http.post("/v1/chat/completions", json=fields)
+    assert raw.status_code == 200, raw.text
+    fields["messages"] += [raw.json()["choices"][0]["message"], fields["messages"][0]]
+    assert http.post("/v1/chat/completions", json=fields).status_code == 200
+
+
+def test_a_model_is_described_by_its_id(client: openai.OpenAI) -> None:
+    assert client.models.retrieve(MODEL).id == MODEL
+    with pytest.raises(openai.NotFoundError) as caught:
+        client.models.retrieve("Qwen/none")
+    assert caught.value.code == "model_not_found"
+
+
+def test_typed_control_tokens_are_counted_as_text(client: openai.OpenAI) -> None:
+    def prompt_tokens(text: str) -> int:
+        messages = [{"role": "user", "content": text}]
+        done = client.chat.completions.create(model=MODEL, messages=messages, max_tokens=3)
+        return done.usage.prompt_tokens
+
+    assert prompt_tokens("Hi<eos><bos>") == prompt_tokens("Hi(eos)(bos)")
+
+
 def test_the_thoughts_come_before_the_answer_ends(client: openai.OpenAI) -> None:
-    kinds = []
-    for chunk in client.chat.completions.create(model=MODEL, messages=ASK, stream=True):
+    kinds, tokens = [], {"thoughts": "tokens"}
+    for chunk in client.chat.completions.create(
+        model=MODEL, messages=ASK, stream=True, extra_body=tokens
+    ):
         (choice,) = chunk.choices
         kinds.append("thought" if hasattr(choice.delta, "worker") else "other")
     assert len([kind for kind in kinds if kind == "thought"]) > 2
@@ -167,6 +214,8 @@ def test_what_cannot_be_done_is_refused_in_openai_s_form(
             **{"model": MODEL, "messages": ASK, "stream": stream, **fields}
         )
     assert caught.value.body.keys() == {"message", "type", "param", "code"}
+    assert caught.value.param != "problem"  # which is no field of a chat
+    assert (caught.value.code == "model_not_found") == ("model" in fields)
 
 
 LONG = {"model": MODEL, "messages": ASK, "budgets": {"worker_tokens": 6_000}}

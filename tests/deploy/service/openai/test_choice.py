@@ -1,9 +1,11 @@
 """What the updates of a session say to the client of a chat."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hogwild_dist.deploy.service.config import ServiceConfig
-from hogwild_dist.deploy.service.openai.choice import AnswerDelta, Choice
+from hogwild_dist.deploy.service.openai.choice import AnswerDelta, Choice, ThoughtDelta
 from hogwild_dist.deploy.service.openai.stop_strings import StopStringFilter
 from hogwild_dist.deploy.service.sessions.ids import SessionId, new_secret
 from hogwild_dist.deploy.service.sessions.session_params import SessionParams, TeamBuilder
@@ -45,3 +47,31 @@ def test_only_blanks_before_an_answer_are_dropped(pieces: list[str], content: st
     said += choice.apply(Update(session=1, step=1, events=(end,)))
     assert all(isinstance(one, AnswerDelta) for one in said)
     assert "".join(one.text for one in said) == choice.content == content
+
+
+def thought(choice: Choice, text: str, *, chosen: bool = True) -> Update:
+    """An update in which the other worker writes."""
+    said = Text(step=0, worker=0, name="Thinker", token_ids=(0,), text=text, chosen=chosen)
+    return Update(session=choice.opened.id.number, step=0, events=(said,))
+
+
+@given(st.lists(st.sampled_from(["a", "b c", " ", "\n", "\n\n", "."]), max_size=30))
+@pytest.mark.parametrize("by_token", [True, False])
+@pytest.mark.parametrize("answer", ["The end", ""])
+def test_no_thought_is_lost_or_sent_twice(by_token: bool, answer: str, pieces: list[str]) -> None:
+    choice = choice_of("end")
+    choice.by_token = by_token
+    said = [*choice.apply(thought(choice, "**Thinker [1]:** I begin:", chosen=False))]
+    for piece in pieces:
+        said += choice.apply(thought(choice, piece))
+    said += choice.apply(spoken(choice, answer))  # its stop string completes the choice
+    end = SessionEnd(step=1, reason="all_stopped")
+    said += choice.apply(Update(session=1, step=1, events=(end,)))
+    sent = "".join(one.text for one in said if isinstance(one, ThoughtDelta))
+    text = "".join(pieces)
+    if by_token:
+        assert sent == text == choice.thoughts.get("Thinker", "")
+    else:
+        assert sent == choice.reasoning
+        assert sent.replace("Thinker: ", "").split() == text.split()
+    assert "I begin" not in sent

@@ -1,7 +1,7 @@
 """From the messages of a chat to one problem."""
 
 from hogwild_dist.deploy.service.openai.completion import problem_of
-from hogwild_dist.deploy.service.openai.schema import Message
+from hogwild_dist.deploy.service.openai.messages import Message
 
 
 class Incomparable(Message):
