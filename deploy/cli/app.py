@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from hogwild_dist.deploy.cli.lazy import Stub, lazy_app
+from hogwild_dist.deploy.cli.output import check_working_folder, guarded_output
 from hogwild_dist.errors import HogwildError
 
 HELP = """Several instances of one language model think together.
@@ -115,7 +116,9 @@ def _options(
 def main() -> None:
     """Run the command line; an error is one sentence on standard error and exit code 2."""
     try:
-        app()
+        check_working_folder()
+        with guarded_output():
+            app()
     except HogwildError as error:
         print(f"hogwild: {error}", file=sys.stderr)
         sys.exit(2)

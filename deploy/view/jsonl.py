@@ -27,6 +27,7 @@ class JsonView:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._ascii = not console.encoding.startswith("utf")
 
     def __enter__(self) -> Self:
         return self
@@ -41,5 +42,5 @@ class JsonView:
 
     def handle(self, event: Event) -> None:
         """Print one event."""
-        line = json.dumps(event.to_json(), ensure_ascii=False).translate(_ESCAPED)
+        line = json.dumps(event.to_json(), ensure_ascii=self._ascii).translate(_ESCAPED)
         self._console.out(line, highlight=False)

@@ -18,6 +18,7 @@ from hogwild_dist.deploy.cli.options.placement import ShardOptions
 from hogwild_dist.deploy.cli.options.sampling import LimitOptions, SamplingOptions
 from hogwild_dist.deploy.cli.options.team import PromptOptions, TeamOptions
 from hogwild_dist.deploy.view import LiveView, ViewInfo, ViewKind, make_view
+from hogwild_dist.deploy.view.text import harmless
 from hogwild_dist.errors import ConfigError, HogwildError
 from hogwild_dist.run.load import LoadSettings
 from hogwild_dist.session.events import Refused
@@ -108,6 +109,11 @@ def _watch(
             for event in run.close():
                 view.handle(event)
             raise typer.Exit(CANCELLED) from None
+        except OSError:  # the output is full: the text goes where it can still be read
+            list(run.close())
+            for name, text in run.result.texts.items():
+                print(f"--- {name} ---\n{harmless(text)}", file=sys.stderr)
+            raise
 
 
 def _run_typed_lines(run: Run, view: LiveView, step: int) -> None:

@@ -1,0 +1,67 @@
+"""Standard output of a command: it takes any text, and its errors are one sentence."""
+
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import TextIOWrapper
+
+from hogwild_dist.errors import HogwildError
+
+UNWRITABLE = (errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG, errno.EDQUOT)
+
+CLOSED_PIPE = 141
+"""Exit code after the reader of a pipe has gone, as in shells."""
+
+
+class OutputError(HogwildError):
+    """Standard output cannot be written."""
+
+
+@contextmanager
+def guarded_output() -> Iterator[None]:
+    """Escape characters that the output's encoding lacks, and notice when it cannot be written.
+
+    Raises:
+        OutputError: the device is full, or cannot be written for another reason.
+        SystemExit: the reader of a pipe has gone.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _discard_output()
+        sys.exit(CLOSED_PIPE)
+    except OSError as error:
+        if error.errno not in UNWRITABLE or error.filename is not None:
+            raise
+        _discard_output()
+        raise OutputError(
+            f"Standard output cannot be written ({error.strerror}); send it elsewhere."
+        ) from error
+
+
+def check_working_folder() -> None:
+    """Check that the working folder exists, which Ray and model loaders take for granted.
+
+    Raises:
+        OutputError: it was deleted.
+    """
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise OutputError(
+            "The working folder no longer exists; change to one that does."
+        ) from error
+
+
+def _discard_output() -> None:
+    """Send what is still buffered nowhere, so that the end of the process does not fail on it."""
+    with suppress(OSError, ValueError):  # a replaced stream has no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
