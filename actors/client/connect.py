@@ -2,15 +2,20 @@
 
 import logging
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ray
 
+from hogwild_dist.actors.client.probe import check_answers
 from hogwild_dist.actors.errors import ClusterError
 from hogwild_dist.actors.settings import NAMESPACE
 from hogwild_dist.errors import first_line
+
+MOST_TMPDIR_BYTES = 107 - len(
+    "/ray/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
+)
+"""Longest folder for Ray's sockets, whose names have at most 107 bytes."""
 
 OBJECT_STORE_BYTES = 100 * 1024 * 1024
 """Object store of a Ray started here; only commands and updates pass through it."""
@@ -47,12 +52,14 @@ def connected(address: str | None, num_shards: int = 1) -> Iterator[bool]:
 
 def _start(num_shards: int) -> None:
     cores = max(num_shards, len(os.sched_getaffinity(0)))
+    folder = _temporary_folder()
     with _errors_in_one_sentence(
         "Ray cannot be started on this machine",
         "Try again when the machine is less busy, or name a running cluster with --address",
     ):
         ray.init(
             address="local",
+            _temp_dir=folder,
             namespace=NAMESPACE,
             num_cpus=cores,
             include_dashboard=False,
@@ -62,8 +69,24 @@ def _start(num_shards: int) -> None:
         )
 
 
+def _temporary_folder() -> str | None:
+    """Return the folder of Ray's sockets; None leaves it to Ray, which takes `TMPDIR`.
+
+    Raises:
+        ClusterError: `RAY_TMPDIR` is too long for the names of sockets.
+    """
+    named = os.environ.get("RAY_TMPDIR")
+    if named is not None and len(os.fsencode(named)) > MOST_TMPDIR_BYTES:
+        raise ClusterError(
+            f"RAY_TMPDIR is {named!r}, which is too long for the names of Ray's sockets; choose a "
+            f"folder of at most {MOST_TMPDIR_BYTES} bytes, such as /tmp."
+        )
+    too_long = len(os.fsencode(os.environ.get("TMPDIR", ""))) > MOST_TMPDIR_BYTES
+    return "/tmp/ray" if named is None and too_long else None
+
+
 def _attach(address: str) -> None:
-    _check_answers(address)
+    check_answers(address)
     with _errors_in_one_sentence(
         f"Ray at {address!r} cannot be used",
         "Start Ray with `ray start --head`, or omit --address to start Ray on this machine",
@@ -80,17 +103,3 @@ def _errors_in_one_sentence(what: str, way_out: str) -> Iterator[None]:
         yield
     except Exception as error:
         raise ClusterError(f"{what}: {first_line(error)} {way_out}.") from error
-
-
-def _check_answers(address: str) -> None:
-    """Try a plain TCP connection first, since Ray itself retries for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if address == "auto" or not host or not port.isdigit():
-        return
-    try:
-        socket.create_connection((host, int(port)), timeout=5).close()
-    except OSError as error:
-        raise ClusterError(
-            f"No Ray cluster answers at {address!r} ({error}); start Ray with `ray start --head`, "
-            "or omit --address to start Ray on this machine."
-        ) from error
