@@ -1,5 +1,7 @@
 """Cluster errors, and the translation of Ray's errors into one sentence each."""
 
+import re
+
 import ray.exceptions
 
 from hogwild_dist.errors import HogwildError, first_line
@@ -46,12 +48,26 @@ def death(who: str, error: Exception) -> ClusterError:
         who: the actor, as the subject of a sentence.
         error: raised by a call of the actor.
     """
-    if "memory usage threshold" in str(error):
+    told = str(error)
+    if "memory usage threshold" in told:
         return ClusterError(
             f"{who} was killed by Ray because its node ran out of memory; use fewer shards per "
             "node, a smaller model or --dtype bfloat16."
         )
+    if "raised in its creation task" in told:
+        reason = told.strip().splitlines()[-1].strip()
+        way_out = (
+            "install the same packages on every node"
+            if reason.startswith(("ImportError", "ModuleNotFoundError"))
+            else "look for the details in /tmp/ray/session_latest/logs on its node"
+        )
+        return ClusterError(f"{who} could not start: {reason.rstrip('.')}; {way_out}.")
+    if code := re.search(r"exit code (\d+)", told):
+        return ClusterError(
+            f"{who} died: its process ended with exit code {code[1]}; look for the reason in "
+            "/tmp/ray/session_latest/logs on its node."
+        )
     return ClusterError(
-        f"{who} died: its process was killed, crashed or ran out of memory; look for the reason "
-        "in /tmp/ray/session_latest/logs on its node."
+        f"{who} died: its process was killed or crashed (Ray knows no more); look for the "
+        "reason in /tmp/ray/session_latest/logs on its node."
     )

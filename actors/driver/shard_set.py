@@ -121,7 +121,7 @@ class ShardSet:
 
     async def _load(self) -> None:
         """Rank the shards by node, so that neighbours share a node, and load the model on each."""
-        self._report_progress(f"starting {len(self)} processes")
+        self._report_progress(f"starting {len(self)} process{'es' * (len(self) > 1)}")
         nodes = await self.call("node")
         order = sorted(range(len(nodes)), key=lambda index: (nodes[index], index))
         self._actors = [self._actors[index] for index in order]
