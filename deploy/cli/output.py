@@ -4,8 +4,10 @@ import errno
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from io import TextIOWrapper
+
+from rich.console import Console
 
 from hogwild_dist.errors import HogwildError
 
@@ -45,6 +47,18 @@ def guarded_output() -> Iterator[None]:
         raise OutputError(
             f"Standard output cannot be written ({error.strerror}); send it elsewhere."
         ) from error
+
+
+@contextmanager
+def own_output() -> Iterator[Console]:
+    """Yield a console on standard output, and send what others print to standard error.
+
+    Ray prints news of the cluster, such as dead workers, to `sys.stdout` from threads of its own;
+    it must not stand among events, nor within a drawn view.
+    """
+    console = Console(file=sys.stdout)
+    with redirect_stdout(sys.stderr):
+        yield console
 
 
 def check_working_folder() -> None:

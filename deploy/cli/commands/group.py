@@ -15,6 +15,7 @@ from hogwild_dist.actors.driver.journal import SessionSummary
 from hogwild_dist.deploy.cli.execution import ExecutionTarget, start_group
 from hogwild_dist.deploy.cli.options.grouped import grouped
 from hogwild_dist.deploy.cli.options.placement import ShardOptions
+from hogwild_dist.deploy.cli.output import own_output
 from hogwild_dist.deploy.view import ViewInfo, ViewKind, make_view
 from hogwild_dist.run.load import LoadSettings
 from hogwild_dist.session.changes import RemoveWorker
@@ -62,7 +63,7 @@ def follow(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON event per line.")] = False,
 ) -> None:
     """Show a session from its beginning; leaving does not end it."""
-    with _attached(name, address) as group:
+    with own_output() as console, _attached(name, address) as group:
         stream = group.follow(session)
         (summary,) = [one for one in group.sessions() if one.id == session]
         info = ViewInfo(
@@ -72,7 +73,7 @@ def follow(
             layout="",
             visibility=group.config.visibility.value,
         )
-        with make_view(info, ViewKind.JSON if json else None) as view:
+        with make_view(info, ViewKind.JSON if json else None, console) as view:
             for update in stream:
                 for event in update.events:
                     view.handle(event)

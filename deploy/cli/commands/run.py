@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from hogwild_dist import Engine, Run, Team
 from hogwild_dist.actors.client.shard_group import ShardGroup
@@ -17,6 +18,7 @@ from hogwild_dist.deploy.cli.options.grouped import grouped
 from hogwild_dist.deploy.cli.options.placement import ShardOptions
 from hogwild_dist.deploy.cli.options.sampling import LimitOptions, SamplingOptions
 from hogwild_dist.deploy.cli.options.team import PromptOptions, TeamOptions
+from hogwild_dist.deploy.cli.output import own_output
 from hogwild_dist.deploy.view import LiveView, ViewInfo, ViewKind, make_view
 from hogwild_dist.deploy.view.text import harmless
 from hogwild_dist.errors import ConfigError, HogwildError
@@ -76,18 +78,23 @@ def run_command(
         attach=attach,
         timeline=timeline is not None,
     )
-    with backend(target) as place:
+    with own_output() as console, backend(target) as place:
         info = place.info if isinstance(place, ShardGroup) else place.model.info
         workers = replace(workers, sampling=model_sampling(sampling, info))
         try:
-            _watch(place, text, workers, trace, ViewKind.JSON if json else None)
+            _watch(place, text, workers, trace, console, ViewKind.JSON if json else None)
         finally:
             if timeline is not None:
                 write_chrome_trace(timeline, _timelines(place))
 
 
 def _watch(
-    place: Engine | ShardGroup, problem: str, team: Team, trace: Path | None, kind: ViewKind | None
+    place: Engine | ShardGroup,
+    problem: str,
+    team: Team,
+    trace: Path | None,
+    console: Console,
+    kind: ViewKind | None,
 ) -> None:
     """Run and show the events; Ctrl-C ends the run and shows its text."""
     info = ViewInfo(
@@ -99,7 +106,7 @@ def _watch(
         hint=HELP,
         asked=team.answer_policy is not None,
     )
-    with Run(place, problem, team, trace) as run, make_view(info, kind) as view:
+    with Run(place, problem, team, trace) as run, make_view(info, kind, console) as view:
         try:
             for event in run:
                 view.handle(event)

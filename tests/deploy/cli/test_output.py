@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.paths import ROOT
@@ -80,3 +81,29 @@ def test_a_deleted_working_folder_is_named(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 2
     assert "The working folder no longer exists; change to one that does." in done.stderr
+
+
+def test_what_ray_prints_of_a_killed_shard_is_no_line_of_json(tiny_dir: Path) -> None:
+    command = [
+        sys.executable, "-m", "hogwild_dist.deploy.cli.app", "run", "Count for ever!", "--json",
+        "--model", str(tiny_dir), "--max-tokens", "3000", "--shards", "1",
+    ]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        lines = [process.stdout.readline() for _ in range(5)]
+        shards = [
+            child
+            for child in psutil.Process(process.pid).children(recursive=True)
+            if child.name().startswith("ray::Shard")
+        ]
+        assert shards
+        for shard in shards:
+            shard.kill()
+        lines += process.stdout.readlines()
+        errors = process.stderr.read()
+    assert [json.loads(line)["type"] for line in lines]
+    assert "Session 1 was lost: Shard 0" in errors
