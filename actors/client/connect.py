@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import ray
 
 from hogwild_dist.actors.client.probe import check_answers
+from hogwild_dist.actors.client.ray_environment import socket_folders
 from hogwild_dist.actors.errors import ClusterError
 from hogwild_dist.actors.settings import NAMESPACE
 from hogwild_dist.errors import first_line
@@ -75,13 +76,13 @@ def _temporary_folder() -> str | None:
     Raises:
         ClusterError: `RAY_TMPDIR` is too long for the names of sockets.
     """
-    named = os.environ.get("RAY_TMPDIR")
+    named, fallback = socket_folders()
     if named is not None and len(os.fsencode(named)) > MOST_TMPDIR_BYTES:
         raise ClusterError(
             f"RAY_TMPDIR is {named!r}, which is too long for the names of Ray's sockets; choose a "
             f"folder of at most {MOST_TMPDIR_BYTES} bytes, such as /tmp."
         )
-    too_long = len(os.fsencode(os.environ.get("TMPDIR", ""))) > MOST_TMPDIR_BYTES
+    too_long = len(os.fsencode(fallback)) > MOST_TMPDIR_BYTES
     return "/tmp/ray" if named is None and too_long else None
 
 

@@ -1,6 +1,5 @@
 """Whether a Ray cluster answers at an address, asked before Ray itself retries for minutes."""
 
-import os
 import socket
 from typing import Any
 
@@ -8,6 +7,7 @@ import grpc
 from ray import _raylet
 from ray._private.services import canonicalize_bootstrap_address, find_gcs_addresses
 
+from hogwild_dist.actors.client.ray_environment import ray_address, sends_token, uses_tls
 from hogwild_dist.actors.errors import ClusterError
 
 raylet: Any = _raylet
@@ -35,7 +35,7 @@ def check_answers(address: str) -> None:
     if place.startswith("ray://"):
         _check_port(label, place.removeprefix("ray://"))
         return
-    if os.environ.get("RAY_USE_TLS", "0") == "1":
+    if uses_tls():
         _check_port(label, place)
         return
     status = _ask(place)
@@ -47,8 +47,8 @@ def check_answers(address: str) -> None:
 
 def _resolved() -> str:
     """Return the address that Ray would use for ``auto``."""
-    named = os.environ.get("RAY_ADDRESS", "auto")
-    if named not in ("auto", "local", ""):
+    named = ray_address()
+    if named != "auto":
         return named
     found = canonicalize_bootstrap_address("auto")
     if found is not None:
@@ -90,7 +90,7 @@ def _check_token(label: str, place: str) -> None:
             f"{wants} the one here is not the cluster's; put the cluster's token into "
             "RAY_AUTH_TOKEN, or start the cluster with RAY_AUTH_MODE=disabled."
         )
-    if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
+    if not sends_token():
         raise ClusterError(
             f"{wants} this process does not send the one that is here; set RAY_AUTH_MODE=token, or "
             "start the cluster with RAY_AUTH_MODE=disabled."

@@ -1,4 +1,4 @@
-"""Environment variables; no other module reads them.
+"""The environment variables of this package; no other module reads them.
 
 | variable | meaning | default |
 |---|---|---|
