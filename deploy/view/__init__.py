@@ -1,5 +1,8 @@
 """Views of a run: live on a terminal, labelled lines in a pipe, or JSON lines."""
 
+import time
+from collections.abc import Callable
+
 from rich.console import Console
 
 from hogwild_dist.deploy.view.base import View, ViewInfo, ViewKind
@@ -11,7 +14,10 @@ __all__ = ["JsonView", "LiveView", "PlainView", "View", "ViewInfo", "ViewKind", 
 
 
 def make_view(
-    about: ViewInfo, kind: ViewKind | None = None, console: Console | None = None
+    about: ViewInfo,
+    kind: ViewKind | None = None,
+    console: Console | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> View:
     """Return the view of a run.
 
@@ -19,6 +25,7 @@ def make_view(
         about: description of the run.
         kind: kind of view; None draws live on a terminal and prints plain lines elsewhere.
         console: console to write to; None is standard output.
+        clock: returns the time in seconds, by which speeds are computed.
     """
     console = console or Console()
     if kind is None:
@@ -27,8 +34,8 @@ def make_view(
         kind = ViewKind.LIVE if drawn else ViewKind.PLAIN
     match kind:
         case ViewKind.LIVE:
-            return LiveView(console, about)
+            return LiveView(console, about, clock)
         case ViewKind.PLAIN:
-            return PlainView(console, about)
+            return PlainView(console, about, clock)
         case ViewKind.JSON:
             return JsonView(console)

@@ -46,6 +46,7 @@ def final_record(session: Session) -> dict[str, Any]:
     """Return the fields that end a trace."""
     return {
         "final": {
+            "names": [worker.spec.name for worker in session.workers],
             "block_ids": session.blocks.token_ids(),
             "pending": [worker.pending for worker in session.workers],
             "text": [worker.text for worker in session.workers],

@@ -7,6 +7,7 @@ from hogwild_dist.session.events import (
     Answer,
     Event,
     Interjected,
+    Joined,
     ParagraphEnd,
     SessionEnd,
     Text,
@@ -21,6 +22,7 @@ class Transcript:
     Attributes:
         names: names of the workers that start, in team order.
         texts: worker name -> its whole text, first text and prefixes included.
+        joined_roles: name of a worker that joined -> its role.
         history: finished paragraphs and interjections, in order.
         num_tokens: worker name -> number of tokens that it chose.
         finish_reasons: worker name -> why it stopped, or None while it is running.
@@ -30,6 +32,7 @@ class Transcript:
 
     names: Sequence[str]
     texts: dict[str, str] = field(default_factory=dict)
+    joined_roles: dict[str, str] = field(default_factory=dict)
     history: str = ""
     num_tokens: dict[str, int] = field(default_factory=dict)
     finish_reasons: dict[str, str | None] = field(default_factory=dict)
@@ -50,6 +53,8 @@ class Transcript:
             self.history += event.text
         elif isinstance(event, WorkerStop):
             self.finish_reasons[event.name] = event.reason
+        elif isinstance(event, Joined):
+            self.joined_roles[event.name] = event.role
         elif isinstance(event, Interjected):
             self.history += event.text
         elif isinstance(event, Answer):

@@ -91,7 +91,8 @@ def _join(session: Session, change: AddWorker, rank: int, encode: Encode) -> lis
     sees = "others" in spec.view
     at = spec.view.index("others") + len(others) if sees else None
     text = session.join(replace(spec, view=view, newcomers_at=at), rank)
-    return [*told, Joined(step=session.step, worker=text.worker, name=spec.name), text]
+    joined = Joined(step=session.step, worker=text.worker, name=spec.name, role=change.role)
+    return [*told, joined, text]
 
 
 def _seeing(spec: WorkerSpec, block: str) -> WorkerSpec:

@@ -34,10 +34,12 @@ class AddWorker:
         worker: specification of the worker; its view has a layout's items: shared blocks,
             ``others``, ``worker:NAME`` and ``own``.
         announcement: message that tells the team the worker's role, or None.
+        role: the worker's role, for those who follow the session; workers do not read it here.
     """
 
     worker: WorkerSpec
     announcement: Interjection | None = None
+    role: str = ""
     kind: Literal["join"] = "join"
 
 

@@ -112,11 +112,13 @@ class Joined(Event):
     Attributes:
         worker: index of the worker.
         name: name of the worker.
+        role: role of the worker; empty if it has none.
     """
 
     kind: ClassVar[str] = "joined"
     worker: int
     name: str
+    role: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -89,6 +89,7 @@ class ChangeTexts:
         alike = next((w for w in workers if w.paragraphs_to == rule.paragraphs_to), workers[0])
         return AddWorker(
             announcement=announcement,
+            role=member.role,
             worker=WorkerSpec(
                 name=name,
                 view=tuple(item for item in rule.view if item != "brief"),

@@ -48,6 +48,8 @@ def test_a_second_client_lists_follows_and_cancels(
     followed = hogwild("group", "follow", "team-room", 1, "--json")
     seen = [json.loads(line) for line in followed.out.splitlines()]
     assert seen == [json.loads(json.dumps(event.to_json())) for event in mine]
+    written = sum(update.seconds for update in group.follow(1))
+    assert f"tokens in {written:.1f} s" in hogwild("group", "follow", "team-room", 1).out
     stopped = hogwild("group", "stop", "team-room")
     assert stopped.code == 0, stopped.err
     again = hogwild("group", "sessions", "team-room")
@@ -74,7 +76,8 @@ def test_a_second_client_lets_a_worker_join_and_speaks(
         if isinstance(event, Refused) or (isinstance(event, Interjected) and event.name == "Eve"):
             break
     events += run.close()
-    assert [event.worker for event in events if isinstance(event, Joined)] == [2]
+    (zoe,) = [event for event in events if isinstance(event, Joined)]
+    assert (zoe.worker, zoe.role) == (2, "checks")
     first, *later = [e for e in events if isinstance(e, Text) and e.name == "Zoe"]
     assert first.text == "Psst: Be short. \n\nZoe [1]: A sentence.\n"
     assert any(text.chosen for text in later)

@@ -73,8 +73,11 @@ def follow(
             layout="",
             visibility=group.config.visibility.value,
         )
-        with make_view(info, ViewKind.JSON if json else None, console) as view:
+        seconds = 0.0  # in steps; what the session wrote before arrives all at once
+        kind = ViewKind.JSON if json else None
+        with make_view(info, kind, console, clock=lambda: seconds) as view:
             for update in stream:
+                seconds += update.seconds
                 for event in update.events:
                     view.handle(event)
 

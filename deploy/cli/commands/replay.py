@@ -81,14 +81,14 @@ def _show_fed(
     trace: Trace, compared: Iterable[RowComparison], tolerance: float, out: Path | None
 ) -> bool:
     rows = []
-    names = {i: w.name for i, w in enumerate((*trace.spec.workers, *trace.spec.finishers))}
+    names = trace.worker_names()
     for row in compared:
         rows.append(row)
-        name = names.get(row.worker, f"worker {row.worker}")
         token = "same token" if row.argmax == row.expected else f"token {row.argmax}, recorded "
         token += "" if row.argmax == row.expected else f"{row.expected} (margin {row.margin:g})"
         verdict = "ok" if row.agrees(tolerance) else "DIFFERS"
-        print(f"step {row.step:4d}  {name:12s} difference {row.difference:.2e}  {token}  {verdict}")
+        row_label = f"step {row.step:4d}  {names[row.worker]:12s}"
+        print(f"{row_label} difference {row.difference:.2e}  {token}  {verdict}")
     worst = max((row.difference for row in rows), default=0.0)
     bad = sum(not row.agrees(tolerance) for row in rows)
     greedy = sum(row.argmax == row.expected for row in rows)

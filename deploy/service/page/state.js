@@ -76,7 +76,7 @@ function afterEvent(state, event) {
       return withWorker(state, event.name, (one) => ({ ...one, stopped: event.reason }));
     case "joined":
       if (isWorker(state, event.name)) return state;
-      return { ...state, workers: [...state.workers, newWorker(event.name, "")] };
+      return { ...state, workers: [...state.workers, newWorker(event.name, event.role)] };
     case "interjection": {
       const pieces = longer([], withoutLabel(event.text, event.name), true);
       return withParagraph(state, { name: event.name, index: null, pieces });

@@ -6,6 +6,7 @@ from pydantic import BaseModel
 
 from hogwild_dist.actors.driver.journal import SessionSnapshot
 from hogwild_dist.deploy.service.sessions.ids import SessionId
+from hogwild_dist.session.spec import block_name
 from hogwild_dist.team.answer_policy import team_answer
 
 State = Literal["waiting", "running", "ended", "failed"]
@@ -78,7 +79,7 @@ def session_view(name: SessionId, snapshot: SessionSnapshot) -> SessionView:
         workers=[
             WorkerView(
                 name=worker,
-                role=team.member(worker).role,
+                role=transcript.joined_roles.get(worker, team.member(worker).role),
                 text=transcript.texts[worker],
                 num_tokens=transcript.num_tokens[worker],
                 finish_reason=transcript.finish_reasons[worker],
@@ -139,7 +140,15 @@ def _views(snapshot: SessionSnapshot) -> list[SeenBy]:
     layout = snapshot.origin.team.layout
     briefed = {name for name, profile in snapshot.origin.team.members.items() if profile.brief}
     names = all_names(snapshot)
-    views = layout.views(names, briefed)
+    spec = snapshot.origin.spec
+    after_finishers = {
+        block_name(at): block_name(at + len(spec.finishers))
+        for at in range(len(spec.workers), len(names))
+    }
+    views = [
+        [after_finishers.get(block, block) for block in view]
+        for view in layout.views(names, briefed)
+    ]
     owners = {view[-1]: name for name, view in zip(names, views, strict=True)}
 
     def block(name: str, own: str) -> BlockView:

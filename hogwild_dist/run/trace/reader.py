@@ -32,6 +32,11 @@ class Trace:
     visibility: Visibility
     steps: Sequence[Mapping[str, Any]]
 
+    def worker_names(self) -> list[str]:
+        """Return the names of all workers by index: the team's, finishers, those who joined."""
+        names = [worker.name for worker in (*self.spec.workers, *self.spec.finishers)]
+        return names + [change.worker.name for step in self.steps for change in _joins(step)]
+
     def active(self, step: Mapping[str, Any]) -> list[int]:
         """Return the indices of the workers that fed tokens in a step."""
         return list(step.get("active", range(len(self.spec.workers))))
@@ -75,12 +80,17 @@ def read_trace(path: str | Path) -> Trace:
 
 def _num_joins(index: int, step: Mapping[str, Any]) -> int:
     """Return how many workers join before or during a step."""
-    changes_json = (*step.get("before", []), *step.get("during", []))
     try:
-        changes = [change_from_json(fields) for fields in changes_json]
+        return len(_joins(step))
     except ValueError as error:
         raise ValueError(f"step {index} has a malformed change") from error
-    return sum(isinstance(change, AddWorker) for change in changes)
+
+
+def _joins(step: Mapping[str, Any]) -> list[AddWorker]:
+    """Return the workers' joins before and during a step, in order."""
+    changes_json = (*step.get("before", []), *step.get("during", []))
+    changes = [change_from_json(fields) for fields in changes_json]
+    return [change for change in changes if isinstance(change, AddWorker)]
 
 
 def _check_step(index: int, step: Mapping[str, Any], spec: SessionSpec, joined: int) -> None:

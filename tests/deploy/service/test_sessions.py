@@ -114,10 +114,15 @@ def test_a_person_speaks_and_workers_come_and_go(http: httpx.Client) -> None:
     spoken, told = inner(events, "interjection")
     assert "Hurry!" in spoken["text"]
     assert "**Carol** joins the team: checks" in told["text"]
-    assert [e["name"] for e in inner(events, "joined")] == ["Carol"]
+    (carol,) = inner(events, "joined")
+    assert (carol["name"], carol["role"]) == ("Carol", "checks")
     assert events[-1][2]["end_reason"] == "cancelled"
     whole = http.get(f"/v1/sessions/{session}").json()
     assert [worker["name"] for worker in whole["workers"]] == ["Alice", "Bob", "Carol"]
+    assert whole["workers"][2]["role"] == "checks"
+    own = whole["views"][2]["sees"][-1]
+    assert own == {"block": f"w{carol['worker']}", "kind": "own", "worker": "Carol"}
+    assert carol["worker"] == 3, "after the finisher"
     assert "Hurry!" in whole["history"]
     late = [
         http.post(f"/v1/sessions/{session}/messages", json={"text": "Too late"}),
