@@ -2,6 +2,8 @@
 
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -41,10 +43,11 @@ def connected(address: str | None, num_shards: int = 1) -> Iterator[bool]:
     if ray.is_initialized():
         yield False
         return
-    if address is None:
-        _start(num_shards)
-    else:
-        _attach(address)
+    with _kept_handler(signal.SIGTERM):
+        if address is None:
+            _start(num_shards)
+        else:
+            _attach(address)
     try:
         yield address is None
     finally:
@@ -95,6 +98,19 @@ def _attach(address: str) -> None:
         ray.init(
             address=address, namespace=NAMESPACE, logging_level=logging.ERROR, log_to_driver=False
         )
+
+
+@contextmanager
+def _kept_handler(number: signal.Signals) -> Iterator[None]:
+    """Keep this process's handler of a signal; `ray.init` sets one that prints a stack."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Ray sets none there
+        return
+    handler = signal.getsignal(number)
+    try:
+        yield
+    finally:
+        signal.signal(number, handler)
 
 
 @contextmanager

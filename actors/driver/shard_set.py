@@ -95,9 +95,10 @@ class ShardSet:
             self._placement_group = None
 
     async def _start(self, driver: Any) -> None:
-        self._report_progress(f"placing {self._settings.num_shards} shards")
+        count = self._settings.num_shards
+        self._report_progress(f"placing {count} shard{'s' * (count > 1)}")
         self._placement_group = await reserve(self._settings, self._name, self._report_progress)
-        self._actors = [self._new_shard(index) for index in range(self._settings.num_shards)]
+        self._actors = [self._new_shard(index) for index in range(count)]
         await self._load()
         self._report_progress("forming the group")
         await self._form(driver)
@@ -126,7 +127,8 @@ class ShardSet:
         order = sorted(range(len(nodes)), key=lambda index: (nodes[index], index))
         self._actors = [self._actors[index] for index in order]
         shards_by_node = Counter(nodes)
-        self._report_progress(f"loading {self._settings.shard.model} on {len(self)} shards")
+        where = f"{len(self)} shard{'s' * (len(self) > 1)}"
+        self._report_progress(f"loading {self._settings.shard.model} on {where}")
         self.infos = await self._gather(
             shard.load.remote(shards_by_node[nodes[index]])
             for shard, index in zip(self._actors, order, strict=True)

@@ -63,7 +63,8 @@ async def reserve(
             if waited > time_limit:
                 raise _too_small(settings, gpus, free_capacity())
             report_progress(
-                f"waiting for free resources for {settings.num_shards} shards, "
+                f"waiting for free resources for {settings.num_shards} "
+                f"shard{'s' * (settings.num_shards > 1)}, "
                 f"{waited:.0f} of {time_limit:.0f} s"
             )
     except BaseException:

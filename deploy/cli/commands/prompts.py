@@ -41,10 +41,12 @@ def show(
         return
     workers = team.make(team.plan(), prompts)
     blocks, spec = workers.texts_and_spec(problem, load_tokenizer(resolve_model(model)))
+    labels = {worker.view[-1]: f"{worker.name}'s text" for worker in spec.workers}
     for worker in spec.workers:
-        show_text(f"{worker.name} sees: {', '.join(worker.view)}")
+        seen = ", ".join(labels.get(block, block) for block in worker.view)
+        show_text(f"{worker.name} sees: {seen}")
     for name, text in blocks.items():
-        console.rule(name, align="left")
+        console.rule(labels.get(name, name), align="left")
         show_text(text)
 
 

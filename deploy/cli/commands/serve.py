@@ -3,7 +3,6 @@
 import ipaddress
 import logging
 import re
-import signal
 import socket
 import sys
 import time
@@ -54,14 +53,12 @@ def serve_command(
     given = load if shards is None else load | {"shards": shards}
     chosen = service_config(hosts | fields | given)
     TeamBuilder(chosen)  # raises if a team is invalid
-    _end_on_sigterm()
     _check_free(host, port)
     _warn(chosen, host)
     fetch_with_progress(chosen.load_settings.model)
     with progress_lines() as tell:
         tell("starting Ray" if address is None else f"reaching Ray at {address}")
         with connected(address, chosen.shards * chosen.scale.max_groups):
-            _end_on_sigterm()  # again, since Ray has set its own handler
             with _running(chosen, host, port, tell, leave=address is not None):
                 tell("")
                 _show(chosen, host, port)
@@ -138,11 +135,6 @@ def _show(config: ServiceConfig, host: str, port: int) -> None:
     console.print(f"OpenAI's interface {where}/v1   (model {config.served_model!r})", markup=False)
     console.print(f"its document       {where}/openapi.json")
     console.print("Ctrl-C ends it.")
-
-
-def _end_on_sigterm() -> None:
-    """Let SIGTERM do what Ctrl-C does."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _wait() -> None:

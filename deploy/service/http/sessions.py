@@ -76,12 +76,16 @@ class Newcomer(_Part):
 
 
 class TeamView(BaseModel):
-    """A team of the service; `workers` are the names of those with a role of their own."""
+    """A team of the service; `workers` are the names of those with a role of their own.
+
+    `fixed` tells that the team has these workers and no others.
+    """
 
     name: str
     about: str
     workers: list[str]
     size: int
+    fixed: bool
     layout: str
 
 
@@ -128,6 +132,7 @@ async def info(service: ServiceDep) -> Info:
                 about=plan.file.about,
                 workers=[worker.name for worker in plan.file.workers],
                 size=plan.file.size,
+                fixed=plan.file.all_named,
                 layout=plan.layout.name,
             )
             for name, plan in service.sessions.team_builder.plans.items()

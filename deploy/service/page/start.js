@@ -20,6 +20,9 @@ export function prepareStart(info, started) {
       form.requestSubmit();
     }
   };
+  form.oninput = ({ target }) => {
+    if (target.getAttribute("aria-invalid")) mark(form, null, "");
+  };
   form.onsubmit = async (event) => {
     event.preventDefault();
     await submit(form, started);
@@ -53,7 +56,8 @@ function showTeam(info) {
   const team = info.teams.find(({ name }) => name === byId("team").value);
   const workers = byId("workers");
   workers.min = Math.max(1, team.workers.length);
-  workers.max = info.max_workers;
+  workers.max = team.fixed ? team.size : info.max_workers;
+  workers.readOnly = team.fixed;
   workers.value = team.size;
   const roles = team.workers.length ? ` Roles: ${team.workers.join(", ")}.` : "";
   byId("team-about").textContent = team.about + roles;

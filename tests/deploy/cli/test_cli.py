@@ -189,14 +189,24 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
 
 
 @pytest.mark.slow
-def test_ctrl_c_keeps_the_text_and_the_trace(tiny_dir: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("sent", "where"),
+    [
+        (signal.SIGINT, ["--device", "cpu"]),
+        (signal.SIGTERM, ["--device", "cpu"]),
+        (signal.SIGTERM, ["--shards", "1"]),  # Ray has set a handler of its own
+    ],
+)
+def test_ctrl_c_and_sigterm_keep_the_text_and_the_trace(
+    sent: signal.Signals, where: list[str], tiny_dir: Path, tmp_path: Path
+) -> None:
     trace = tmp_path / "run.json"
+    code = "from hogwild_dist.deploy.cli.main import main; main()"
     command = [
         "env", "--default-signal=INT",  # CI may ignore it, and children inherit that
-        sys.executable, "-m", "hogwild_dist.deploy.cli.app", "run", "Count!",
-        "--model", str(tiny_dir),
+        sys.executable, "-c", code, "run", "Count!", "--model", str(tiny_dir),
         "--max-tokens", "100000", "--layout", "independent", "--json", "--trace", str(trace),
-        "--device", "cpu",
+        *where,
     ]  # fmt: skip
     with subprocess.Popen(
         command,
@@ -208,10 +218,11 @@ def test_ctrl_c_keeps_the_text_and_the_trace(tiny_dir: Path, tmp_path: Path) -> 
         assert process.stdout is not None
         assert process.stderr is not None
         lines = [process.stdout.readline() for _ in range(60)]
-        os.kill(process.pid, signal.SIGINT)
+        os.kill(process.pid, sent)
         rest, err = process.stdout.read(), process.stderr.read()
     assert process.returncode == 130
     assert "Traceback" not in err
+    assert "Stack" not in err
     events = [json.loads(line) for line in [*lines, *rest.splitlines()]]
     raw = json.loads(trace.read_text())
     assert raw["final"]["reason"] == "cancelled"
@@ -248,6 +259,8 @@ def test_prompts_are_shown_and_exported(hogwild, tiny_dir: Path, tmp_path: Path)
     shown = hogwild("prompts", "show", problem, "--prompts", folder, "--model", tiny_dir)
     assert "mine alone" in shown.out
     assert problem.strip() in shown.out
+    assert "Bob sees: common, header, Alice's text, separator, Bob's text" in shown.out
+    assert "\nAlice's text ─" in shown.out
     again = hogwild("prompts", "export", folder)
     assert again.code == 2
     assert "exists; name a new folder" in again.err

@@ -233,14 +233,36 @@ def test_an_empty_problem_is_refused_in_a_sentence(open_page: Open) -> None:
     expect(page.get_by_label("Problem", exact=True)).to_be_focused()
 
 
-def test_too_few_workers_are_refused_at_their_field(open_page: Open) -> None:
+def test_too_many_workers_are_refused_at_their_field(open_page: Open) -> None:
     page = open_page()
     page.get_by_label("Problem", exact=True).fill(PROBLEM)
-    page.get_by_label("Team", exact=True).select_option("solver-critic")
-    page.get_by_role("spinbutton", name="Workers").fill("1")
+    page.get_by_text("More", exact=True).click()
+    page.get_by_role("spinbutton", name="Workers").fill("99")
     page.get_by_role("button", name="Start", exact=True).click()
-    expect(page.locator("#start-error")).to_contain_text("roles")
+    expect(page.locator("#start-error")).to_contain_text("workers")
     expect(page.get_by_role("spinbutton", name="Workers")).to_be_focused()
+
+
+def test_the_number_of_workers_is_that_of_a_team_with_roles_alone(open_page: Open) -> None:
+    page = open_page()
+    page.get_by_label("Team", exact=True).select_option("debate")
+    page.get_by_text("More", exact=True).click()
+    workers = page.get_by_role("spinbutton", name="Workers")
+    expect(workers).to_have_value("2")
+    expect(workers).not_to_be_editable()
+    page.get_by_label("Team", exact=True).select_option("peers")
+    expect(workers).to_have_value("2")
+    expect(workers).to_be_editable()
+
+
+def test_an_error_goes_when_its_field_is_corrected(open_page: Open) -> None:
+    page = open_page()
+    start_button = page.get_by_role("button", name="Start", exact=True)
+    start_button.click()
+    expect(page.locator("#start-error")).not_to_be_empty()
+    page.get_by_label("Problem", exact=True).press_sequentially("2")
+    expect(page.locator("#start-error")).to_be_empty()
+    expect(page.locator("[aria-invalid]")).to_have_count(0)
 
 
 def test_an_unknown_session_is_told_and_the_form_is_there(open_page: Open) -> None:

@@ -243,3 +243,5 @@ def test_what_the_service_offers(http: httpx.Client) -> None:
     assert {"peers", "debate"} <= {team["name"] for team in info["teams"]}
     (critic,) = [team for team in info["teams"] if team["name"] == "solver-critic"]
     assert critic["workers"] == ["Solver", "Critic"]
+    fixed = {team["name"]: team["fixed"] for team in info["teams"]}
+    assert (fixed["debate"], fixed["peers"]) == (True, False)
