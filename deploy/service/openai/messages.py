@@ -96,9 +96,14 @@ class Message(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _drop_what_says_nothing(cls, fields: Any) -> Any:
-        """Drop nulls, and the fields of replies that are no part of the conversation."""
+        """Drop nulls, and the fields of replies that are no part of the conversation.
+
+        A refusal takes the place of content that is missing.
+        """
         if not isinstance(fields, dict):
             return fields
+        if fields.get("content") is None:
+            fields = {**fields, "content": fields.get("refusal")}
         return {
             name: value
             for name, value in fields.items()

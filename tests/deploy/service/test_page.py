@@ -1,41 +1,23 @@
 """The page in a real browser, against a real service."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+from tests.browser import browser, sync_api
+
+__all__ = ["browser"]
+
 Browser, Page, expect = sync_api.Browser, sync_api.Page, sync_api.expect
 expect.set_options(timeout=20_000)  # milliseconds; a busy machine is no fault of the page
 
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 PROBLEM = "Name three fruits and three animals."
 INJECTION = "<img src=x onerror=document.title='owned'><script>document.title='owned'</script>"
 TEXTS = "#history .text, #columns .text"
 CONTROLS = {"button", "link", "textbox", "combobox", "spinbutton", "checkbox", "DisclosureTriangle"}
 
 Open = Callable[..., Page]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
-    if found is None:
-        pytest.skip("no chromium is installed (apt-get install chromium)")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -63,6 +63,8 @@ def test_hints_on_text_parts_are_ignored() -> None:
     part = {"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}
     refusal = {"type": "refusal", "refusal": "no"}
     assert Message.model_validate({"role": "user", "content": [part, refusal]}).text == "ano"
+    refused = {"role": "assistant", "content": None, "refusal": "I cannot do that."}
+    assert Message.model_validate(refused).text == "I cannot do that."
 
 
 @pytest.mark.parametrize(
