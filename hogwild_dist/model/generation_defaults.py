@@ -1,12 +1,43 @@
 """The sampling that a model's generation_config.json recommends."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 from hogwild_dist.config import SamplingConfig
-from hogwild_dist.errors import ConfigError, ModelError
+from hogwild_dist.errors import ConfigError, ModelError, first_line
 
 DRAWN = ("temperature", "top_p", "top_k", "min_p")
 """Fields that count only where the model samples at all (`do_sample`)."""
+
+
+def check_readable(folder: Path, name: str) -> None:
+    """Check that the generation_config.json of a folder is a JSON object, if there is one.
+
+    transformers ignores a file that is not, and with it the tokens that end a text.
+
+    Args:
+        folder: folder of the model.
+        name: name of the model for the error.
+
+    Raises:
+        ModelError: the file cannot be read, or is something else.
+    """
+    path = folder / "generation_config.json"
+    if not path.is_file():
+        return
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = f"cannot be read ({first_line(error).rstrip('.')})"
+    else:
+        if isinstance(fields, dict):
+            return
+        reason = f"holds a {type(fields).__name__} where an object is needed"
+    raise ModelError(
+        f"The generation_config.json of {name!r} {reason}; fetch the model again, or delete the "
+        "file."
+    )
 
 
 def sampling_defaults(generation_config: Any, name: str) -> SamplingConfig | None:

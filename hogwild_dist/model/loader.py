@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from hogwild_dist.attention import layer as attention
 from hogwild_dist.errors import ConfigError, ModelError, first_line
 from hogwild_dist.model.compatibility import check_config
+from hogwild_dist.model.generation_defaults import check_readable
 from hogwild_dist.model.loaded_model import LoadedModel, prepare_model
 from hogwild_dist.model.self_check import check_model
 
@@ -115,6 +116,7 @@ def read_model(
     with _one_sentence(f"Model {label!r}"):
         config: Any = AutoConfig.from_pretrained(path, trust_remote_code=False)
         check_config(config, label)
+        check_readable(Path(path), label)
         hf_model: Any = AutoModelForCausalLM.from_pretrained(
             path,
             config=config,

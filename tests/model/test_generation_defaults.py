@@ -1,5 +1,7 @@
 """What a model's generation_config.json recommends, beside what transformers would do."""
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ from transformers import GenerationConfig
 from hogwild_dist.config import SamplingConfig
 from hogwild_dist.errors import ModelError
 from hogwild_dist.model.generation_defaults import sampling_defaults
+from hogwild_dist.model.loader import read_model
 
 
 @pytest.mark.parametrize(
@@ -47,3 +50,27 @@ def test_a_setting_out_of_range_is_named(fields: dict[str, Any]) -> None:
         setattr(config, name, value)
     with pytest.raises(ModelError, match=r"generation_config.json of 'm' .*; correct the file\.$"):
         sampling_defaults(config, "m")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"{", r"cannot be read \("),
+        (b"[]", "holds a list where an object is needed"),
+        (b'"\xff"', "cannot be read"),
+        (b"[" * 100_000, "cannot be read"),
+    ],
+    ids=["torn", "list", "bytes", "deep"],
+)
+def test_a_damaged_file_is_named(
+    content: bytes, reason: str, tiny_dir: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_dir, folder)
+    (folder / "generation_config.json").write_bytes(content)
+    with pytest.raises(
+        ModelError, match=rf"generation_config.json of .* {reason}.*delete the file"
+    ):
+        read_model(folder)
+    (folder / "generation_config.json").unlink()
+    assert read_model(folder).info.vocab_size > 0
