@@ -49,7 +49,7 @@ class SamplingConfig:
         for name, value, good in (
             ("temperature", self.temperature, self.temperature >= 0),
             ("top_p", self.top_p, 0 < self.top_p <= 1),
-            ("top_k", self.top_k, self.top_k >= 0),
+            ("top_k", self.top_k, isinstance(self.top_k, int) and self.top_k >= 0),
             ("min_p", self.min_p, 0 <= self.min_p <= 1),
             ("repetition_penalty", self.repetition_penalty, self.repetition_penalty > 0),
         ):
@@ -57,7 +57,7 @@ class SamplingConfig:
                 allowed = {
                     "temperature": "0 or more",
                     "top_p": "above 0 and at most 1",
-                    "top_k": "0 (off) or more",
+                    "top_k": "a whole number, 0 (off) or more",
                     "min_p": "from 0 to 1",
                     "repetition_penalty": "above 0 (1 is none)",
                 }[name]

@@ -21,6 +21,14 @@ class OutputError(HogwildError):
     """Standard output cannot be written."""
 
 
+class OutputConsole(Console):
+    """A console on standard output that leaves it to `guarded_output` when a pipe's reader goes."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise BrokenPipeError; rich would end the process, and redirect the wrong stream."""
+        raise BrokenPipeError
+
+
 @contextmanager
 def guarded_output() -> Iterator[None]:
     """Escape characters that the output's encoding lacks, and notice when it cannot be written.
@@ -29,6 +37,8 @@ def guarded_output() -> Iterator[None]:
         OutputError: the device is full, or cannot be written for another reason.
         SystemExit: the reader of a pipe has gone.
     """
+    if sys.stdout is None:  # closed by the caller, as `>&-` does
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # to the end
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -56,7 +66,7 @@ def own_output() -> Iterator[Console]:
     Ray prints news of the cluster, such as dead workers, to `sys.stdout` from threads of its own;
     it must not stand among events, nor within a drawn view.
     """
-    console = Console(file=sys.stdout)
+    console = OutputConsole(file=sys.stdout)
     with redirect_stdout(sys.stderr):
         yield console
 

@@ -2,9 +2,9 @@
 
 import sys
 
-from rich.console import Console
 from rich.syntax import Syntax
 
+from hogwild_dist.deploy.cli.output import OutputConsole
 from hogwild_dist.deploy.view.text import harmless
 
 
@@ -15,7 +15,7 @@ def show_source(text: str, language: str) -> None:
         text: content of the file.
         language: language of the highlighting.
     """
-    console = Console()
+    console = OutputConsole()
     if console.is_terminal:
         console.print(Syntax(text.rstrip("\n"), language, word_wrap=True))
     else:

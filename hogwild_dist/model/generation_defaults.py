@@ -60,6 +60,8 @@ def sampling_defaults(generation_config: Any, name: str) -> SamplingConfig | Non
         fields["temperature"] = 1.0 if fields["temperature"] is None else fields["temperature"]
     fields["repetition_penalty"] = getattr(generation_config, "repetition_penalty", None)
     named = {field: value for field, value in fields.items() if value is not None}
+    if isinstance(named.get("top_k"), float) and named["top_k"].is_integer():
+        named["top_k"] = int(named["top_k"])
     try:
         found = SamplingConfig(**named)
     except ConfigError as error:

@@ -124,7 +124,8 @@ def read_model(
             attn_implementation=attention.ATTENTION_NAME,
             trust_remote_code=False,
         )
-    return prepare_model(hf_model.to(chosen_device), name=label)
+        hf_model.to(chosen_device)
+    return prepare_model(hf_model, name=label)
 
 
 def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:

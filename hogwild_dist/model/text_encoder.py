@@ -81,8 +81,10 @@ class TextEncoder:
             return []
         encoded = self._backend.encode(str(text), add_special_tokens=False)
         cuts = []
+        unknown = self._tokenizer.unk_token_id
         for token, (start, stop) in zip(encoded.ids, encoded.offsets, strict=True):
-            if token in self._control_ids and stop - start > 1:
+            spelt = token != unknown or str(text)[start:stop] == self._tokenizer.unk_token
+            if token in self._control_ids and spelt and stop - start > 1:
                 touched = (max(start, a) for a, b in spans if a < stop and start < b)
                 cuts += [max(first, start + 1) for first in touched][:1]
         return cuts
@@ -106,11 +108,17 @@ class TextEncoder:
 def special_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """Return the tokens that are no text, such as ends of turns.
 
-    The token for unknown characters is text, and so are tags of thoughts or tools, which are not
-    special tokens.
+    A token that stands for unknown characters is text, and so are tags of thoughts or tools, which
+    are not special tokens. Some tokenizers name an end-of-text token as the one for unknown
+    characters and never use it so.
     """
     marked = {token for token, entry in tokenizer.added_tokens_decoder.items() if entry.special}
-    return frozenset({*marked, *tokenizer.all_special_ids} - {tokenizer.unk_token_id})
+    backend: Any = tokenizer.backend_tokenizer
+    unknown = {
+        getattr(backend.model, "unk_id", None),
+        backend.token_to_id(getattr(backend.model, "unk_token", None) or ""),
+    }
+    return frozenset({*marked, *tokenizer.all_special_ids} - unknown)
 
 
 def bracketed_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
@@ -128,7 +136,9 @@ def begin_ids(tokenizer: Any) -> list[int]:
         return []
     with_special: Sequence[int] = tokenizer.encode("a", add_special_tokens=True)
     without: Sequence[int] = tokenizer.encode("a", add_special_tokens=False)
-    own = list(with_special[: max(0, len(with_special) - len(without))])
+    places = range(len(with_special) - len(without) + 1)
+    found = [at for at in places if with_special[at : at + len(without)] == without]
+    own = list(with_special[: found[0]]) if found else []
     return own if tokenizer.bos_token_id in own else [tokenizer.bos_token_id]
 
 

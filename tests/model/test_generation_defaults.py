@@ -25,6 +25,7 @@ from hogwild_dist.model.loader import read_model
             {"temperature": 0.6, "top_p": 0.95, "top_k": 20, "min_p": 0.1},
         ),
         ({"do_sample": True, "temperature": 0.0}, None),
+        ({"do_sample": True, "top_k": 50.0}, {"temperature": 1.0, "top_k": 50}),
     ],
 )
 def test_the_recommended_sampling(fields: dict[str, Any], right: dict[str, Any] | None) -> None:
@@ -39,6 +40,7 @@ def test_the_recommended_sampling(fields: dict[str, Any], right: dict[str, Any] 
     "fields",
     [
         {"repetition_penalty": -1.0},
+        {"do_sample": True, "top_k": 2.5},
         {"do_sample": True, "temperature": "hot"},
         {"do_sample": True, "temperature": float("nan")},
         {"do_sample": True, "top_p": 7.0},

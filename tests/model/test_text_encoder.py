@@ -6,7 +6,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import (
+    AddedToken,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+)
 from transformers import PreTrainedTokenizerFast
 
 from hogwild_dist.errors import ModelError
@@ -138,6 +146,34 @@ def test_who_begins_with_a_begin_of_text_token() -> None:
     assert bos not in TextEncoder(tokenizer).begin(hello)
     tokenizer.init_kwargs["add_bos_token"] = False
     assert begin_ids(tokenizer) == []
+
+
+def test_a_tokenizer_that_adds_an_end_begins_with_its_begin_alone() -> None:
+    tokenizer = bytes_tokenizer()
+    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"<s> $A {END}", special_tokens=[("<s>", bos), (END, eos)]
+    )
+    ids = TextEncoder(tokenizer).begin(PromptText.typed("Hello"))
+    assert ids == [bos, *tokenizer.encode("Hello", add_special_tokens=False)]
+
+
+def test_unknown_characters_are_read_in_one_go() -> None:
+    """Each was cut off by itself, in as many passes as there are characters."""
+    vocab = [("<unk>", 0.0), ("a", -1.0), ("<s>", 0.0), (SPACE, -1.0)]
+    tokenizer = wrapped(Tokenizer(models.Unigram(vocab, unk_id=0)))
+    tokenizer.backend_tokenizer.add_special_tokens(["<unk>"])
+    plain = tokenizer.encode("a" + "日" * 20_000 + "a", add_special_tokens=False)
+    encoder = TextEncoder(tokenizer)
+    assert encoder.go_on(PromptText.typed("a" + "日" * 20_000 + "a")) == plain
+    assert tokenizer.unk_token_id not in encoder.go_on(PromptText.typed("a<unk>a"))[:1]
+
+
+def test_an_end_of_text_that_is_named_for_unknown_characters_is_no_text() -> None:
+    tokenizer = bytes_tokenizer()
+    tokenizer.unk_token = END  # as SmolLM2 and GPT-2 do
+    ids = tokenizer.encode(f"a{END}b", add_special_tokens=False)
+    assert TextEncoder(tokenizer).new_decoder().add(ids) == "ab"
 
 
 def test_generated_special_tokens_are_no_text() -> None:

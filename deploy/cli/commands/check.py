@@ -3,10 +3,10 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from hogwild_dist.deploy.cli.options import common as options
+from hogwild_dist.deploy.cli.output import OutputConsole
 from hogwild_dist.deploy.cli.progress import fetch_with_progress
 from hogwild_dist.model.loader import load_tokenizer, read_model
 from hogwild_dist.model.self_check import CheckReport, check_model
@@ -38,7 +38,7 @@ def check(model_name: str, *, dtype: str | None = None, device: str | None = Non
     """
     path = fetch_with_progress(model_name)
     report = check_model(read_model(path, name=model_name, device=device, dtype=dtype))
-    Console().print(_table(report))
+    OutputConsole().print(_table(report))
     if report.refusal is not None:
         raise report.refusal
     tokenizer = load_tokenizer(path)

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from hogwild_dist.actors.client.connect import connected
@@ -15,7 +14,7 @@ from hogwild_dist.actors.driver.journal import SessionSummary
 from hogwild_dist.deploy.cli.execution import ExecutionTarget, start_group
 from hogwild_dist.deploy.cli.options.grouped import grouped
 from hogwild_dist.deploy.cli.options.placement import ShardOptions
-from hogwild_dist.deploy.cli.output import own_output
+from hogwild_dist.deploy.cli.output import OutputConsole, own_output
 from hogwild_dist.deploy.view import ViewInfo, ViewKind, make_view
 from hogwild_dist.run.load import LoadSettings
 from hogwild_dist.session.changes import RemoveWorker
@@ -52,7 +51,7 @@ def sessions(name: Name, address: At = "auto") -> None:
             table.add_row(
                 str(one.id), _state(one), *counts, began, ", ".join(one.workers), one.label
             )
-        Console(width=None if Console().is_terminal else 200).print(table)
+        OutputConsole(width=None if OutputConsole().is_terminal else 200).print(table)
 
 
 @app.command()

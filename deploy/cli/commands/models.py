@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Column, Table
 
+from hogwild_dist.deploy.cli.output import OutputConsole
 from hogwild_dist.deploy.cli.progress import fetch_with_progress
 from hogwild_dist.errors import ModelError
 from hogwild_dist.model.hub import DEMO_MODEL, list_models
@@ -29,7 +29,7 @@ def show_models() -> None:
         state = "complete" if model.complete else "incomplete"
         table.add_row(model.name, decimal(model.size), state, str(model.path))
     if table.rows:
-        Console().print(table)
+        OutputConsole().print(table)
     else:
         print("No model is cached yet; `hogwild models fetch` fetches the demo model.")
 

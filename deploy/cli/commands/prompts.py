@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from hogwild_dist.deploy.cli.options import common as options
 from hogwild_dist.deploy.cli.options.grouped import grouped
 from hogwild_dist.deploy.cli.options.team import PromptOptions, TeamOptions
+from hogwild_dist.deploy.cli.output import OutputConsole
 from hogwild_dist.deploy.cli.sources import show_source, show_text
 from hogwild_dist.errors import ConfigError
 from hogwild_dist.model.hub import DEMO_MODEL, resolve_model
@@ -32,7 +32,7 @@ def show(
     model: options.Model = DEMO_MODEL,
 ) -> None:
     """Print the templates; with a PROBLEM, the text of every block as the model reads it."""
-    console = Console()
+    console = OutputConsole()
     if problem is None:
         for path, text in files(_folder(prompts.prompts)):
             console.rule(path, align="left")

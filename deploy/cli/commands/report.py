@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from hogwild_dist.deploy.cli.output import OutputConsole
 from hogwild_dist.deploy.view.text import harmless
 from hogwild_dist.errors import ConfigError
 from hogwild_dist.evaluation.records import Records
@@ -102,7 +102,7 @@ def print_table(rows: list[Row]) -> None:
             "" if row.seconds is None else f"{row.seconds:.1f}",
             "" if row.redundancy is None else f"{row.redundancy:.1%}",
         )
-    Console(width=None if Console().is_terminal else 120).print(table)
+    OutputConsole(width=None if OutputConsole().is_terminal else 120).print(table)
 
 
 def tell(line: str) -> None:

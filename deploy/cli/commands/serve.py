@@ -13,12 +13,12 @@ from typing import Annotated, Any
 
 import typer
 from ray import serve
-from rich.console import Console
 
 from hogwild_dist.actors.client.connect import connected
 from hogwild_dist.actors.errors import ClusterError
 from hogwild_dist.deploy.cli.options import common as options
 from hogwild_dist.deploy.cli.options.grouped import Given, grouped
+from hogwild_dist.deploy.cli.output import OutputConsole
 from hogwild_dist.deploy.cli.progress import fetch_with_progress, progress_lines
 from hogwild_dist.deploy.service.app import LOGGING, application
 from hogwild_dist.deploy.service.config import ServiceConfig, read_fields, service_config
@@ -130,7 +130,7 @@ def _is_local(host: str) -> bool:
 
 def _show(config: ServiceConfig, host: str, port: int) -> None:
     where = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"
-    console = Console(highlight=False)
+    console = OutputConsole(highlight=False)
     console.print(f"page               {where}/")
     console.print(f"OpenAI's interface {where}/v1   (model {config.served_model!r})", markup=False)
     console.print(f"its document       {where}/openapi.json")

@@ -3,9 +3,9 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from hogwild_dist.deploy.cli.output import OutputConsole
 from hogwild_dist.deploy.cli.sources import show_source
 from hogwild_dist.errors import ConfigError
 from hogwild_dist.team.presets import TEAMS, load_team
@@ -27,7 +27,7 @@ def list_teams(context: typer.Context) -> None:
         roles = [worker.name for worker in plan.file.workers]
         roles += ["..."] if plan.file.size > len(roles) else []
         table.add_row(name, ", ".join(roles), plan.layout.name, plan.file.about)
-    Console().print(table)
+    OutputConsole().print(table)
 
 
 @app.command("show")

@@ -4,8 +4,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-IGNORED = ("annotations", "audio", "cache_control", "id", "reasoning", "reasoning_content",
-           "reasoning_details", "refusal", "thoughts", "provider_specific_fields")  # fmt: skip
+IGNORED = (
+    "annotations", "audio", "cache_control", "id", "provider_specific_fields", "reasoning",
+    "reasoning_content", "reasoning_details", "refusal", "thoughts", "worker",
+)  # fmt: skip
 """Fields of replies that clients send back and that are no part of the conversation."""
 
 PARTS = {

@@ -24,6 +24,9 @@ from hogwild_dist.model.prompt_text import PromptText
 INSTRUCTIONS, USER = "\U000f0000instructions\U000f0000", "\U000f0000user\U000f0000"
 """Placeholders; their private-use characters occur in no template."""
 
+PADDING = "\u2003"
+"""Space around a placeholder: a template that trims its messages removes it, and writes none."""
+
 MAX_CHARS = 1 << 20
 CPU_SECONDS = 10
 WALL_SECONDS = 60
@@ -64,7 +67,7 @@ class ChatFrame:
         """Return the frame of a chat that was rendered with padded placeholders."""
         pieces: list[str | Slot] = []
         stop = 0
-        for found in re.finditer(f"( ?)({INSTRUCTIONS}|{USER})( ?)", rendered):
+        for found in re.finditer(f"({PADDING}?)({INSTRUCTIONS}|{USER})({PADDING}?)", rendered):
             before, placeholder, after = found.groups()
             pieces += [rendered[stop : found.start()], Slot(placeholder, (not before, not after))]
             stop = found.end()
@@ -117,8 +120,8 @@ def chat_frames(tokenizer: PreTrainedTokenizerBase) -> ChatFrames:
 @lru_cache(maxsize=16)
 def _frames(template: str, tokens: tuple[tuple[str, str], ...], _today: date) -> ChatFrames:
     """Return the chats of a template; some templates write the date, so it is part of the key."""
-    system = {"role": "system", "content": f" {INSTRUCTIONS} "}
-    user = {"role": "user", "content": f" {USER} "}
+    system = {"role": "system", "content": f"{PADDING}{INSTRUCTIONS}{PADDING}"}
+    user = {"role": "user", "content": f"{PADDING}{USER}{PADDING}"}
     chats = [[system, user], [_in_parts(system), _in_parts(user)], [user], [_in_parts(user)]]
     results = _render(template, dict(tokens), chats)
     read = [ChatFrame.read(result["text"]) if "text" in result else None for result in results]
@@ -149,6 +152,7 @@ def _render(template: str, tokens: Mapping[str, str], chats: Sequence[Any]) -> l
         ModelError: the process reached a limit.
     """
     job = {
+        "modules": sys.path,
         "template": template,
         "tokens": tokens,
         "chats": chats,

@@ -14,8 +14,9 @@ from typing import Any
 def main() -> None:
     """Render the chats of a job."""
     job = json.load(sys.stdin)
+    sys.path[:] = job["modules"]
     for name, limit in job["limits"].items():
-        resource.setrlimit(getattr(resource, name), (limit, limit))
+        _limit(getattr(resource, name), limit)
     from transformers.utils.chat_template_utils import render_jinja_template  # noqa: PLC0415
 
     results = []
@@ -26,8 +27,15 @@ def main() -> None:
             )
             results.append(_result(rendered[0][0], job["max_chars"]))
         except Exception as error:  # a template may raise anything
-            results.append({"error": f"{error or type(error).__name__}"})
+            results.append({"error": str(error) or type(error).__name__})
     json.dump(results, sys.stdout)
+
+
+def _limit(kind: int, limit: int) -> None:
+    """Lower a limit of this process; one that is lower already stays."""
+    _, hard = resource.getrlimit(kind)
+    chosen = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+    resource.setrlimit(kind, (chosen, chosen))
 
 
 def _result(text: str, max_chars: int) -> dict[str, Any]:

@@ -5,7 +5,6 @@ for that layout. A user's folder may omit files; the package's are used in their
 """
 
 import json
-import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -93,8 +92,8 @@ class Prompts:
                 f"The prompt template '{name}{SUFFIX}' of {self.label!r} includes {str(error)!r}, "
                 "which is not in the folder; add it, or include one that is."
             ) from error
-        except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError) as error:
-            fault = str(error).rstrip(".")
+        except Exception as error:  # a template may raise anything
+            fault = str(error).rstrip(".") or type(error).__name__
             if isinstance(error, jinja2.TemplateSyntaxError):
                 fault = f"{fault} in line {error.lineno}"
             elif isinstance(error, jinja2.UndefinedError):
@@ -103,7 +102,14 @@ class Prompts:
                 f"The prompt template '{name}{SUFFIX}' of {self.label!r} cannot be filled in: "
                 f"{fault}."
             ) from error
-        return _read_marks(rendered, marks)
+        try:
+            return _read_marks(rendered, marks)
+        except ValueError as error:
+            raise ConfigError(
+                f"The prompt template '{name}{SUFFIX}' of {self.label!r} changes text that is "
+                "filled in already, so that it is not known who typed it; apply filters to values, "
+                "not to parts of the template."
+            ) from error
 
     def with_settings(self, **changes: Any) -> Self:
         """Return the same templates with some settings changed; None keeps a setting."""
@@ -207,10 +213,16 @@ def _settings(values: Mapping[str, Any], label: str) -> PromptSettings:
 def _environment(
     templates: Mapping[str, str], marks: tuple[str, str] = ("", "")
 ) -> SandboxedEnvironment:
-    """Return an environment that puts marks around the values that people typed."""
+    """Return an environment that puts marks around the values that people typed.
+
+    A value may hold marks, if a part of the template was rendered into it; they are replaced.
+    """
 
     def mark(value: object) -> object:
-        return value if isinstance(value, Tag) else f"{marks[0]}{value}{marks[1]}"
+        if isinstance(value, Tag):
+            return value
+        text = str(value).replace(marks[0], "").replace(marks[1], "")
+        return f"{marks[0]}{text}{marks[1]}"
 
     return SandboxedEnvironment(
         loader=jinja2.DictLoader({name + SUFFIX: text for name, text in templates.items()}),
@@ -228,14 +240,19 @@ def _unused_marks(text: str) -> tuple[str, str]:
 
 
 def _read_marks(rendered: str, marks: tuple[str, str]) -> PromptText:
-    """Return a rendered template without its marks; marks may lie within marks."""
-    depth, pieces = 0, []
-    for part in re.split(f"([{''.join(marks)}])", rendered):
-        if part in marks:
-            depth += 1 if part == marks[0] else -1
-        elif part:
-            pieces.append((part, depth > 0))
-    return PromptText(tuple(pieces))
+    """Return a rendered template without its marks.
+
+    Raises:
+        ValueError: a mark is missing, or the marks are not in their order.
+    """
+    *pairs, rest = rendered.split(marks[1])
+    pieces: list[tuple[str, bool]] = []
+    for pair in pairs:
+        said, typed = pair.split(marks[0])
+        pieces += ((said, False), (typed, True))
+    if marks[0] in rest:
+        raise ValueError("a mark is not closed")
+    return PromptText(tuple(piece for piece in (*pieces, (rest, False)) if piece[0]))
 
 
 def _check_used(changed: Mapping[str, str], known: Mapping[str, str], label: str) -> None:

@@ -67,6 +67,25 @@ def test_a_port_that_says_nothing_is_given_up_within_seconds(
             assert time.monotonic() - began < 10
 
 
+def test_a_proxy_for_web_pages_is_not_in_the_way(no_token: pytest.MonkeyPatch) -> None:
+    no_token.setenv("http_proxy", "http://127.0.0.1:9")
+    no_token.setenv("RAY_AUTH_TOKEN", TOKEN)
+    no_token.setenv("RAY_AUTH_MODE", "token")
+    with guarded() as address:
+        check_answers(address)
+
+
+@pytest.mark.parametrize("address", [f"ray://{'x' * 70}:10001", "ray://localhost:²"])
+def test_what_is_no_address_of_a_client_server_is_named(address: str) -> None:
+    with pytest.raises(ClusterError, match="No Ray cluster answers at"):
+        check_answers(address)
+
+
+def test_a_client_server_is_found_by_an_ipv6_address() -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as server:
+        check_answers(f"ray://[::1]:{server.getsockname()[1]}")
+
+
 def test_a_token_that_is_missing_wrong_or_not_sent_is_named(no_token: pytest.MonkeyPatch) -> None:
     def refused(address: str) -> str:
         _raylet.AuthenticationTokenLoader.instance().reset_cache()

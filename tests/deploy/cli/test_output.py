@@ -69,6 +69,21 @@ def test_a_reader_that_has_gone_ends_the_command_quietly(tiny_dir: Path) -> None
     assert "Exception ignored" not in done.stderr
 
 
+@pytest.mark.parametrize("words", [("teams",), ("prompts", "show"), ("models",)])
+def test_a_reader_that_has_gone_ends_a_table_as_a_shell_expects(words: tuple[str, ...]) -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    done = hogwild(*words, stdout=write_end)
+    os.close(write_end)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_closed_output_is_no_fault() -> None:
+    command = f"exec {sys.executable} -m hogwild_dist.deploy.cli.app --version >&-"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_a_deleted_working_folder_is_named(tmp_path: Path) -> None:
     folder = tmp_path / "gone"
     folder.mkdir()

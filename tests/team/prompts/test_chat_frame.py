@@ -1,5 +1,7 @@
 """Chat templates of models: what they write, what they drop, and how they fail."""
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ from hogwild_dist.errors import ModelError
 from hogwild_dist.model.prompt_text import PromptText
 from hogwild_dist.team.prompts.chat import chat_text
 from hogwild_dist.team.team import Team
+from tests.paths import ROOT
 from tests.tiny_tokenizer import byte_tokenizer
 
 CHATML = (
@@ -16,6 +19,11 @@ CHATML = (
 )
 TRIMMING = (
     "{{ bos_token }}{% for m in messages %}[{{ m['role'] }}]{{ m['content'] | trim }}\n{% endfor %}"
+)
+SPACED = (
+    "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}"
+    "{{ '[INST] ' + m.content.strip() + ' [/INST]' }}{% else %}"
+    "{{ 'SYSTEM: ' + m.content.strip() + ' ' }}{% endif %}{% endfor %}"
 )
 NO_SYSTEM = (
     "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
@@ -49,7 +57,7 @@ def rendered(template: Any, instructions: str, user: str) -> str:
     return str(chat_text(tokenizer(template), *texts))
 
 
-@pytest.mark.parametrize("template", [CHATML, TRIMMING, DEFAULT_SYSTEM])
+@pytest.mark.parametrize("template", [CHATML, TRIMMING, SPACED, DEFAULT_SYSTEM])
 @pytest.mark.parametrize("instructions", ["", "Work together.", "  two \n lines "])
 @pytest.mark.parametrize("user", ["Why?", " padded\n", "{{ 1 + 1 }}", "a user\U000f0000"])
 def test_messages_stand_where_transformers_writes_them(
@@ -75,6 +83,21 @@ def test_instructions_are_never_lost(template: Any, right: str | None) -> None:
     found = rendered(template, "Rules.", "Why?")
     assert "Rules." in found
     assert found == right or right is None
+
+
+def test_a_process_with_little_memory_of_its_own_renders_templates(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its limits are lower than those that are set, and it finds the same packages."""
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); "
+        "resource.setrlimit(resource.RLIMIT_CPU, (9, 9)); "
+        f"from tests.team.prompts.test_chat_frame import *; print(rendered({NO_SYSTEM!r}, '', 'x'))"
+    )
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}")
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
+    assert done.stdout == "[INST] x [/INST]\n", done.stderr
 
 
 def test_a_problem_does_not_steer_the_template() -> None:

@@ -133,12 +133,36 @@ def test_a_folder_that_is_none(tmp_path: Path) -> None:
         ("{{ worker", r" in line 1\."),
         ("\n{% zoo %}", r"unknown tag 'zoo' in line 2\."),
         ("{{ index + 1 }}", r"'index' is undefined; it may use .*worker\."),
+        ("{% include 'first.jinja' %}", "recursion depth.*"),
+        ("{{ [].pop() }}", r"pop from empty list\."),
+        ("{{ {}.pop('x') }}", r"'x'\."),
+        ("{{ 'x'.encode('zz') }}", r"unknown encoding: zz\."),
     ],
 )
 def test_a_template_with_a_mistake_is_named(tmp_path: Path, template: str, end: str) -> None:
     prompts = load_prompts("combined", folder(tmp_path, first=template))
     with pytest.raises(ConfigError, match=rf"'first.jinja' of .* cannot be filled in: .*{end}$"):
         texts(prompts)
+
+
+@pytest.mark.parametrize("filled", ["{{ x }}", "{{ x[1:] }}", "{{ x[:-1] }}", "{{ x | reverse }}"])
+def test_what_was_typed_stays_so_in_a_part_that_is_changed(tmp_path: Path, filled: str) -> None:
+    first = f"{{% set x %}}{{{{ worker }}}}{{% endset %}}{filled} and {{{{ worker }}}}"
+    prompts = load_prompts("combined", folder(tmp_path, first=first))
+    typed = [piece for piece, typed in prompts.render("first", worker="<x>").pieces if typed]
+    assert len(typed) == 2
+    assert set(typed[0]) <= set("<x>")
+    assert typed[1] == "<x>"
+
+
+@pytest.mark.parametrize("name", ["reverse", "truncate(2, true, '', 0)"])
+def test_a_filter_over_filled_in_text_that_hides_who_typed_is_refused(
+    tmp_path: Path, name: str
+) -> None:
+    first = f"{{% filter {name} %}}{{{{ worker }}}}!{{% endfilter %}} {{{{ worker }}}}"
+    prompts = load_prompts("combined", folder(tmp_path, first=first))
+    with pytest.raises(ConfigError, match=r"'first.jinja' of .* changes text that is filled in"):
+        prompts.render("first", worker="<x>")
 
 
 def test_an_include_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def test_a_reply_of_this_service_is_accepted(content: str, reasoning: str | None
     reply = {
         "role": "assistant", "content": content, "refusal": None, "annotations": [],
         "audio": None, "function_call": None, "tool_calls": None,
-        "reasoning_content": reasoning, "thoughts": thoughts,
+        "reasoning_content": reasoning, "thoughts": thoughts, "worker": "Alice",
     }  # fmt: skip
     assert Message.model_validate(reply).text == content
 
