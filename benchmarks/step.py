@@ -20,8 +20,8 @@ from rich.table import Table
 from torch import Tensor
 from transformers import AutoModelForCausalLM, DynamicCache
 
-from hogwild_dist.attention.kernels import AttentionKernel
-from hogwild_dist.attention.registry import find_kernel
+from hogwild_dist.attention.piece_attention import PieceBackend
+from hogwild_dist.attention.piece_kernels import AttentionKernel, attend_cpu
 from hogwild_dist.config import Visibility
 from hogwild_dist.exchange.local import LocalExchange
 from hogwild_dist.kvcache.cache import Block, KVCache
@@ -41,7 +41,7 @@ ALLOCATOR = ("MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_", "LD_PRELOAD")
 class Counter:
     """Counts what an attention kernel reads."""
 
-    backend: AttentionKernel
+    kernel: AttentionKernel
     calls: int = 0
     bytes: int = 0
 
@@ -50,7 +50,7 @@ class Counter:
     ) -> tuple[Tensor, Tensor]:
         self.calls += 1
         self.bytes += (k.numel() + v.numel()) * k.element_size()
-        return self.backend(q, k, v, mask, scale)
+        return self.kernel(q, k, v, mask, scale)
 
 
 def fill(cache: KVCache, block: Block, count: int) -> None:
@@ -64,11 +64,11 @@ def fill(cache: KVCache, block: Block, count: int) -> None:
 
 
 def team_step(
-    model: LoadedModel, workers: int, context: int, backend: AttentionKernel
+    model: LoadedModel, workers: int, context: int, kernel: AttentionKernel
 ) -> tuple[Callable[[], None], int]:
     """Return a step of a team in the contiguous layout, and the KV bytes that it must read."""
     cache = model.new_cache(context + workers * 1_024)
-    runner = ModelRunner(model, cache, LocalExchange(Visibility.SAME_STEP), backend)
+    runner = ModelRunner(model, cache, LocalExchange(Visibility.SAME_STEP), PieceBackend(kernel))
     common, separator = cache.new_block("common"), cache.new_block("separator")
     own = [cache.new_block(f"w{index}") for index in range(workers)]
     fill(cache, common, context - workers * OWN_TOKENS - SEPARATOR_TOKENS)
@@ -184,11 +184,11 @@ def add_row(
 ) -> None:
     """Measure one row of the table and add it."""
     model, plain, reordered = models
-    counter = Counter(find_kernel(None, model.device))
+    counter = Counter(attend_cpu)
     counted, floor = team_step(model, workers, context, counter)
     counted()
-    team, _ = team_step(model, workers, context, find_kernel(None, model.device))
-    single, _ = team_step(model, 1, context, find_kernel(None, model.device))
+    team, _ = team_step(model, workers, context, attend_cpu)
+    single, _ = team_step(model, 1, context, attend_cpu)
     ms = milliseconds(
         {
             "team": team,

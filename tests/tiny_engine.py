@@ -24,8 +24,8 @@ def tiny_network(max_position_embeddings: int = 512) -> LlamaForCausalLM:
     return LlamaForCausalLM(config)
 
 
-def tiny_byte_model() -> LoadedModel:
-    return prepare_model(tiny_network().double(), name="tiny")
+def tiny_byte_model(dtype: torch.dtype = torch.float64) -> LoadedModel:
+    return prepare_model(tiny_network().to(dtype), name="tiny")
 
 
 def tiny_engine(model: LoadedModel, **fields: object) -> Engine:

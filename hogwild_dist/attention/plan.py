@@ -86,9 +86,7 @@ def plan_attention(batch: Batch, window: int | None, device: torch.device) -> At
     """
     entries: list[Entry] = []
     pieces: list[Piece] = []
-    for block, reads in groupby(batch.reads, key=lambda read: read.block):
-        own_last = sorted(reads, key=lambda read: read.causal)
-        group = [e for read in own_last for e in _entries(batch, read, window) if e.low < e.high]
+    for block, group in entries_by_block(batch, window):
         from_peers_at = batch.arriving.get(block)
         pieces.extend(_pieces(block, group, len(entries), from_peers_at, device))
         entries.extend(group)
@@ -98,6 +96,19 @@ def plan_attention(batch: Batch, window: int | None, device: torch.device) -> At
         pieces=tuple(pieces),
         num_tokens=batch.num_tokens,
     )
+
+
+def entries_by_block(batch: Batch, window: int | None) -> Iterator[tuple[Block, list[Entry]]]:
+    """Yield each block that is read, and its entries; those that write the block come last.
+
+    Args:
+        batch: the packed tokens of the step.
+        window: sliding window in tokens of the worker's view, or None.
+    """
+    for block, reads in groupby(batch.reads, key=lambda read: read.block):
+        own_last = sorted(reads, key=lambda read: read.causal)
+        entries = [entry for read in own_last for entry in _entries(batch, read, window)]
+        yield block, [entry for entry in entries if entry.low < entry.high]
 
 
 def _entries(batch: Batch, read: Read, window: int | None) -> Iterator[Entry]:

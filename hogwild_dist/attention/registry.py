@@ -1,11 +1,15 @@
 """Attention kernels by name: the package's own, and any other by its import path."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 
 import torch
 
-from hogwild_dist.attention.kernels import AttentionKernel, attend_cpu, attend_matmul
+from hogwild_dist.attention.backend import AttentionBackend, AttentionNeeds
+from hogwild_dist.attention.piece_attention import PieceBackend
+from hogwild_dist.attention.piece_kernels import AttentionKernel, attend_cpu, attend_matmul
 from hogwild_dist.errors import ConfigError
 
 
@@ -14,57 +18,87 @@ class Registered:
     """A kernel of the package.
 
     Attributes:
-        kernel: the function that attends.
-        devices: device types that it runs on; None is any.
+        make: makes its backend for a model.
+        fault: returns why a model cannot use it, as a part of a sentence; None if it can.
+        defaults: dtypes for which it may be the default; None is any.
     """
 
-    kernel: AttentionKernel
-    devices: frozenset[str] | None = None
+    make: Callable[[AttentionNeeds], AttentionBackend]
+    fault: Callable[[AttentionNeeds], str | None]
+    defaults: frozenset[torch.dtype] | None = None
+
+
+def _pieces(kernel: AttentionKernel) -> Callable[[AttentionNeeds], AttentionBackend]:
+    return lambda _: PieceBackend(kernel)
+
+
+def _cpu_fault(needs: AttentionNeeds) -> str | None:
+    return None if needs.device.type == "cpu" else f"does not run on {needs.device.type!r}"
+
+
+def _triton_fault(needs: AttentionNeeds) -> str | None:
+    if find_spec("triton") is None:
+        return "needs the package triton, which is not installed"
+    from hogwild_dist.attention.triton.backend import fault  # noqa: PLC0415  # needs triton
+
+    return fault(needs)
+
+
+def _triton(needs: AttentionNeeds) -> AttentionBackend:
+    from hogwild_dist.attention.triton.backend import TritonBackend  # noqa: PLC0415  # needs triton
+
+    return TritonBackend(needs.device)
 
 
 KERNELS = {
-    "cpu-flash": Registered(attend_cpu, frozenset({"cpu"})),
-    "matmul": Registered(attend_matmul),
+    "cpu-flash": Registered(_pieces(attend_cpu), _cpu_fault),
+    # In float32 its products without tensor cores spill registers; matmul is the better default.
+    "triton": Registered(_triton, _triton_fault, frozenset({torch.bfloat16, torch.float16})),
+    "matmul": Registered(_pieces(attend_matmul), lambda _: None),
 }
-"""Name -> kernel; the first that runs on a device is its default."""
+"""Name -> kernel; the first that a model can use is its default."""
 
 
-def kernels_for(device: torch.device) -> dict[str, AttentionKernel]:
-    """Return name -> kernel for the package's kernels that run on a device, its default first."""
-    return {
-        name: one.kernel
-        for name, one in KERNELS.items()
-        if one.devices is None or device.type in one.devices
-    }
+def usable_backends(needs: AttentionNeeds) -> dict[str, AttentionBackend]:
+    """Return name -> backend for the package's kernels that a model can use."""
+    return {name: one.make(needs) for name, one in KERNELS.items() if one.fault(needs) is None}
 
 
-def find_kernel(name: str | None, device: torch.device) -> AttentionKernel:
-    """Return the attention kernel of a name.
+def find_backend(name: str | None, needs: AttentionNeeds) -> AttentionBackend:
+    """Return the attention backend of a kernel's name.
 
     Args:
-        name: a key of `KERNELS`; or ``module:function``, the import path of a kernel of your own,
-            which every shard must be able to import; or None for the device's default.
-        device: the device that the kernel runs on.
+        name: a key of `KERNELS`; or ``module:function``, the import path of a kernel of your own
+            for single pieces (`piece_kernels.AttentionKernel`), which every shard must be able to
+            import; or None for the model's default.
+        needs: what the model asks of it.
 
     Raises:
-        ConfigError: no such kernel exists, or it does not run on the device.
+        ConfigError: no such kernel exists, or the model cannot use it.
     """
-    usable = kernels_for(device)
     if name is None:
-        return next(iter(usable.values()))
+        return KERNELS[_default(needs)].make(needs)
     if ":" in name:
-        return _imported(name)
+        return PieceBackend(_imported(name))
     if name not in KERNELS:
         raise ConfigError(
             f"Unknown attention kernel {name!r}; use {', '.join(KERNELS)}, or module:function for "
             "one of your own."
         )
-    if name not in usable:
-        raise ConfigError(
-            f"The attention kernel {name!r} does not run on {device.type!r}; use "
-            f"{', '.join(usable)}."
-        )
-    return usable[name]
+    fault = KERNELS[name].fault(needs)
+    if fault is not None:
+        usable = [other for other, one in KERNELS.items() if one.fault(needs) is None]
+        raise ConfigError(f"The attention kernel {name!r} {fault}; use {', '.join(usable)}.")
+    return KERNELS[name].make(needs)
+
+
+def _default(needs: AttentionNeeds) -> str:
+    """Return the name of a model's default kernel."""
+    return next(
+        name
+        for name, one in KERNELS.items()
+        if (one.defaults is None or needs.dtype in one.defaults) and one.fault(needs) is None
+    )
 
 
 def _imported(path: str) -> AttentionKernel:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from transformers import PreTrainedTokenizerBase
 
-from hogwild_dist.attention.registry import find_kernel
+from hogwild_dist.attention.registry import find_backend
 from hogwild_dist.config import EngineConfig, Visibility
 from hogwild_dist.engine.overlapped_stepper import OverlappedStepper
 from hogwild_dist.engine.placement import home_rank, newcomer_rank, worker_ranks
@@ -62,8 +62,8 @@ class Engine:
         self.tokenizer = tokenizer
         self.exchange = exchange or LocalExchange(self.config.visibility)
         self.cache = cache or model.new_cache(self.config.cache_tokens)
-        kernel = find_kernel(self.config.attention, model.device)
-        self.runner = ModelRunner(model, self.cache, self.exchange, kernel)
+        attention = find_backend(self.config.attention, model.attention_needs)
+        self.runner = ModelRunner(model, self.cache, self.exchange, attention)
         self.timeline = timeline or Timeline()
         self.reservations = KVReservations(self.cache, model.max_positions)
         self._prefill = Prefill(self.cache, self.runner, self.exchange, self.config.prefill_chunk)

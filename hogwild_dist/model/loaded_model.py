@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from hogwild_dist.attention import layer as attention
+from hogwild_dist.attention.backend import AttentionNeeds
 from hogwild_dist.config import SamplingConfig
 from hogwild_dist.kvcache.cache import KVCache, LayerShape
 from hogwild_dist.kvcache.rope import RotaryTables
@@ -74,6 +75,17 @@ class LoadedModel:
         """Dtype of activations, K and V."""
         dtype: torch.dtype = self.hf_model.dtype
         return dtype
+
+    @property
+    def attention_needs(self) -> AttentionNeeds:
+        """What the model asks of an attention backend."""
+        num_heads = self.hf_model.config.get_text_config().num_attention_heads
+        return AttentionNeeds(
+            device=self.device,
+            dtype=self.dtype,
+            head_dim=max(layer.head_dim for layer in self.layers),
+            num_groups=max(num_heads // layer.num_kv_heads for layer in self.layers),
+        )
 
     @property
     def info(self) -> ModelInfo:

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from hogwild_dist.attention.backend import AttentionBackend
 from hogwild_dist.attention.batch import Batch, build_batch
-from hogwild_dist.attention.kernels import AttentionKernel
 from hogwild_dist.attention.layer import StepContext
-from hogwild_dist.attention.registry import find_kernel
+from hogwild_dist.attention.registry import find_backend
 from hogwild_dist.config import Visibility
 from hogwild_dist.exchange.base import Exchange
 from hogwild_dist.kvcache.cache import KVCache
@@ -23,7 +23,7 @@ class ModelRunner:
         model: the loaded model.
         cache: cache that the model made.
         exchange: carries K and V between shards.
-        kernel: attention kernel; None selects the device's default.
+        attention: attention backend; None selects the default of device and dtype.
     """
 
     def __init__(
@@ -31,12 +31,12 @@ class ModelRunner:
         model: LoadedModel,
         cache: KVCache,
         exchange: Exchange,
-        kernel: AttentionKernel | None = None,
+        attention: AttentionBackend | None = None,
     ) -> None:
         self.model = model
         self.cache = cache
         self.exchange = exchange
-        self.kernel = kernel or find_kernel(None, model.device)
+        self.attention = attention or find_backend(None, model.attention_needs)
 
     def forward(self, rows: Sequence[Row]) -> tuple[Tensor, Batch]:
         """Feed every row's new tokens at once, in this process alone.
@@ -84,7 +84,12 @@ class ModelRunner:
             position_ids=torch.tensor([batch.positions], device=device),
             use_cache=False,
             logits_to_keep=last,
-            hogwild=StepContext(self.cache, batch, self.kernel, peers),
+            hogwild=StepContext(
+                self.cache,
+                torch.tensor(batch.slots, device=device),
+                self.attention.begin(self.cache, batch),
+                peers,
+            ),
         )
         logits: Tensor = output.logits[0]
         return logits, batch

@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hogwild_dist.attention.kernels import AttentionKernel, attend_matmul
-from hogwild_dist.attention.layer import StepContext, attend_view, hogwild_attention
-from hogwild_dist.attention.registry import kernels_for
+from hogwild_dist.attention.backend import ScoreRule
+from hogwild_dist.attention.layer import hogwild_attention
+from hogwild_dist.attention.piece_attention import PieceAttention
+from hogwild_dist.attention.piece_kernels import AttentionKernel, attend_cpu, attend_matmul
 from hogwild_dist.config import Visibility
 from hogwild_dist.errors import ModelError
 from hogwild_dist.kvcache.rows import Row
@@ -18,7 +19,7 @@ from tests.kvcache.test_cache import DIM, HEADS, new_cache, turned, write
 
 GROUPS = 3
 SCALE = 0.4
-KERNELS = list(kernels_for(torch.device("cpu")).values())
+KERNELS = [attend_cpu, attend_matmul]
 
 
 @settings(max_examples=40)
@@ -51,8 +52,8 @@ def test_a_view_reads_as_one_text(
     cache.write(1, torch.tensor(batch.slots), keys, values)
     q = torch.randn(HEADS * GROUPS, batch.num_tokens, DIM, generator=generator, dtype=torch.float64)
     local = torch.stack([turned(q[:, i], p) for i, p in enumerate(batch.positions)], 1)
-    context = StepContext(cache, batch, kernel)
-    out = attend_view(context, 1, local, window, SCALE)
+    attention = PieceAttention(cache, batch, kernel)
+    out = attention.attend(1, local, ScoreRule(SCALE, window))
     token = 0
     for row in rows:
         own = row.view[-1]

@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from hogwild_dist.attention.registry import KERNELS, find_kernel, kernels_for
+from hogwild_dist.attention.backend import AttentionNeeds
+from hogwild_dist.attention.piece_attention import PieceBackend
+from hogwild_dist.attention.piece_kernels import attend_cpu, attend_matmul
+from hogwild_dist.attention.registry import KERNELS, find_backend, usable_backends
 from hogwild_dist.config import EngineConfig
 from hogwild_dist.engine.engine import Engine
 from hogwild_dist.errors import ConfigError
@@ -16,7 +19,12 @@ from tests.tiny_engine import tiny_byte_model
 from tests.tiny_team import PROMPTS
 from tests.tiny_tokenizer import byte_tokenizer
 
-CPU, GPU = torch.device("cpu"), torch.device("cuda")
+
+def needs(device: str, dtype: torch.dtype = torch.float32, **shape: int) -> AttentionNeeds:
+    return AttentionNeeds(device=torch.device(device), dtype=dtype, **shape)
+
+
+CPU, GPU = needs("cpu"), needs("cuda")
 
 OWN = """
 import torch
@@ -34,15 +42,15 @@ def attend(q, k, v, mask, scale):
 
 def texts(attention: str | None) -> Mapping[str, str]:
     config = EngineConfig(cache_tokens=4_096, attention=attention)
-    team = Team(names=("Ann", "Ben"), prompts=PROMPTS, limits=Limits(max_tokens=12))
-    engine = Engine(tiny_byte_model(), byte_tokenizer(), config)
+    team = Team(names=("Ann", "Ben"), prompts=PROMPTS, limits=Limits(max_tokens=6))
+    engine = Engine(tiny_byte_model(torch.float32), byte_tokenizer(), config)
     run = Run(engine, "Count!", team)
     for _ in run:
         pass
     return run.result.texts
 
 
-@pytest.mark.parametrize("name", kernels_for(CPU))
+@pytest.mark.parametrize("name", usable_backends(CPU))
 def test_every_kernel_writes_the_same_text(name: str) -> None:
     assert texts(name) == texts(None)
 
@@ -56,17 +64,21 @@ def test_a_kernel_of_a_user_s_own_is_used(tmp_path: Path, monkeypatch: pytest.Mo
     assert users_own_kernel.calls
 
 
-def test_a_device_gets_the_first_kernel_that_runs_on_it() -> None:
-    assert find_kernel(None, CPU) is KERNELS["cpu-flash"].kernel
-    assert find_kernel(None, GPU) is KERNELS["matmul"].kernel
-    assert find_kernel("matmul", GPU) is KERNELS["matmul"].kernel
+def test_a_model_gets_the_first_kernel_that_it_can_use() -> None:
+    assert find_backend(None, CPU) == PieceBackend(attend_cpu)
+    assert find_backend(None, GPU) == PieceBackend(attend_matmul)
+    assert find_backend("matmul", GPU) == PieceBackend(attend_matmul)
 
 
 @pytest.mark.parametrize(
-    ("name", "device", "sentence"),
+    ("name", "needs", "sentence"),
     [
         ("flash9", CPU, f"Unknown attention kernel 'flash9'; use {', '.join(KERNELS)}, or module:"),
-        ("cpu-flash", GPU, "'cpu-flash' does not run on 'cuda'; use "),
+        ("cpu-flash", GPU, "'cpu-flash' does not run on 'cuda'; use triton, matmul"),
+        ("triton", needs("cpu", torch.float64), "'triton' does not compute in float64; use cpu-"),
+        ("triton", needs("cpu", head_dim=512), "heads of at most 256, and the model has 512; use"),
+        ("triton", needs("cpu", num_groups=71), "at most 64 query heads .*, and the model has 71"),
+        ("triton", needs("mps"), "runs on NVIDIA GPUs, not on 'mps'; use matmul"),
         ("no_such_module:attend", CPU, "'no_such_module:attend' cannot be imported .*module:"),
         ("math:attend", CPU, "'math:attend' cannot be imported"),
         (".x:y", CPU, "'.x:y' cannot be imported"),
@@ -75,10 +87,10 @@ def test_a_device_gets_the_first_kernel_that_runs_on_it() -> None:
     ],
 )
 def test_a_kernel_that_cannot_be_used_is_named(
-    name: str, device: torch.device, sentence: str
+    name: str, needs: AttentionNeeds, sentence: str
 ) -> None:
     with pytest.raises(ConfigError, match=sentence):
-        find_kernel(name, device)
+        find_backend(name, needs)
 
 
 def test_an_engine_refuses_an_unknown_kernel() -> None:

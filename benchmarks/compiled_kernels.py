@@ -1,0 +1,92 @@
+"""Compiles the Triton kernels for GPUs that need not be there, and prints what they take.
+
+A line of JSON for each variant: registers of a thread, bytes that it spills, bytes of shared memory
+of a program. Run it without `TRITON_INTERPRET`.
+"""
+
+import json
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from hogwild_dist.attention.triton.backend import LEAST_ROWS, most_rows, tile_keys
+from hogwild_dist.attention.triton.kernels import attend_tasks, merge_parts
+
+ARCHITECTURES = (80, 90, 100)
+HEAD_DIMS = (64, 128, 256)
+NUM_GROUPS = 4
+
+TYPES = {
+    **dict.fromkeys(("q_ptr", "k_ptr", "v_ptr"), "*bf16"),
+    **dict.fromkeys(("cos_ptr", "sin_ptr", "lse_ptr", "parts_out_ptr", "parts_lse_ptr"), "*fp32"),
+    **dict.fromkeys(("tokens_ptr", "lows_ptr", "highs_ptr", "tasks_ptr"), "*i32"),
+    **dict.fromkeys(("parts_ptr", "part_starts_ptr"), "*i32"),
+    **dict.fromkeys(("q_head", "q_token", "kv_head", "kv_slot", "num_heads"), "i32"),
+    **dict.fromkeys(("scale", "cap"), "fp32"),
+}
+ALIGNED = ("q_head", "q_token", "kv_head", "kv_slot")
+"""Numbers that are multiples of 16, as are all pointers."""
+
+
+def variants(head_dim: int) -> Iterator[tuple[Any, dict[str, Any], str, int]]:
+    """Kernels with their constants, the type of their output, and their number of warps."""
+    common = {"D": head_dim, "D_PADDED": head_dim}
+    attend = {
+        "G": NUM_GROUPS, "ROTARY": head_dim, "N": tile_keys(head_dim), "CAPPED": False,
+        "PRECISION": "ieee",
+    }  # fmt: skip
+    for rows in sorted({LEAST_ROWS, most_rows(head_dim)}):
+        yield attend_tasks, {**common, **attend, "M": rows}, "*fp32", 4
+    yield merge_parts, {**common, "P": 8}, "*bf16", 2
+
+
+def resources(
+    kernel: Any, constants: dict[str, Any], out: str, num_warps: int, architecture: int
+) -> dict[str, int]:
+    """Compile one variant and return what it takes."""
+    names = kernel.arg_names
+    types = {**TYPES, "out_ptr": out, **dict.fromkeys(constants, "constexpr")}
+    aligned = [name for name in names if name.endswith("_ptr") or name in ALIGNED]
+    source = ASTSource(
+        kernel,
+        {name: types[name] for name in names},
+        {(names.index(name),): value for name, value in constants.items()},
+        {(names.index(name),): [["tt.divisibility", 16]] for name in aligned},
+    )
+    target = GPUTarget("cuda", architecture, 32)
+    compiled = triton.compile(source, target=target, options={"num_warps": num_warps})
+    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(compiled.asm["cubin"])
+        file.flush()
+        printed = subprocess.run(
+            [tool, "--dump-resource-usage", file.name], capture_output=True, text=True, check=True
+        ).stdout
+    found = re.search(r"REG:(\d+) STACK:(\d+)", printed)
+    assert found, printed
+    return {
+        "registers": int(found[1]),
+        "spilled": int(found[2]),
+        "shared": compiled.metadata.shared,
+    }
+
+
+if __name__ == "__main__":
+    for architecture in ARCHITECTURES:
+        for head_dim in HEAD_DIMS:
+            for kernel, constants, out, num_warps in variants(head_dim):
+                about = {
+                    "kernel": kernel.__name__,
+                    "sm": architecture,
+                    "head_dim": head_dim,
+                    "rows": constants.get("M", 0),
+                }
+                taken = resources(kernel, constants, out, num_warps, architecture)
+                print(json.dumps(about | taken), flush=True)
