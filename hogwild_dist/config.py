@@ -86,10 +86,10 @@ class EngineConfig:
     """Applies to texts that no worker writes, such as prompts and separators."""
 
     attention: str | None = setting(
-        None, "cpu-flash, matmul or module:function; picked if left out."
+        None, "cpu-flash, triton, matmul or module:function; picked if left out."
     )
     """Name of an attention kernel (`attention.registry`), or ``module:function`` for your own; None
-    picks the fastest known one for the device."""
+    picks the fastest known one for device and dtype."""
 
     def __post_init__(self) -> None:
         for name in ("cache_tokens", "max_step_tokens", "prefill_chunk"):

@@ -266,7 +266,7 @@ def test_bad_rules_are_refused(fields: dict, sentence: str) -> None:
 
 
 def test_rules_that_do_not_fit_the_team_are_refused() -> None:
-    with pytest.raises(ConfigError, match="Worker 2 is to end the team"):
+    with pytest.raises(ConfigError, match="Worker 2 is named to end the team"):
         team("Ann", "Ben", answer_rule=rule(by=(2,)))
     with pytest.raises(ConfigError, match="called 'Finisher', which is the name of a finisher"):
         team("Ann", "Finisher", answer_rule=rule(finishers=(FINISHER,)))
@@ -277,5 +277,5 @@ def test_a_team_can_end_with_one_worker(model: LoadedModel) -> None:
     session = engine.start(team("Ann", "Ben", until=(1,), end_ids=frozenset(ids("!"))))
     events = play(session, engine, {0: "x" * 20, 1: "yyyyy!"})
     assert stops(events) == {"Ann": "all_stopped", "Ben": "end_of_text"}
-    with pytest.raises(ConfigError, match="Worker 5 is to end the team"):
+    with pytest.raises(ConfigError, match="Worker 5 is named to end the team"):
         team("Ann", "Ben", until=(5,))

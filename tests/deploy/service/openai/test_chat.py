@@ -194,7 +194,7 @@ def test_a_conversation_is_one_problem(client: openai.OpenAI, http: httpx.Client
         ({"stop": ["x"] * 5}, openai.BadRequestError, "it must be a text or 4 or fewer of them"),
         ({"stop": ""}, openai.BadRequestError, "a stop string is empty"),
         ({"tools": [{"type": "function"}]}, openai.BadRequestError, "'tools' is not supported"),
-        ({"logit_bias": {"999": 1}}, openai.BadRequestError, "Token 999 is not one of"),
+        ({"logit_bias": {"999": 1}}, openai.BadRequestError, "Token id 999 is outside"),
         ({"max_tokens": 2}, openai.BadRequestError, "The token limit is 2; a team of 2"),
         ({"extra_body": {"team": "/etc/passwd"}}, openai.BadRequestError, "There is no team"),
         ({"extra_body": {"layout": "x"}}, openai.BadRequestError, "Unknown layout 'x'"),
