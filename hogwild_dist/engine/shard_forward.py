@@ -1,6 +1,6 @@
 """One shard's part of a step: cache slots, forward pass, sampling, and the report to its peers."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from zlib import crc32
@@ -8,13 +8,15 @@ from zlib import crc32
 import torch
 from torch import Tensor
 
+from hogwild_dist.attention.batch import Batch
 from hogwild_dist.config import Visibility
 from hogwild_dist.engine.scheduler.step import InFlightStep, RowOutcome
 from hogwild_dist.exchange.base import Exchange, RowReport, StepReport
 from hogwild_dist.kvcache.cache import KVCache
 from hogwild_dist.kvcache.rows import allocate_slots, release_slots
 from hogwild_dist.model.model_runner import ModelRunner
-from hogwild_dist.model.sampling import check_logits, summarize, uniform
+from hogwild_dist.model.sampler import SamplingRow, sample
+from hogwild_dist.model.sampling import summarize, uniform
 from hogwild_dist.session.session import Feed, Session
 from hogwild_dist.timeline import Timeline
 
@@ -74,12 +76,39 @@ class ShardForward:
                 [step.slots[row.view[-1]] for row in rows],
                 arriving=[feed.row for _, feed in order if feed.worker.rank != self._exchange.rank],
             )
-        check_logits(logits, self._runner.model.name)
         with self._timeline.span("sampling"):
-            step.outcomes = tuple(
-                _choose(session, feed, logits[row], partial(batch.seen_ids, row))
-                for row, (session, feed) in enumerate(own)
+            step.outcomes = self._choose(own, logits, batch)
+
+    @torch.inference_mode()
+    def _choose(
+        self, own: Sequence[tuple[Session, Feed]], logits: Tensor, batch: Batch
+    ) -> tuple[RowOutcome, ...]:
+        """Choose each row's token: a forced one if the session has it, else a sampled one."""
+        forced = [_forced(session, feed) for session, feed in own]
+        asked = [
+            SamplingRow(
+                config=feed.worker.spec.sampling,
+                seen_ids=partial(batch.seen_ids, row),
+                number=(
+                    uniform(session.spec.seed, feed.worker.index, feed.worker.num_chosen)
+                    if feed.complete and forced[row] is None
+                    else None
+                ),
             )
+            for row, (session, feed) in enumerate(own)
+        ]
+        sampled = sample(logits, asked, self._runner.model.name)
+        return tuple(
+            RowOutcome(
+                session=session,
+                worker=feed.worker.index,
+                input_ids=feed.row.token_ids,
+                logits=logits[row],
+                allowed=sampled.allowed[row],
+                token_id=sampled.tokens[row] if forced[row] is None else forced[row],
+            )
+            for row, (session, feed) in enumerate(own)
+        )
 
     def post(self, step: InFlightStep, command: int) -> None:
         """Send the chosen tokens of this shard's rows to the other shards.
@@ -125,18 +154,8 @@ class ShardForward:
                 self._exchange.receive_layer(layer)
 
 
-@torch.inference_mode()
-def _choose(
-    session: Session, feed: Feed, logits: Tensor, seen_ids: Callable[[], list[int]]
-) -> RowOutcome:
-    """Choose a row's token: a forced one if the session has it, a sampled one otherwise."""
-    worker = feed.worker
-    allowed = worker.sampler.allowed(logits, seen_ids)
-    forced = session.forced.get(worker.index, ())
-    token = None
-    if feed.complete and worker.num_chosen < len(forced):
-        token = forced[worker.num_chosen]
-    elif feed.complete:
-        number = uniform(session.spec.seed, worker.index, worker.num_chosen)
-        token = worker.sampler.choose(allowed, number)
-    return RowOutcome(session, worker.index, feed.row.token_ids, logits, allowed, token)
+def _forced(session: Session, feed: Feed) -> int | None:
+    """Return the token that replaces sampling, or None."""
+    forced = session.forced.get(feed.worker.index, ())
+    at = feed.worker.num_chosen
+    return forced[at] if feed.complete and at < len(forced) else None

@@ -15,7 +15,6 @@ from transformers import PreTrainedTokenizerBase
 from hogwild_dist.kvcache.cache import KVCache
 from hogwild_dist.kvcache.rows import Row
 from hogwild_dist.kvcache.session_blocks import SessionBlocks
-from hogwild_dist.model.sampling import Sampler
 from hogwild_dist.model.text_encoder import TextEncoder
 from hogwild_dist.session.answer_collector import AnswerCollector
 from hogwild_dist.session.changes import Change, ChangePhase
@@ -252,7 +251,6 @@ class Session:
             spec=spec,
             rank=rank,
             block=self.blocks[spec.view[-1]],
-            sampler=Sampler(spec.sampling, self._cache.keys[0].device),
             pending=list(spec.first_input),
             paragraph=spec.first_paragraph,
             decoder=self._encoder.new_decoder(),

@@ -183,8 +183,8 @@ class SessionSpec:
         for index in (*self.until, *(self.answer_rule.by if self.answer_rule else ())):
             if index not in range(len(self.workers)):
                 raise ConfigError(
-                    f"Worker {index} is named to end the team or to answer, but the team has workers "
-                    f"0 to {len(self.workers) - 1}; use one of them."
+                    f"Worker {index} is named to end the team or to answer, but the team has "
+                    f"workers 0 to {len(self.workers) - 1}; use one of them."
                 )
 
     def _check_names(self) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from hogwild_dist.kvcache.cache import Block
-from hogwild_dist.model.sampling import Sampler
 from hogwild_dist.model.text_decoder import TextDecoder
 from hogwild_dist.session.events import Text
 from hogwild_dist.session.spec import WorkerSpec
@@ -84,7 +83,6 @@ class Worker:
     spec: WorkerSpec
     rank: int
     block: Block
-    sampler: Sampler
     pending: list[int]
     paragraph: int
     decoder: TextDecoder

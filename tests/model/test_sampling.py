@@ -1,23 +1,34 @@
+"""Sampling of many rows at once, beside the law for one row and transformers' processors."""
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import MinPLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+from torch import Tensor
 
 from hogwild_dist.config import SamplingConfig
 from hogwild_dist.errors import ConfigError, ModelError
-from hogwild_dist.model.sampling import Sampler, check_logits, likeliest, uniform
+from hogwild_dist.model.sampler import SamplingRow, allowed_logits, likeliest, sample
+from hogwild_dist.model.sampling import uniform
+from tests.model.one_row_sampler import allowed_of_row, kept_of_row, token_of_row
 
-CPU = torch.device("cpu")
 LOGITS = torch.tensor([2.0, 1.0, 0.0, -1.0, -2.0])
+VOCAB_SIZE = 1_000
+
+
+def row(config: SamplingConfig, number: float | None = 0.5, seen: tuple[int, ...] = ()):
+    return SamplingRow(config, lambda: seen, number)
+
+
+def tokens(logits: Tensor, rows: list[SamplingRow]) -> list[int | None]:
+    return sample(logits, rows, "tiny").tokens
 
 
 def counts(config: SamplingConfig, draws: int = 4_000) -> list[float]:
     """Share of each token over many draws."""
-    sampler = Sampler(config, CPU)
-    allowed = sampler.allowed(LOGITS, lambda: [])
-    tokens = [sampler.choose(allowed, uniform(7, 0, i)) for i in range(draws)]
-    return [tokens.count(token) / draws for token in range(len(LOGITS))]
+    rows = [row(config, uniform(7, 0, index)) for index in range(draws)]
+    drawn = tokens(LOGITS.expand(draws, -1), rows)
+    return [drawn.count(token) / draws for token in range(len(LOGITS))]
 
 
 def test_draws_follow_the_softmax() -> None:
@@ -34,55 +45,101 @@ def test_filters_drop_what_they_should() -> None:
     assert counts(SamplingConfig(temperature=1, forbidden_ids=(0,)))[0] == 0
 
 
-@given(
-    seed=st.integers(0, 10_000),
-    spread=st.sampled_from([0.1, 1.0, 5.0, 30.0]),
+configs = st.builds(
+    SamplingConfig,
+    temperature=st.sampled_from([0.0, 0.3, 1.0, 3.0]),
     top_k=st.sampled_from([0, 1, 7, 300, 2_000]),
     top_p=st.sampled_from([1.0, 0.95, 0.5, 0.01]),
     min_p=st.sampled_from([0.0, 0.01, 0.5]),
-    num_forbidden=st.sampled_from([0, 3, 995]),
+    repetition_penalty=st.sampled_from([1.0, 1.3, 0.7]),
+    forbidden_ids=st.sampled_from([(), (0, 5), tuple(range(995))]),
+    logit_bias=st.sampled_from([{}, {0: 4.0, 999: -7.0}]),
+)
+rows = st.builds(
+    row,
+    config=configs,
+    number=st.one_of(st.none(), st.floats(0, 1, exclude_max=True)),
+    seen=st.lists(st.integers(0, VOCAB_SIZE - 1), max_size=20).map(tuple),
+)
+
+
+def spread_logits(num_rows: int, seed: int, spread: float, dtype: torch.dtype) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return (torch.randn(num_rows, VOCAB_SIZE, generator=generator) * spread).to(dtype)
+
+
+@given(
+    asked=st.lists(rows, min_size=1, max_size=6),
+    seed=st.integers(0, 10_000),
+    spread=st.sampled_from([0.1, 1.0, 5.0, 30.0]),
+    dtype=st.sampled_from([torch.float64, torch.float32, torch.bfloat16]),
+)
+def test_each_row_of_many_is_sampled_as_if_alone(
+    asked: list[SamplingRow], seed: int, spread: float, dtype: torch.dtype
+) -> None:
+    logits = spread_logits(len(asked), seed, spread, dtype)
+    untouched = logits.clone()
+    found = sample(logits, asked, "tiny")
+    assert torch.equal(logits, untouched)
+    for at, one in enumerate(asked):
+        allowed = allowed_of_row(logits[at], one.config, list(one.seen_ids()))
+        assert torch.equal(found.allowed[at], allowed)
+        if one.number is None:
+            assert found.tokens[at] is None
+        else:
+            assert found.tokens[at] == token_of_row(allowed, one.config, one.number)
+
+
+@given(
+    chosen=st.lists(configs, min_size=1, max_size=4),
+    seed=st.integers(0, 10_000),
+    spread=st.sampled_from([0.1, 1.0, 30.0]),
+    size=st.sampled_from([1, 256, VOCAB_SIZE]),
 )
 def test_the_filters_keep_what_transformers_keeps(
-    seed: int, spread: float, top_k: int, top_p: float, min_p: float, num_forbidden: int
+    chosen: list[SamplingConfig], seed: int, spread: float, size: int
 ) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    scores = torch.randn(1_000, generator=generator, dtype=torch.float64) * spread
-    scores[torch.randperm(1_000, generator=generator)[:num_forbidden]] = -torch.inf
-    expected = scores[None]
-    if top_k:
-        expected = TopKLogitsWarper(top_k)(None, expected)
-    if top_p < 1:
-        expected = TopPLogitsWarper(top_p)(None, expected)
-    if min_p:
-        expected = MinPLogitsWarper(min_p)(None, expected)
-    config = SamplingConfig(temperature=1, top_k=top_k, top_p=top_p, min_p=min_p)
-    kept = likeliest(scores, config)
-    assert sorted(kept.tolist()) == (expected[0] > -torch.inf).nonzero().flatten().tolist()
-    assert scores[kept].tolist() == sorted(scores[kept].tolist(), reverse=True)
+    scores = spread_logits(len(chosen), seed, spread, torch.float64)
+    scores[0, torch.randperm(VOCAB_SIZE)[:990]] = -torch.inf
+    ids, num_kept, enough = likeliest(scores, chosen, size)
+    for at, config in enumerate(chosen):
+        expected = kept_of_row(scores[at], config)
+        kept = ids[at, : num_kept[at]].tolist()
+        assert not enough[at] or sorted(kept) == expected
+        assert scores[at, kept].tolist() == sorted(scores[at, kept].tolist(), reverse=True)
+        assert enough[at] or len(expected) >= ids.shape[-1]
+
+
+def test_more_tokens_are_tried_where_the_first_do_not_suffice() -> None:
+    logits = torch.linspace(0, 0.1, 9_000, dtype=torch.float64).repeat(3, 1)
+    logits[1, 7] = 50.0
+    asked = [row(SamplingConfig(temperature=1, top_p=top_p), 0.5) for top_p in (0.9, 0.5, 1.0)]
+    right = [token_of_row(logits[at], one.config, 0.5) for at, one in enumerate(asked)]
+    assert tokens(logits, asked) == right
+    assert right[1] == 7
 
 
 def test_greedy_takes_the_largest_allowed() -> None:
-    for config, best in (
-        (SamplingConfig(), 0),
-        (SamplingConfig(forbidden_ids=(0, 1)), 2),
-        (SamplingConfig(logit_bias={3: 9.0}), 3),
-        (SamplingConfig(logit_bias={0: -100.0}), 1),
-    ):
-        sampler = Sampler(config, CPU)
-        assert sampler.choose(sampler.allowed(LOGITS, lambda: []), 0.99) == best
+    chosen = [
+        SamplingConfig(),
+        SamplingConfig(forbidden_ids=(0, 1)),
+        SamplingConfig(logit_bias={3: 9.0}),
+        SamplingConfig(logit_bias={0: -100.0}),
+    ]
+    logits = LOGITS.expand(4, -1)
+    assert tokens(logits, [row(config, 0.99) for config in chosen]) == [0, 2, 3, 1]
 
 
 def test_repetition_penalty_is_over_what_the_worker_sees() -> None:
-    sampler = Sampler(SamplingConfig(repetition_penalty=4.0), CPU)
-    assert sampler.choose(sampler.allowed(LOGITS, lambda: [0]), 0) == 1
-    assert sampler.choose(sampler.allowed(LOGITS, lambda: [1]), 0) == 0
+    penalty = SamplingConfig(repetition_penalty=4.0)
+    logits = LOGITS.expand(3, -1)
+    asked = [row(penalty, seen=(0,)), row(penalty, seen=(1,)), row(SamplingConfig())]
+    assert tokens(logits, asked) == [1, 0, 0]
 
 
-def test_the_raw_logits_stay_as_they_are() -> None:
-    logits = LOGITS.clone()
-    config = SamplingConfig(forbidden_ids=(0,), logit_bias={1: 5.0}, repetition_penalty=2.0)
-    Sampler(config, CPU).allowed(logits, lambda: [2])
-    assert torch.equal(logits, LOGITS)
+def test_a_step_without_rules_copies_no_logits() -> None:
+    logits = LOGITS[None]
+    assert allowed_logits(logits, [row(SamplingConfig(temperature=1))]) is logits
 
 
 def test_random_numbers_do_not_change_between_versions() -> None:
@@ -113,7 +170,8 @@ def test_bad_values_are_named(field: str, value: float) -> None:
 
 
 def test_scores_that_are_no_numbers_name_the_model() -> None:
-    check_logits(torch.tensor([[0.0, -torch.inf], [1.0, 2.0]]), "tiny")
+    asked = [row(SamplingConfig()), row(SamplingConfig(temperature=1, top_p=0.5))]
+    assert tokens(torch.tensor([[0.0, -torch.inf], [1.0, 2.0]]), asked) == [0, 1]
     for wrong in (torch.nan, torch.inf):
         with pytest.raises(ModelError, match="Model 'tiny' computes scores that are not numbers"):
-            check_logits(torch.tensor([[0.0, 1.0], [wrong, 2.0]]), "tiny")
+            tokens(torch.tensor([[0.0, 1.0], [wrong, 2.0]]), asked)

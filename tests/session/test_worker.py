@@ -25,7 +25,7 @@ TOKENIZER = tokenizer()
 
 def new_worker() -> Worker:
     return Worker(
-        index=0, spec=None, rank=0, block=None, sampler=None, pending=[], paragraph=1,  # type: ignore[arg-type]
+        index=0, spec=None, rank=0, block=None, pending=[], paragraph=1,  # type: ignore[arg-type]
         decoder=TextDecoder(TOKENIZER),
     )  # fmt: skip
 

@@ -4,7 +4,6 @@ Each K and V is read once for up to `MOST_ROWS` query rows, the queries are rota
 kernel, and partial results are merged in float32.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +19,7 @@ from hogwild_dist.attention.triton.tables import (
     build_tables,
     chunk_size,
 )
+from hogwild_dist.attention.upload import upload
 from hogwild_dist.exchange.base import Exchange
 from hogwild_dist.kvcache.cache import KVCache
 
@@ -246,7 +246,7 @@ def _upload(host: StepTables, device: torch.device) -> _DeviceTables:
     """Copy the tables to the device at once."""
     entries = (host.tokens, host.distances, host.lows, host.highs)
     fields = (*entries, host.tasks, host.parts, host.part_starts)
-    tokens, distances, lows, highs, tasks, parts, part_starts = upload(fields, device)
+    tokens, distances, lows, highs, tasks, parts, part_starts = upload(fields, torch.int32, device)
     return _DeviceTables(
         tokens=tokens,
         distances=distances,
@@ -257,14 +257,3 @@ def _upload(host: StepTables, device: torch.device) -> _DeviceTables:
         part_starts=part_starts,
         host=host,
     )
-
-
-def upload(lists: Sequence[Sequence[int]], device: torch.device) -> Sequence[Tensor]:
-    """Return lists of whole numbers as int32 tensors on a device, after one copy.
-
-    On a GPU the copy leaves from pinned memory and does not wait.
-    """
-    flat = torch.tensor([number for part in lists for number in part], dtype=torch.int32)
-    if device.type == "cuda":
-        flat = flat.pin_memory()
-    return torch.split(flat.to(device, non_blocking=True), [len(part) for part in lists])

@@ -60,8 +60,8 @@ def check_ids(spec: SessionSpec, model: LoadedModel) -> None:
     unknown = [token for token in named if not 0 <= token < known]
     if unknown:
         raise ConfigError(
-            f"Token id {unknown[0]} is outside the vocabulary of {model.name!r} (0 to {known - 1}); "
-            "use ids of this model's tokenizer."
+            f"Token id {unknown[0]} is outside the vocabulary of {model.name!r} "
+            f"(0 to {known - 1}); use ids of this model's tokenizer."
         )
 
 

@@ -1,0 +1,244 @@
+"""Sampling for all rows of a step at once: a few tensor operations and one copy to the host.
+
+Each row has its own settings and its own random number, so a token does not depend on which other
+rows are in the step.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hogwild_dist.attention.upload import upload
+from hogwild_dist.config import SamplingConfig
+from hogwild_dist.errors import ModelError
+
+SHORTLISTS = {"cpu": (256, 4_096), "cuda": (4_096,)}
+"""Numbers of likeliest tokens that are tried before the whole vocabulary is sorted, by device; on a
+GPU each try waits for the device."""
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingRow:
+    """How the token of one row is chosen.
+
+    Attributes:
+        config: sampling settings of the worker.
+        seen_ids: returns the tokens in the worker's view; called only for a repetition penalty.
+        number: random number in [0, 1), not used for greedy choice; None chooses no token.
+    """
+
+    config: SamplingConfig
+    seen_ids: Callable[[], Sequence[int]]
+    number: float | None
+
+    @property
+    def draws(self) -> bool:
+        """Whether a token is chosen."""
+        return self.number is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """What was chosen for the rows of a step.
+
+    Attributes:
+        allowed: ``[num_rows, vocab_size]`` logits after penalties, biases and bans.
+        tokens: a token for each row, None where the row asks for none.
+    """
+
+    allowed: Tensor
+    tokens: list[int | None]
+
+
+def sample(logits: Tensor, rows: Sequence[SamplingRow], model: str) -> Sampled:
+    """Choose the token of each row, with one copy from the device to the host.
+
+    A second copy follows if a row's filters keep more tokens than were tried at first.
+
+    Args:
+        logits: ``[num_rows, vocab_size]``; not changed.
+        rows: how each row's token is chosen.
+        model: name of the model, for the error.
+
+    Raises:
+        ModelError: a logit is NaN or infinite, so that no token can be chosen.
+    """
+    allowed = allowed_logits(logits, rows)
+    greedy = [at for at, row in enumerate(rows) if row.draws and row.config.temperature == 0]
+    drawn = [at for at, row in enumerate(rows) if row.draws and row.config.temperature > 0]
+    plain = [at for at in drawn if not _filters(rows[at].config)]
+    filtered = [at for at in drawn if _filters(rows[at].config)]
+    usable = (logits < torch.inf).all().long()[None]
+    found = [usable, _some(allowed, greedy).argmax(-1), _draw(*_scores(allowed, plain, rows))]
+    tokens: dict[int, int] = {}
+    for size in (*SHORTLISTS.get(logits.device.type, ()), logits.shape[-1]):
+        configs = [rows[at].config for at in filtered]
+        ids, enough = _draw_filtered(*_scores(allowed, filtered, rows), configs, size)
+        is_usable, *copied = torch.cat([*found, ids, enough.long()]).tolist()
+        if not is_usable:
+            raise _no_numbers(model)
+        order = [*greedy, *plain, *filtered]
+        tokens |= dict(zip(order, copied, strict=False))
+        whole = copied[len(order) :]
+        filtered = [at for at, suffices in zip(filtered, whole, strict=True) if not suffices]
+        if not filtered:
+            break
+        greedy, plain, found = [], [], [usable]
+    return Sampled(allowed, [tokens.get(at) for at in range(len(rows))])
+
+
+def allowed_logits(logits: Tensor, rows: Sequence[SamplingRow]) -> Tensor:
+    """Return the logits after penalties, biases and bans, which transformers applies in this order.
+
+    Args:
+        logits: ``[num_rows, vocab_size]``; not changed.
+        rows: how each row's token is chosen.
+
+    Returns:
+        ``[num_rows, vocab_size]`` in float32 or wider; forbidden tokens are minus infinity.
+    """
+    scores = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    seen, biased, banned = _seen(rows), _biased(rows), _banned(rows)
+    if not (seen or biased or banned):
+        return scores
+    pairs = [(place[0], place[1]) for place in (*seen, *biased, *banned)]
+    columns = [row for row, _ in pairs], [token for _, token in pairs]
+    sizes = [len(seen), len(biased), len(banned)]
+    split = (torch.split(one, sizes) for one in upload(columns, torch.int64, logits.device))
+    seen_at, biased_at, banned_at = zip(*split, strict=True)
+    penalties, biases = upload(
+        [[row.config.repetition_penalty for row in rows], [bias for *_, bias in biased]],
+        scores.dtype,
+        logits.device,
+    )
+    if seen:
+        repeated = torch.zeros_like(scores, dtype=torch.bool)
+        repeated[seen_at] = True
+        penalty = penalties[:, None]
+        punished = torch.where(scores < 0, scores * penalty, scores / penalty)
+        scores = torch.where(repeated, punished, scores)
+    elif scores is logits:
+        scores = scores.clone()
+    scores.index_put_(biased_at, biases, accumulate=True)
+    scores[banned_at] = -torch.inf
+    return scores
+
+
+def likeliest(scores: Tensor, configs: Sequence[SamplingConfig], size: int) -> tuple[Tensor, ...]:
+    """Return the tokens that top-k, top-p and min-p keep, as transformers' processors do.
+
+    Those sort the whole vocabulary once for each filter. The tokens kept are the first in
+    descending order of scores, and mostly few, so that the likeliest ones are tried first.
+
+    Args:
+        scores: ``[num_rows, vocab_size]`` logits divided by the temperature.
+        configs: the filters of each row, which apply in the order of transformers.
+        size: number of likeliest tokens to try, at least one.
+
+    Returns:
+        Token ids ``[num_rows, n]``, the likeliest first; how many of them are kept, ``[num_rows]``;
+        and whether the tokens that were tried suffice, ``[num_rows]``.
+    """
+    vocab_size = scores.shape[-1]
+    size = min(max(size, *(config.top_k for config in configs)), vocab_size)
+    values, ids = scores.topk(size, -1)
+    filters: list[list[float]] = [
+        [config.top_k or vocab_size for config in configs],
+        [config.top_p if config.top_p < 1 else torch.inf for config in configs],
+        [config.min_p for config in configs],
+    ]
+    top_k, top_p, min_p = (one[:, None] for one in upload(filters, torch.float64, scores.device))
+    place = torch.arange(size, device=scores.device)
+    first = values.masked_fill(place >= top_k, -torch.inf)
+    whole = torch.where(top_k[:, 0] <= size, first.logsumexp(-1), scores.logsumexp(-1))
+    shares = (values - whole[:, None]).double().exp()
+    keep = (first > -torch.inf) & (shares.cumsum(-1) - shares < top_p)
+    keep &= shares >= min_p * shares[:, :1]
+    num_kept = keep.sum(-1).clamp(min=1)
+    enough = (num_kept < size) | (num_kept == top_k[:, 0]) | (size == vocab_size)
+    return ids, num_kept, enough
+
+
+def _draw_filtered(
+    scores: Tensor, numbers: Tensor, configs: Sequence[SamplingConfig], size: int
+) -> tuple[Tensor, Tensor]:
+    """Return a token for each row, drawn from those that its filters keep, and `enough`.
+
+    The running sum goes up by token id, as without filters.
+    """
+    if not configs:
+        nothing = torch.empty(0, dtype=torch.int64, device=scores.device)
+        return nothing, nothing
+    ids, num_kept, enough = likeliest(scores, configs, size)
+    kept = torch.arange(ids.shape[-1], device=ids.device) < num_kept[:, None]
+    by_id = ids.masked_fill(~kept, scores.shape[-1]).sort(-1)
+    by_score = scores.gather(-1, ids).masked_fill(~kept, -torch.inf)
+    chosen = _draw(by_score.gather(-1, by_id.indices), numbers)
+    return by_id.values.gather(-1, chosen.minimum(num_kept - 1)[:, None])[:, 0], enough
+
+
+def _draw(scores: Tensor, numbers: Tensor) -> Tensor:
+    """Return the index in each row at which the running sum of the softmax exceeds its number."""
+    rising = scores.double().softmax(-1).cumsum(-1)
+    target = numbers[:, None] * rising[:, -1:]
+    found = torch.searchsorted(rising, target, right=True)[:, 0]
+    return found.clamp(max=scores.shape[-1] - 1)
+
+
+def _scores(
+    allowed: Tensor, which: Sequence[int], rows: Sequence[SamplingRow]
+) -> tuple[Tensor, Tensor]:
+    """Return the scores of some rows, and their random numbers."""
+    chosen = [rows[at] for at in which]
+    numbers, temperatures = upload(
+        [[row.number or 0.0 for row in chosen], [row.config.temperature for row in chosen]],
+        torch.float64,
+        allowed.device,
+    )
+    return _some(allowed, which) / temperatures[:, None].to(allowed.dtype), numbers
+
+
+def _some(logits: Tensor, which: Sequence[int]) -> Tensor:
+    """Return some rows, without a copy if they are all."""
+    if len(which) == len(logits):
+        return logits
+    (index,) = upload([which], torch.int64, logits.device)
+    return logits[index]
+
+
+def _seen(rows: Sequence[SamplingRow]) -> list[tuple[int, int]]:
+    """Return row and token of each token that a row's repetition penalty applies to."""
+    return [
+        (at, token)
+        for at, row in enumerate(rows)
+        if row.config.repetition_penalty != 1
+        for token in set(row.seen_ids())
+    ]
+
+
+def _biased(rows: Sequence[SamplingRow]) -> list[tuple[int, int, float]]:
+    """Return row, token and bias of each bias."""
+    return [
+        (at, token, bias)
+        for at, row in enumerate(rows)
+        for token, bias in row.config.logit_bias.items()
+    ]
+
+
+def _banned(rows: Sequence[SamplingRow]) -> list[tuple[int, int]]:
+    """Return row and token of each forbidden token."""
+    return [(at, token) for at, row in enumerate(rows) for token in row.config.forbidden_ids]
+
+
+def _filters(config: SamplingConfig) -> bool:
+    return bool(config.top_k) or config.top_p < 1 or bool(config.min_p)
+
+
+def _no_numbers(model: str) -> ModelError:
+    return ModelError(
+        f"Model {model!r} computes scores that are not numbers (NaN or infinite), so no token "
+        "can be chosen: its weights are damaged, or too large for the dtype; use another "
+        "--dtype, such as float32, or another model."
+    )
