@@ -89,8 +89,9 @@ def test_a_session_outlives_the_adapter_of_its_group(scaled: httpx.Client) -> No
     steps = session(scaled, name)["num_steps"]
     assert wait_until(lambda: adapters("scaled") not in (set(), {before}), 90.0)
     assert wait_until(lambda: serve.status().applications["scaled"].status == "RUNNING", 60.0)
+    # Until its successor has adopted the driver, the session is not found.
+    assert wait_until(lambda: session(scaled, name).get("num_steps", 0) > steps, 60.0)
     after = session(scaled, name)
-    assert after["num_steps"] > steps
     assert after["state"] in {"running", "ended"}
     assert after["error"] is None
     assert drivers("scaled") == [driver]
