@@ -154,7 +154,8 @@ def _alone(piece: Piece, num_groups: int, dtype: torch.dtype) -> Call:
 def _padded(ranges: Sequence[tuple[int, int]], device: torch.device) -> tuple[Tensor, Tensor]:
     """Return ranges as rows padded with their last number, and a mask of the padding."""
     starts, stops = torch.tensor(ranges, device=device).T[:, :, None]
-    numbers = starts + torch.arange(int((stops - starts).max()), device=device)
+    widest = max(stop - start for start, stop in ranges)
+    numbers = starts + torch.arange(widest, device=device)
     return numbers.minimum(stops - 1), numbers >= stops
 
 

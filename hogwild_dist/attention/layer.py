@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AttentionInterface, AttentionMaskInterface
+from transformers import AttentionInterface
 
 from hogwild_dist.attention.backend import ScoreRule, StepAttention
 from hogwild_dist.errors import ModelError
@@ -89,9 +89,12 @@ def hogwild_attention(
 
 
 def register() -> None:
-    """Register ``attn_implementation="hogwild"`` with transformers."""
+    """Register ``attn_implementation="hogwild"`` with transformers.
+
+    No function for masks is registered under this name, so that transformers prepares none. To look
+    for packed sequences, it would wait for the device in every step.
+    """
     AttentionInterface.register(ATTENTION_NAME, hogwild_attention)
-    AttentionMaskInterface.register(ATTENTION_NAME, lambda *_, **__: None)
 
 
 def _refusal(reason: str) -> ModelError:

@@ -110,6 +110,8 @@ def read_model(
         ConfigError: the device or dtype is unknown.
     """
     chosen_device = pick_device(device)
+    if chosen_device.type == "cuda":
+        torch.cuda.set_device(chosen_device)  # kernels start on the current device
     chosen_dtype = pick_dtype(dtype, chosen_device)
     attention.register()
     label = name or str(path)

@@ -9,6 +9,7 @@ from hogwild_dist.attention.backend import AttentionBackend
 from hogwild_dist.attention.batch import Batch, build_batch
 from hogwild_dist.attention.layer import StepContext
 from hogwild_dist.attention.registry import find_backend
+from hogwild_dist.attention.upload import upload
 from hogwild_dist.config import Visibility
 from hogwild_dist.exchange.base import Exchange
 from hogwild_dist.kvcache.cache import KVCache
@@ -77,19 +78,16 @@ class ModelRunner:
         layered = self.exchange.visibility is Visibility.SAME_STEP and arriving is not None
         batch = build_batch(rows, slots, self.exchange.visibility, arriving or ())
         peers = self.exchange if layered else None
-        device = self.model.device
-        last = torch.tensor([stop - 1 for stop in batch.row_starts[1:]], device=device)
+        last_of_rows = [stop - 1 for stop in batch.row_starts[1:]]
+        numbers = (batch.token_ids, batch.positions, batch.slots, last_of_rows)
+        token_ids, positions, slots, last = upload(numbers, torch.int64, self.model.device)
+        attention = self.attention.begin(self.cache, batch)
         output = self.model.hf_model(
-            input_ids=torch.tensor([batch.token_ids], device=device),
-            position_ids=torch.tensor([batch.positions], device=device),
+            input_ids=token_ids[None],
+            position_ids=positions[None],
             use_cache=False,
             logits_to_keep=last,
-            hogwild=StepContext(
-                self.cache,
-                torch.tensor(batch.slots, device=device),
-                self.attention.begin(self.cache, batch),
-                peers,
-            ),
+            hogwild=StepContext(self.cache, slots, attention, peers),
         )
         logits: Tensor = output.logits[0]
         return logits, batch
