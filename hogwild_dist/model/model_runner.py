@@ -80,14 +80,14 @@ class ModelRunner:
         peers = self.exchange if layered else None
         last_of_rows = [stop - 1 for stop in batch.row_starts[1:]]
         numbers = (batch.token_ids, batch.positions, batch.slots, last_of_rows)
-        token_ids, positions, slots, last = upload(numbers, torch.int64, self.model.device)
+        token_ids, positions, slot_ids, last = upload(numbers, torch.int64, self.model.device)
         attention = self.attention.begin(self.cache, batch)
         output = self.model.hf_model(
             input_ids=token_ids[None],
             position_ids=positions[None],
             use_cache=False,
             logits_to_keep=last,
-            hogwild=StepContext(self.cache, slots, attention, peers),
+            hogwild=StepContext(self.cache, slot_ids, attention, peers),
         )
         logits: Tensor = output.logits[0]
         return logits, batch
