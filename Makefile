@@ -18,8 +18,8 @@ no_venv = '$(PYTHON)' cannot make virtual environments: install python3-venv \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo install test test-fast test-all coverage docs bench bench-exchange bench-sharing \
-  bench-serve lint format typecheck clean
+.PHONY: help demo install test test-fast test-all coverage docs bench bench-exchange bench-gpu \
+  bench-sharing bench-serve lint format typecheck clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ coverage: $(VENV)/.installed-dev  ## Run the tests and report which lines they r
 bench: $(VENV)/.installed-dev  ## Measure a step beside plain transformers (about 10 minutes)
 	MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 \
 		$(VENV)/bin/python benchmarks/step.py
+
+bench-gpu: $(VENV)/.installed-dev  ## Check and measure the engine on one GPU (about 15 minutes)
+	$(VENV)/bin/python -m benchmarks.gpu --out benchmarks-gpu
 
 bench-exchange: $(VENV)/.installed-dev  ## Measure what an exchange costs (about 10 minutes)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python benchmarks/exchange.py

@@ -59,9 +59,9 @@ KERNELS = {
 """Name -> kernel; the first that a model can use is its default."""
 
 
-def usable_backends(needs: AttentionNeeds) -> dict[str, AttentionBackend]:
-    """Return name -> backend for the package's kernels that a model can use."""
-    return {name: one.make(needs) for name, one in KERNELS.items() if one.fault(needs) is None}
+def usable_names(needs: AttentionNeeds) -> list[str]:
+    """Return the names of the package's kernels that a model can use."""
+    return [name for name, one in KERNELS.items() if one.fault(needs) is None]
 
 
 def find_backend(name: str | None, needs: AttentionNeeds) -> AttentionBackend:
@@ -87,8 +87,8 @@ def find_backend(name: str | None, needs: AttentionNeeds) -> AttentionBackend:
         )
     fault = KERNELS[name].fault(needs)
     if fault is not None:
-        usable = [other for other, one in KERNELS.items() if one.fault(needs) is None]
-        raise ConfigError(f"The attention kernel {name!r} {fault}; use {', '.join(usable)}.")
+        usable = ", ".join(usable_names(needs))
+        raise ConfigError(f"The attention kernel {name!r} {fault}; use {usable}.")
     return KERNELS[name].make(needs)
 
 

@@ -9,7 +9,7 @@ import torch
 from hogwild_dist.attention.backend import AttentionNeeds
 from hogwild_dist.attention.piece_attention import PieceBackend
 from hogwild_dist.attention.piece_kernels import attend_cpu, attend_matmul
-from hogwild_dist.attention.registry import KERNELS, find_backend, usable_backends
+from hogwild_dist.attention.registry import KERNELS, find_backend, usable_names
 from hogwild_dist.config import EngineConfig
 from hogwild_dist.engine.engine import Engine
 from hogwild_dist.errors import ConfigError
@@ -50,7 +50,7 @@ def texts(attention: str | None) -> Mapping[str, str]:
     return run.result.texts
 
 
-@pytest.mark.parametrize("name", usable_backends(CPU))
+@pytest.mark.parametrize("name", usable_names(CPU))
 def test_every_kernel_writes_the_same_text(name: str) -> None:
     assert texts(name) == texts(None)
 

@@ -1,0 +1,276 @@
+"""The parts of the script, in the order in which they run; each returns a list of rows."""
+
+import platform
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+import transformers
+
+from benchmarks.gpu.plain import plain_step
+from benchmarks.gpu.shapes import SHAPES, Shape, random_model, weight_bytes
+from benchmarks.gpu.teams import team_kv_bytes, team_step
+from benchmarks.gpu.timing import device_milliseconds, wait
+from hogwild_dist.attention.backend import ScoreRule
+from hogwild_dist.attention.batch import build_batch
+from hogwild_dist.attention.registry import find_backend, usable_names
+from hogwild_dist.config import Visibility
+from hogwild_dist.exchange.local import LocalExchange
+from hogwild_dist.kvcache.rows import Row, allocate_slots
+from hogwild_dist.model.loaded_model import prepare_model
+from hogwild_dist.model.model_runner import ModelRunner
+
+Rows = Iterator[dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What is measured.
+
+    Attributes:
+        device: the device.
+        tiny: whether tiny shapes try the script itself.
+    """
+
+    device: torch.device
+    tiny: bool
+
+    @property
+    def interpreted(self) -> bool:
+        """Whether Triton interprets its kernels, which is wrong for products in bfloat16."""
+        return self.device.type == "cpu"
+
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        """The shapes that fit, by name."""
+        if self.tiny:
+            return {"tiny": SHAPES["tiny"]}
+        free = torch.cuda.mem_get_info(self.device)[0] if self.device.type == "cuda" else 0
+        chosen = {name: shape for name, shape in SHAPES.items() if name != "tiny"}
+        if free < 76 * 2**30:
+            del chosen["Qwen3-32B"]
+        return chosen
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of measured steps."""
+        return torch.bfloat16 if self.device.type == "cuda" else torch.float32
+
+
+def environment(settings: Settings) -> Rows:
+    """Device, versions, and the bandwidth of a copy, which the floors are computed with."""
+    gpu = settings.device.type == "cuda"
+    yield {
+        "device": torch.cuda.get_device_name(settings.device) if gpu else platform.processor(),
+        "multiprocessors": (
+            torch.cuda.get_device_properties(settings.device).multi_processor_count if gpu else 0
+        ),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "python": platform.python_version(),
+        "copy_GB_per_s": round(copy_bandwidth(settings) / 1e9, 1),
+    }
+
+
+def copy_bandwidth(settings: Settings) -> float:
+    """Return the bytes that a copy reads and writes in a second."""
+    size = 2**24 if settings.tiny else 2**31
+    source = torch.zeros(size, dtype=torch.uint8, device=settings.device)
+    target = torch.empty_like(source)
+    milliseconds, _ = device_milliseconds(lambda: target.copy_(source), settings.device, rounds=10)
+    return 2 * size / (milliseconds / 1e3)
+
+
+def kernels(settings: Settings) -> Rows:
+    """Every attention kernel beside `matmul` in float32, on random blocks."""
+    generator = random.Random(0)
+    for dtype in (torch.float32, torch.float16, torch.bfloat16)[: 3 - settings.interpreted]:
+        for head_dim, groups in ((64, 1), (128, 4), (128, 8), (256, 4)):
+            shape = Shape(
+                hidden=64, inner=64, layers=1, heads=2 * groups, kv_heads=2, head_dim=head_dim,
+                vocab=100,
+            )  # fmt: skip
+            model = prepare_model(random_model(shape, dtype, settings.device), name="random")
+            for window in (None, 40):
+                yield from _kernel_rows(model, window, generator, settings)
+
+
+def _kernel_rows(model: Any, window: int | None, generator: random.Random, s: Settings) -> Rows:
+    """Compare the kernels on one team of random lengths."""
+    cache = model.new_cache(8_192)
+    blocks = [cache.new_block(str(index)) for index in range(4)]
+    for block in blocks:
+        length = generator.randint(1, 60 if s.tiny else 1_500)
+        cache.extend(block, [1] * length)
+        cache.commit(block, length)
+    for slab in (*cache.keys, *cache.values):
+        slab.normal_()
+    common, *own = blocks
+    rows = [
+        Row((common, *(o for o in own if o is not b), b), (5,) * n)
+        for b, n in zip(own, (1, 3, 2), strict=True)
+    ]
+    slots = allocate_slots(cache, rows)
+    batch = build_batch(rows, slots, Visibility.SAME_STEP)
+    config = model.hf_model.config
+    shape = (config.num_attention_heads, batch.num_tokens, config.head_dim)
+    q = torch.randn(shape, device=s.device).to(model.dtype)
+    rule = ScoreRule(config.head_dim**-0.5, window)
+    right = find_backend("matmul", model.attention_needs).begin(cache, batch).attend(0, q, rule)
+    for name in usable_names(model.attention_needs):
+        found = find_backend(name, model.attention_needs).begin(cache, batch).attend(0, q, rule)
+        error = float((found.float() - right.float()).abs().max())
+        limit = {torch.float32: 1e-4, torch.float16: 4e-3, torch.bfloat16: 3e-2}[model.dtype]
+        yield {
+            "kernel": name,
+            "dtype": _name(model.dtype),
+            "head_dim": config.head_dim,
+            "groups": shape[0] // 2,
+            "window": window or 0,
+            "largest_error": error,
+            "ok": error < limit,
+        }
+
+
+def forward(settings: Settings) -> Rows:
+    """Logits of a text in blocks beside the plain forward pass of transformers, by kernel."""
+    shape = (
+        SHAPES["tiny"]
+        if settings.tiny
+        else Shape(hidden=512, inner=1_024, layers=4, heads=8, kv_heads=2, head_dim=64, vocab=1_000)
+    )
+    ids = torch.randint(0, shape.vocab, (96,), generator=torch.Generator().manual_seed(1)).tolist()
+    for dtype in (torch.float32, torch.bfloat16)[: 2 - settings.interpreted]:
+        plain_model = random_model(shape, dtype, settings.device)
+        with torch.inference_mode():
+            right = plain_model(torch.tensor([ids], device=settings.device)).logits[0].float()
+        model = prepare_model(random_model(shape, dtype, settings.device), name="random")
+        for name in usable_names(model.attention_needs):
+            backend = find_backend(name, model.attention_needs)
+            cache = model.new_cache(512)
+            runner = ModelRunner(model, cache, LocalExchange(Visibility.SAME_STEP), backend)
+            blocks = [cache.new_block(str(index)) for index in range(3)]
+            worst, at = 0.0, 0
+            for index, (length, chunk) in enumerate(((40, 40), (30, 7), (26, 1))):
+                stop = at + length
+                while at < stop:
+                    some = tuple(ids[at : min(at + chunk, stop)])
+                    logits, _ = runner.forward([Row(tuple(blocks[: index + 1]), some)])
+                    at += len(some)
+                    worst = max(worst, float((logits[0].float() - right[at - 1]).abs().max()))
+            spread = float(right.std())
+            limit = 1e-3 if dtype == torch.float32 else 0.2
+            yield {
+                "kernel": name, "dtype": _name(dtype), "largest_error": worst, "spread": spread,
+                "ok": worst < limit * spread,
+            }  # fmt: skip
+
+
+def steps(settings: Settings) -> Rows:
+    """Time of a team's decode step beside plain transformers with a graph, and the floor."""
+    bandwidth = copy_bandwidth(settings)
+    for name, shape in settings.shapes.items():
+        model = random_model(shape, settings.dtype, settings.device)
+        for context in (256,) if settings.tiny else (1_024, 4_096, 8_192, 16_384):
+            yield from _step_rows(name, model, context, bandwidth, settings)
+        del model
+        _release(settings)
+
+
+def _step_rows(name: str, hf_model: Any, context: int, bandwidth: float, s: Settings) -> Rows:
+    """Measure the teams of one shape at one context, plain transformers first."""
+    counts = (1, 2) if s.tiny else (1, 2, 4, 8, 16)
+    hf_model.set_attn_implementation("sdpa")
+    plain = {
+        count: _milliseconds_or_none(
+            partial(plain_step, hf_model, sequences=count, context=context, device=s.device), s
+        )
+        for count in counts
+    }
+    model = prepare_model(hf_model, name=name)
+    for workers in counts:
+        make = partial(team_step, model, workers=workers, context=context)
+        on_device, by_clock = _milliseconds_or_none(make, s)
+        read = weight_bytes(hf_model) + team_kv_bytes(model, workers=workers, context=context)
+        yield {
+            "shape": name,
+            "context": context,
+            "workers": workers,
+            "team_device_ms": on_device,
+            "team_wall_ms": by_clock,
+            "plain_1_ms": plain[1][0],
+            "plain_many_ms": plain[workers][0],
+            "floor_ms": 1e3 * read / bandwidth,
+        }
+
+
+def teams(settings: Settings) -> Rows:
+    """Sixteen teams of two at once."""
+    name = "tiny" if settings.tiny else "Qwen3-8B"
+    model = prepare_model(random_model(SHAPES[name], settings.dtype, settings.device), name=name)
+    for count in (1, 4, 16):
+        context = 256 if settings.tiny else 2_048
+        step = team_step(model, workers=2, context=context, teams=count)
+        on_device, by_clock = device_milliseconds(step, settings.device, rounds=10)
+        yield {
+            "shape": name, "teams": count, "workers": 2, "context": context,
+            "device_ms": on_device, "wall_ms": by_clock,
+        }  # fmt: skip
+
+
+def profile(settings: Settings) -> Rows:
+    """Launches and time by kernel in one decode step of four workers."""
+    name = "tiny" if settings.tiny else "Qwen3-8B"
+    model = prepare_model(random_model(SHAPES[name], settings.dtype, settings.device), name=name)
+    step = team_step(model, workers=4, context=512 if settings.tiny else 8_192)
+    for _ in range(3):
+        step()
+    wait(settings.device)
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    if settings.device.type == "cuda":
+        activities.append(torch.profiler.ProfilerActivity.CUDA)
+    with torch.profiler.profile(activities=activities) as profiler:
+        step()
+        wait(settings.device)
+    on_gpu = settings.device.type == "cuda"
+    found = [
+        (event.self_device_time_total if on_gpu else event.self_cpu_time_total, event)
+        for event in profiler.key_averages()
+        if not on_gpu or event.self_device_time_total
+    ]
+    for microseconds, event in sorted(found, key=lambda pair: -pair[0])[:25]:
+        yield {"kernel": event.key[:80], "calls": event.count, "us": round(microseconds, 1)}
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _milliseconds_or_none(
+    make: Callable[[], Callable[[], object]], settings: Settings
+) -> tuple[float, float] | tuple[None, None]:
+    """Return the times of a step, or None twice if memory does not suffice for it."""
+    try:
+        return device_milliseconds(make(), settings.device, rounds=5 if settings.tiny else 20)
+    except torch.OutOfMemoryError:
+        return None, None
+    finally:
+        _release(settings)
+
+
+def _release(settings: Settings) -> None:
+    if settings.device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+PARTS: dict[str, Callable[[Settings], Rows]] = {
+    "environment": environment,
+    "kernels": kernels,
+    "forward": forward,
+    "steps": steps,
+    "profile": profile,
+    "teams": teams,
+}

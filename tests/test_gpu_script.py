@@ -1,0 +1,51 @@
+"""The script for a GPU, tried on a CPU with tiny shapes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.paths import ROOT
+
+
+def run_script(out: Path, *options: str) -> str:
+    command = [sys.executable, "-m", "benchmarks.gpu", "--tiny", "--device", "cpu", "--out", out]
+    done = subprocess.run(
+        [*command, *options], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_parts_are_measured_once_and_reported(tmp_path: Path) -> None:
+    printed = run_script(tmp_path, "--only", "environment", "forward", "steps", "teams")
+    assert "forward: " in printed
+    for name in ("environment", "forward", "steps", "teams"):
+        rows = [json.loads(line) for line in (tmp_path / f"{name}.jsonl").read_text().splitlines()]
+        assert rows[-1]["ended"] is True
+        assert all(row.get("ok", True) for row in rows)
+    again = run_script(tmp_path, "--only", "environment", "steps")
+    assert again == f"see {tmp_path}/report.md\n"
+    report = (tmp_path / "report.md").read_text()
+    assert "| tiny | 256 | 2 |" in report
+    assert report.endswith("## profile\n\nNot run.\n\n## teams\n\n" + report.split("## teams\n\n")[1])
+
+
+def test_a_part_that_fails_is_reported_and_the_next_follows(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from benchmarks.gpu import __main__ as script\n"
+        "def broken(settings):\n"
+        "    yield {'found': 1}\n"
+        "    raise RuntimeError('too little memory')\n"
+        "script.PARTS['kernels'] = broken\n"
+        f"sys.argv = ['gpu', '--tiny', '--device', 'cpu', '--out', {str(tmp_path)!r},\n"
+        "            '--only', 'kernels', 'environment']\n"
+        "script.main()\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
+    report = (tmp_path / "report.md").read_text()
+    assert "| found |\n|---|\n| 1 |\n\nFailed: RuntimeError: too little memory" in report
+    assert "copy_GB_per_s" in report
