@@ -126,11 +126,15 @@ def allowed_logits(logits: Tensor, rows: Sequence[SamplingRow]) -> Tensor:
     return scores
 
 
-def likeliest(scores: Tensor, configs: Sequence[SamplingConfig], size: int) -> tuple[Tensor, ...]:
+def likeliest(
+    scores: Tensor, configs: Sequence[SamplingConfig], size: int
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return the tokens that top-k, top-p and min-p keep, as transformers' processors do.
 
     Those sort the whole vocabulary once for each filter. The tokens kept are the first in
-    descending order of scores, and mostly few, so that the likeliest ones are tried first.
+    descending order of scores, and mostly few, so that the likeliest ones are tried first. A token
+    that scores as much as the last one kept is kept too, so that the order of equal scores, which
+    half precision has many of, does not matter.
 
     Args:
         scores: ``[num_rows, vocab_size]`` logits divided by the temperature.
@@ -138,11 +142,11 @@ def likeliest(scores: Tensor, configs: Sequence[SamplingConfig], size: int) -> t
         size: number of likeliest tokens to try, at least one.
 
     Returns:
-        Token ids ``[num_rows, n]``, the likeliest first; how many of them are kept, ``[num_rows]``;
-        and whether the tokens that were tried suffice, ``[num_rows]``.
+        Token ids ``[num_rows, n]``, the likeliest first; which of them are kept, alike; and whether
+        the tokens that were tried suffice, ``[num_rows]``.
     """
     vocab_size = scores.shape[-1]
-    size = min(max(size, *(config.top_k for config in configs)), vocab_size)
+    size = min(max(size, *(config.top_k + 1 for config in configs)), vocab_size)
     values, ids = scores.topk(size, -1)
     filters: list[list[float]] = [
         [config.top_k or vocab_size for config in configs],
@@ -150,15 +154,16 @@ def likeliest(scores: Tensor, configs: Sequence[SamplingConfig], size: int) -> t
         [config.min_p for config in configs],
     ]
     top_k, top_p, min_p = (one[:, None] for one in upload(filters, torch.float64, scores.device))
-    place = torch.arange(size, device=scores.device)
-    first = values.masked_fill(place >= top_k, -torch.inf)
-    whole = torch.where(top_k[:, 0] <= size, first.logsumexp(-1), scores.logsumexp(-1))
+    restricted = top_k < vocab_size
+    lowest = values.gather(-1, top_k.clamp(max=size).long() - 1)
+    values = values.masked_fill(restricted & (values < lowest), -torch.inf)
+    whole = torch.where(restricted[:, 0], values.logsumexp(-1), scores.logsumexp(-1))
     shares = (values - whole[:, None]).double().exp()
-    keep = (first > -torch.inf) & (shares.cumsum(-1) - shares < top_p)
+    keep = (values > -torch.inf) & (shares.cumsum(-1) - shares < top_p)
     keep &= shares >= min_p * shares[:, :1]
-    num_kept = keep.sum(-1).clamp(min=1)
-    enough = (num_kept < size) | (num_kept == top_k[:, 0]) | (size == vocab_size)
-    return ids, num_kept, enough
+    last = values.gather(-1, keep.sum(-1, keepdim=True).clamp(min=1) - 1)
+    enough = (values[:, -1:] < last) | (size == vocab_size)
+    return ids, values >= last, enough[:, 0]
 
 
 def _draw_filtered(
@@ -171,12 +176,12 @@ def _draw_filtered(
     if not configs:
         nothing = torch.empty(0, dtype=torch.int64, device=scores.device)
         return nothing, nothing
-    ids, num_kept, enough = likeliest(scores, configs, size)
-    kept = torch.arange(ids.shape[-1], device=ids.device) < num_kept[:, None]
+    ids, kept, enough = likeliest(scores, configs, size)
     by_id = ids.masked_fill(~kept, scores.shape[-1]).sort(-1)
     by_score = scores.gather(-1, ids).masked_fill(~kept, -torch.inf)
     chosen = _draw(by_score.gather(-1, by_id.indices), numbers)
-    return by_id.values.gather(-1, chosen.minimum(num_kept - 1)[:, None])[:, 0], enough
+    chosen = chosen.minimum(kept.sum(-1) - 1).clamp(min=0)  # none is kept of what is NaN
+    return by_id.values.gather(-1, chosen[:, None])[:, 0], enough
 
 
 def _draw(scores: Tensor, numbers: Tensor) -> Tensor:

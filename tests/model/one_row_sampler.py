@@ -31,7 +31,8 @@ def allowed_of_row(logits: Tensor, config: SamplingConfig, seen: list[int]) -> T
 
 
 def kept_of_row(scores: Tensor, config: SamplingConfig) -> list[int]:
-    """The tokens that the filters keep, in ascending order."""
+    """The tokens that the filters keep, and those that score as much as the last, by id."""
+    scores = scores.double()  # so that a sum at a limit is as exact as can be
     filters: list[LogitsProcessor] = []
     if config.top_k:
         filters.append(TopKLogitsWarper(config.top_k))
@@ -40,7 +41,8 @@ def kept_of_row(scores: Tensor, config: SamplingConfig) -> list[int]:
     if config.min_p:
         filters.append(MinPLogitsWarper(config.min_p))
     kept = _processed(filters, torch.empty(1, 0, dtype=torch.long), scores)
-    return (kept > -torch.inf).nonzero().flatten().tolist()
+    last = scores[kept > -torch.inf].min()
+    return (scores >= last).nonzero().flatten().tolist()
 
 
 def token_of_row(allowed: Tensor, config: SamplingConfig, number: float) -> int:

@@ -101,13 +101,13 @@ def test_the_filters_keep_what_transformers_keeps(
 ) -> None:
     scores = spread_logits(len(chosen), seed, spread, torch.float64)
     scores[0, torch.randperm(VOCAB_SIZE)[:990]] = -torch.inf
-    ids, num_kept, enough = likeliest(scores, chosen, size)
+    ids, keep, enough = likeliest(scores, chosen, size)
     for at, config in enumerate(chosen):
         expected = kept_of_row(scores[at], config)
-        kept = ids[at, : num_kept[at]].tolist()
+        kept = ids[at, keep[at]].tolist()
         assert not enough[at] or sorted(kept) == expected
         assert scores[at, kept].tolist() == sorted(scores[at, kept].tolist(), reverse=True)
-        assert enough[at] or len(expected) >= ids.shape[-1]
+        assert enough[at] or len(expected) >= ids.shape[-1] - 1
 
 
 def test_more_tokens_are_tried_where_the_first_do_not_suffice() -> None:
@@ -117,6 +117,14 @@ def test_more_tokens_are_tried_where_the_first_do_not_suffice() -> None:
     right = [token_of_row(logits[at], one.config, 0.5) for at, one in enumerate(asked)]
     assert tokens(logits, asked) == right
     assert right[1] == 7
+
+
+@pytest.mark.parametrize("top_k", [2, 5])
+def test_equal_scores_are_kept_together(top_k: int) -> None:
+    """Whichever of them a device's sort puts first."""
+    logits = torch.tensor([3.0] + [1.0] * 400 + [0.0] * 600).repeat(2, 1)
+    asked = [row(SamplingConfig(temperature=1, top_k=top_k), number) for number in (0.0, 0.999)]
+    assert tokens(logits, asked) == [0, 400]
 
 
 def test_greedy_takes_the_largest_allowed() -> None:
