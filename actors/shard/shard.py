@@ -245,7 +245,7 @@ class Shard:
             "torch": torch.__version__,
             "transformers": transformers.__version__,
             "the model": self._model.name,
-            "weights with the fingerprint": self._model.fingerprint(),
+            "weights with the fingerprint": self._model.fingerprint,
             "dtype": str(self._model.dtype),
             "settings": repr(self._settings.engine),
         }

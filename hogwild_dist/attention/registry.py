@@ -1,7 +1,9 @@
 """Attention kernels by name: the package's own, and any other by its import path."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -11,6 +13,8 @@ from hogwild_dist.attention.backend import AttentionBackend, AttentionNeeds
 from hogwild_dist.attention.piece_attention import PieceBackend
 from hogwild_dist.attention.piece_kernels import AttentionKernel, attend_cpu, attend_matmul
 from hogwild_dist.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +40,14 @@ def _cpu_fault(needs: AttentionNeeds) -> str | None:
     return None if needs.device.type == "cpu" else f"does not run on {needs.device.type!r}"
 
 
+@lru_cache
 def _triton_fault(needs: AttentionNeeds) -> str | None:
     if find_spec("triton") is None:
         return "needs the package triton, which is not installed"
     from hogwild_dist.attention.triton.backend import fault  # noqa: PLC0415  # needs triton
+    from hogwild_dist.attention.triton.trial import trial_fault  # noqa: PLC0415  # likewise
 
-    return fault(needs)
+    return fault(needs) or trial_fault(needs)
 
 
 def _triton(needs: AttentionNeeds) -> AttentionBackend:
@@ -93,12 +99,16 @@ def find_backend(name: str | None, needs: AttentionNeeds) -> AttentionBackend:
 
 
 def _default(needs: AttentionNeeds) -> str:
-    """Return the name of a model's default kernel."""
-    return next(
-        name
-        for name, one in KERNELS.items()
-        if (one.defaults is None or needs.dtype in one.defaults) and one.fault(needs) is None
-    )
+    """Return the name of a model's default kernel; a faster one that it cannot use is logged."""
+    for name, one in KERNELS.items():
+        if one.defaults is not None and needs.dtype not in one.defaults:
+            continue
+        fault = one.fault(needs)
+        if fault is None:
+            return name
+        if needs.device.type == "cuda" and name != "cpu-flash":
+            log.warning("the attention kernel %r %s; a slower one is used", name, fault)
+    raise AssertionError("the last kernel has no faults")
 
 
 def _imported(path: str) -> AttentionKernel:

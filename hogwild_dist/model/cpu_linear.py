@@ -1,15 +1,28 @@
-"""Faster float32 products on CPUs: weights reordered once for oneDNN.
+"""Faster float32 products on CPUs: weights reordered once for oneDNN, where that is faster.
 
 With few rows (a decode step) torch's default float32 product reads the weight in a layout that
-costs about twice the time. The operators below are those of torch's own compiler for frozen models.
+costs about twice the time on some machines; on others it is the faster one, so both are measured
+when a model is loaded. The operators below are those of torch's own compiler for frozen models.
 They are private, so only this module uses them; without them a model stays unchanged.
 """
+
+import time
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
 EXPECTED_ROWS = 8
 """Number of rows to optimise the layout for; 1 to 8 cost the same, and more also work."""
+
+SAMPLE_BYTES = 96 * 2**20
+"""Weights that are measured: more than caches hold, so that they are read from memory."""
+
+ROUNDS = 5
+"""Rounds in which both layouts are measured in turn; the fastest of each counts."""
+
+GAIN = 1.1
+"""How many times faster the reordered layout must be, since a model in it cannot be saved."""
 
 
 class ReorderedLinear(nn.Module):
@@ -35,19 +48,48 @@ def is_available() -> bool:
 
 
 def reorder_linears(model: nn.Module) -> int:
-    """Replace every plain float32 linear layer of `model`, in place.
+    """Replace every plain float32 linear layer of `model` in place, if that is faster here.
 
     Returns:
-        Number of replaced layers; 0 if the operators are missing.
+        Number of replaced layers; 0 if the operators are missing or slower.
     """
     if not is_available():
         return 0
-    found = [
-        (parent, name, child)
-        for parent in model.modules()
-        for name, child in parent.named_children()
-        if type(child) is nn.Linear and child.weight.dtype == torch.float32
-    ]
+    found = list(_linears(model))
+    if not found or not _is_faster([child for _, _, child in found]):
+        return 0
     for parent, name, child in found:
         setattr(parent, name, ReorderedLinear(child))
     return len(found)
+
+
+def _linears(model: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Linear]]:
+    """Yield the plain float32 linear layers, each with its parent and its name there."""
+    for parent in model.modules():
+        for name, child in parent.named_children():
+            if type(child) is nn.Linear and child.weight.dtype == torch.float32:
+                yield parent, name, child
+
+
+@torch.inference_mode()
+def _is_faster(linears: Sequence[nn.Linear]) -> bool:
+    """Return whether some of the layers are faster in the reordered layout, with one row."""
+    sample: list[nn.Linear] = []
+    size = 0
+    for linear in linears:
+        sample.append(linear)
+        size += linear.weight.numel() * linear.weight.element_size()
+        if size >= SAMPLE_BYTES:
+            break
+    rows = [torch.zeros(1, linear.in_features) for linear in sample]
+    reordered = [ReorderedLinear(linear) for linear in sample]
+    seconds = [(_seconds(sample, rows), _seconds(reordered, rows)) for _ in range(ROUNDS)]
+    return min(plain for plain, _ in seconds) > GAIN * min(faster for _, faster in seconds)
+
+
+def _seconds(layers: Sequence[nn.Module], rows: Sequence[Tensor]) -> float:
+    """Return the time that layers take for a row each."""
+    begin = time.perf_counter()
+    for layer, row in zip(layers, rows, strict=True):
+        layer(row)
+    return time.perf_counter() - begin

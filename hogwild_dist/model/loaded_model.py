@@ -56,6 +56,7 @@ class LoadedModel:
         layers: shape of each layer's K and V.
         rotary: tables that rotate queries and moved keys.
         max_positions: context length of the model, in tokens.
+        fingerprint: short text that is equal for copies with equal configuration and weights.
     """
 
     name: str
@@ -63,6 +64,7 @@ class LoadedModel:
     layers: tuple[LayerShape, ...]
     rotary: RotaryTables
     max_positions: int
+    fingerprint: str
 
     @property
     def device(self) -> torch.device:
@@ -106,19 +108,6 @@ class LoadedModel:
         ids = self.hf_model.generation_config.eos_token_id
         return frozenset(() if ids is None else [ids] if isinstance(ids, int) else ids)
 
-    def fingerprint(self) -> str:
-        """Return a short text that is equal for copies with equal configuration and weights.
-
-        Only the beginning of each weight is read, so this takes milliseconds.
-        """
-        digest = hashlib.blake2b(digest_size=8)
-        config = {**self.hf_model.config.to_dict(), "_name_or_path": None}
-        digest.update(repr(sorted(config.items())).encode())
-        for name, weight in self.hf_model.state_dict().items():
-            head = weight.flatten()[:16].double().tolist() if weight.layout == torch.strided else []
-            digest.update(f"{name} {tuple(weight.shape)} {head}".encode())
-        return digest.hexdigest()
-
     def new_cache(self, num_tokens: int) -> KVCache:
         """Return an empty cache of `num_tokens` tokens for this model."""
         return KVCache(
@@ -141,6 +130,7 @@ def prepare_model(hf_model: Any, *, name: str) -> LoadedModel:
     rotary = RotaryTables.from_model(hf_model)
     hf_model.eval()
     hf_model.set_attn_implementation(attention.ATTENTION_NAME)
+    fingerprint = _fingerprint(hf_model)
     if hf_model.device.type == "cpu":
         cpu_linear.reorder_linears(hf_model)
     config = hf_model.config.get_text_config()
@@ -155,4 +145,19 @@ def prepare_model(hf_model: Any, *, name: str) -> LoadedModel:
         layers=(shape,) * config.num_hidden_layers,
         rotary=rotary,
         max_positions=config.max_position_embeddings,
+        fingerprint=fingerprint,
     )
+
+
+def _fingerprint(hf_model: Any) -> str:
+    """Return a short text that is equal for copies with equal configuration and weights.
+
+    Only the beginning of each weight is read, so this takes milliseconds.
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    config = {**hf_model.config.to_dict(), "_name_or_path": None}
+    digest.update(repr(sorted(config.items())).encode())
+    for name, weight in hf_model.state_dict().items():
+        head = weight.flatten()[:16].double().tolist()
+        digest.update(f"{name} {tuple(weight.shape)} {head}".encode())
+    return digest.hexdigest()

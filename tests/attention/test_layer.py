@@ -13,7 +13,6 @@ from hogwild_dist.attention.piece_kernels import AttentionKernel, attend_cpu, at
 from hogwild_dist.config import Visibility
 from hogwild_dist.errors import ModelError
 from hogwild_dist.kvcache.rows import Row
-from hogwild_dist.model.cpu_linear import ReorderedLinear, is_available
 from tests.attention.packing import allocate_and_build
 from tests.kvcache.test_cache import DIM, HEADS, new_cache, turned, write
 
@@ -157,14 +156,3 @@ def test_scores_that_a_merge_cannot_honour_are_refused(
         hogwild_attention(
             torch.nn.Identity(), nothing, nothing, nothing, None, scaling=1.0, **given,
         )  # fmt: skip
-
-
-@pytest.mark.skipif(not is_available(), reason="this build of torch has no oneDNN")
-@pytest.mark.parametrize("rows", [1, 3, 40])
-@pytest.mark.parametrize("bias", [True, False])
-def test_reordered_weights_compute_the_same(rows: int, bias: bool) -> None:
-    torch.manual_seed(0)
-    linear = torch.nn.Linear(96, 200, bias=bias)
-    x = torch.randn(2, rows, 96)
-    with torch.inference_mode():
-        assert torch.allclose(ReorderedLinear(linear)(x), linear(x), atol=1e-5)

@@ -3,6 +3,7 @@
 The interpreter multiplies bfloat16 wrongly, so that dtype is tested on a GPU alone.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -14,12 +15,15 @@ from torch import Tensor
 
 pytest.importorskip("triton", reason="triton is not installed")
 
-from hogwild_dist.attention.backend import ScoreRule
+from hogwild_dist.attention.backend import AttentionNeeds, ScoreRule
 from hogwild_dist.attention.batch import Batch, build_batch
 from hogwild_dist.attention.piece_attention import PieceAttention
 from hogwild_dist.attention.piece_kernels import attend_matmul
+from hogwild_dist.attention.registry import find_backend
 from hogwild_dist.attention.triton.backend import TritonAttention
+from hogwild_dist.attention.triton.trial import trial_fault
 from hogwild_dist.config import Visibility
+from hogwild_dist.errors import ConfigError
 from hogwild_dist.kvcache.cache import Block, KVCache, LayerShape
 from hogwild_dist.kvcache.rope import RotaryTables
 from hogwild_dist.kvcache.rows import Row, allocate_slots
@@ -160,6 +164,25 @@ def test_capped_scores() -> None:
     scores = 5.0 * torch.tanh(q[:, 0] @ k.T * SCALE / 5.0)
     assert scores.abs().max() > 4.9, "the cap matters"
     assert torch.allclose(found[0], scores.softmax(-1) @ v, atol=1e-5)
+
+
+@pytest.mark.parametrize("groups", [1, 7])
+def test_a_trial_passes_where_the_kernels_are_right(groups: int) -> None:
+    needs = AttentionNeeds(device=DEVICE, dtype=torch.float32, head_dim=80, num_groups=groups)
+    assert trial_fault(needs) is None
+
+
+def test_kernels_that_fail_or_compute_something_else_are_not_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    needs = AttentionNeeds(device=DEVICE, dtype=torch.float32, head_dim=48, num_groups=3)
+    right = TritonAttention.attend
+    monkeypatch.setattr(TritonAttention, "attend", lambda *args: right(*args) * 1.1)
+    assert re.match(r"computes other results than matmul here \(diff", trial_fault(needs))
+    monkeypatch.setattr(TritonAttention, "attend", lambda *args: 1 / 0)
+    assert trial_fault(needs) == "does not run here (division by zero)"
+    with pytest.raises(ConfigError, match=r"'triton' does not run here .*; use .*matmul"):
+        find_backend("triton", needs)
 
 
 class Peers:
