@@ -17,8 +17,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from hogwild_dist.openmp import SPIN_ROUNDS
+
 ROOT = Path(__file__).parents[1]
-POLICIES = ("active", "passive")
+LIBRARY_ROUNDS = 300_000
+"""Rounds that GNU OpenMP spins by default."""
+
+VARIANTS = {
+    "as the library": {"GOMP_SPINCOUNT": str(LIBRARY_ROUNDS)},
+    "as the package": {"GOMP_SPINCOUNT": str(SPIN_ROUNDS)},
+    "never spin": {"GOMP_SPINCOUNT": "0", "OMP_WAIT_POLICY": "passive"},
+}
 
 MEASURE = """
 import json, sys, time
@@ -52,11 +61,11 @@ def busy_loops(count: int) -> Iterator[None]:
             loop.wait()
 
 
-def milliseconds(policy: str, busy: int, rounds: int) -> float:
+def milliseconds(variables: dict[str, str], busy: int, rounds: int) -> float:
     """Return the median time of a step of four workers at 512 tokens."""
     process = subprocess.Popen(
         [sys.executable, "-c", MEASURE, str(rounds)],
-        cwd=ROOT, env={**os.environ, "OMP_WAIT_POLICY": policy},
+        cwd=ROOT, env={**os.environ, **variables},
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdin is not None
@@ -75,15 +84,14 @@ def main() -> None:
     parser.add_argument("--busy", type=int, nargs="+", default=[0, 1, 2])
     options = parser.parse_args()
     table = Table(title="SmolLM2-135M, float32, 4 workers, 512 tokens: milliseconds a step")
-    for head in ("busy processes", *POLICIES, "active / passive"):
+    for head in ("busy processes", *VARIANTS):
         table.add_column(head, justify="right")
     for busy in options.busy:
-        found: dict[str, list[float]] = {policy: [] for policy in POLICIES}
+        found: dict[str, list[float]] = {name: [] for name in VARIANTS}
         for _ in range(options.turns):
-            for policy in POLICIES:
-                found[policy].append(milliseconds(policy, busy, options.rounds))
-        active, passive = (statistics.median(found[policy]) for policy in POLICIES)
-        table.add_row(str(busy), f"{active:.0f}", f"{passive:.0f}", f"{active / passive:.2f}")
+            for name, variables in VARIANTS.items():
+                found[name].append(milliseconds(variables, busy, options.rounds))
+        table.add_row(str(busy), *(f"{statistics.median(times):.0f}" for times in found.values()))
     Console(width=100).print(table)
 
 

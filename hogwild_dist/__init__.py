@@ -8,8 +8,4 @@ take seconds to import and commands such as `hogwild --help` do not need them.
 
 import lazy_loader
 
-from hogwild_dist.openmp import wait_passively
-
-wait_passively()
-
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

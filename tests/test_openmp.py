@@ -1,38 +1,30 @@
-"""Waiting threads sleep, unless the user has chosen; torch must not be loaded before."""
+"""Waiting threads sleep soon where that is asked for, unless the user has chosen."""
 
 import os
-import subprocess
-import sys
 
 import pytest
 
-from tests.paths import ROOT
-
-PRINT = "import os, sys; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+from hogwild_dist.openmp import limit_spinning
 
 
-@pytest.mark.parametrize(("chosen", "found"), [(None, "passive"), ("active", "active")])
 @pytest.mark.parametrize(
-    "module", ["hogwild_dist", "hogwild_dist.deploy.cli.main", "hogwild_dist.actors.settings"]
+    ("chosen", "found"),
+    [
+        ({}, {"GOMP_SPINCOUNT": "1000"}),
+        ({"GOMP_SPINCOUNT": "5"}, {"GOMP_SPINCOUNT": "5"}),
+        ({"OMP_WAIT_POLICY": "active"}, {"OMP_WAIT_POLICY": "active"}),
+    ],
 )
-def test_the_policy_is_set_when_the_package_is_imported(
-    module: str, chosen: str | None, found: str
+def test_what_the_user_has_chosen_stays(
+    chosen: dict[str, str], found: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    if chosen is not None:
-        environment["OMP_WAIT_POLICY"] = chosen
-    code = f"import {module}; {PRINT}"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT, env=environment, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    policy, _ = done.stdout.split()
-    assert policy == found
-
-
-def test_the_package_sets_it_before_torch_is_loaded() -> None:
-    code = f"import hogwild_dist; {PRINT}"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.split()[1] == "False"
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in chosen.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("GOMP_SPINCOUNT", os.environ.get("GOMP_SPINCOUNT", ""))  # undone at the end
+    if "GOMP_SPINCOUNT" not in chosen:
+        del os.environ["GOMP_SPINCOUNT"]
+    limit_spinning()
+    names = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    assert {name: os.environ[name] for name in names if name in os.environ} == found

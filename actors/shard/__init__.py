@@ -1,1 +1,12 @@
-"""The shard actor: one device, one model replica and a copy of every block."""
+"""The shard actor: one device, one model replica and a copy of every block.
+
+On CPUs a shard shares its cores with Ray's processes, so its threads soon sleep while they wait.
+That is set here, before the modules of this package import torch.
+"""
+
+import ray
+
+from hogwild_dist.openmp import limit_spinning
+
+if ray.is_initialized() and ray.get_runtime_context().worker.mode == ray.WORKER_MODE:
+    limit_spinning()  # not in a process that only starts shards
