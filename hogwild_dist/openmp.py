@@ -5,8 +5,9 @@
 | `GOMP_SPINCOUNT` | rounds that a thread of GNU OpenMP spins before it sleeps | 1,000 |
 | `OMP_WAIT_POLICY` | `active` or `passive`; if it is set, nothing else is | no |
 
-The library's own default is 300,000 rounds. That is the fastest where nothing else runs. Where other
-processes share the cores, threads that spin keep a core from those that work (docs/benchmarks.md).
+The library's own default is 300,000 rounds. That is the fastest where nothing else runs. Where
+other processes share the cores, threads that spin keep a core from those that work
+(docs/benchmarks.md).
 """
 
 import os
