@@ -250,7 +250,8 @@ def test_a_slow_reader_holds_nobody_up(http: httpx.Client) -> None:
     with http.stream("POST", "/v1/chat/completions", json=slow) as reply:
         lines = reply.iter_lines()
         next(lines)
-        quick = http.post("/v1/chat/completions", json={"model": MODEL, "messages": ASK})
+        short = {"model": MODEL, "messages": ASK, "max_tokens": 20}
+        quick = http.post("/v1/chat/completions", json=short)
         assert quick.status_code == 200
         assert running(http) == 1
         first = json.loads(next(line for line in lines if line.startswith("data: {"))[6:])
