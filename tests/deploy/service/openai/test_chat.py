@@ -246,7 +246,7 @@ def test_a_client_that_vanishes_is_cancelled(http: httpx.Client, stream: bool) -
 
 
 def test_a_slow_reader_holds_nobody_up(http: httpx.Client) -> None:
-    slow = {**LONG, "stream": True, "seed": 1}
+    slow = {**LONG, "stream": True, "seed": 1, "thoughts": "tokens"}  # no paragraph may end soon
     with http.stream("POST", "/v1/chat/completions", json=slow) as reply:
         lines = reply.iter_lines()
         next(lines)
