@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from hogwild_dist.openmp import SPIN_ROUNDS
+from hogwild_dist.environment import SPIN_ROUNDS
 
 ROOT = Path(__file__).parents[1]
 LIBRARY_ROUNDS = 300_000

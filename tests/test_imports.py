@@ -31,7 +31,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"kvcache"},
         {"config", "timeline"},
         {"settings"},
-        {"errors", "openmp"},
+        {"errors", "environment"},
     ],
     "hogwild_dist.actors": [
         {"client"},
@@ -174,18 +174,13 @@ def test_the_engine_imports_where_ray_cannot_be() -> None:
     assert "Run" in done.stdout
 
 
-def test_only_three_modules_touch_the_environment() -> None:
-    """This package's own variables, Ray's, and how OpenMP's threads wait."""
+def test_only_one_module_touches_the_environment() -> None:
     readers = [
         module
         for module, path in modules()
         if re.search(r"os\.(environ|getenv)", path.read_text(encoding="utf-8"))
     ]
-    assert sorted(readers) == [
-        "hogwild_dist.actors.client.ray_environment",
-        "hogwild_dist.model.hub.settings",
-        "hogwild_dist.openmp",
-    ]
+    assert readers == ["hogwild_dist.environment"]
 
 
 def test_the_engine_s_tests_need_no_ray() -> None:

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 import ray
 
 from hogwild_dist.actors.client.probe import check_answers
-from hogwild_dist.actors.client.ray_environment import socket_folders
 from hogwild_dist.actors.errors import ClusterError
 from hogwild_dist.actors.settings import NAMESPACE
+from hogwild_dist.environment import ray_socket_folders
 from hogwild_dist.errors import first_line
 
 MOST_TMPDIR_BYTES = 107 - len(
@@ -79,7 +79,7 @@ def _temporary_folder() -> str | None:
     Raises:
         ClusterError: `RAY_TMPDIR` is too long for the names of sockets.
     """
-    named, fallback = socket_folders()
+    named, fallback = ray_socket_folders()
     if named is not None and len(os.fsencode(named)) > MOST_TMPDIR_BYTES:
         raise ClusterError(
             f"RAY_TMPDIR is {named!r}, which is too long for the names of Ray's sockets; choose a "

@@ -7,8 +7,8 @@ import grpc
 from ray import _raylet
 from ray._private.services import canonicalize_bootstrap_address, find_gcs_addresses
 
-from hogwild_dist.actors.client.ray_environment import ray_address, sends_token, uses_tls
 from hogwild_dist.actors.errors import ClusterError
+from hogwild_dist.environment import ray_address, ray_sends_token, ray_uses_tls
 
 raylet: Any = _raylet
 """Untyped: Ray does not export its types."""
@@ -35,7 +35,7 @@ def check_answers(address: str) -> None:
     if place.startswith("ray://"):
         _check_port(label, place.removeprefix("ray://"))
         return
-    if uses_tls():
+    if ray_uses_tls():
         _check_port(label, place)
         return
     status = _ask(place)
@@ -91,7 +91,7 @@ def _check_token(label: str, place: str) -> None:
             f"{wants} the one here is not the cluster's; put the cluster's token into "
             "RAY_AUTH_TOKEN, or start the cluster with RAY_AUTH_MODE=disabled."
         )
-    if not sends_token():
+    if not ray_sends_token():
         raise ClusterError(
             f"{wants} this process does not send the one that is here; set RAY_AUTH_MODE=token, or "
             "start the cluster with RAY_AUTH_MODE=disabled."

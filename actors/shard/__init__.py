@@ -6,7 +6,7 @@ That is set here, before the modules of this package import torch.
 
 import ray
 
-from hogwild_dist.openmp import limit_spinning
+from hogwild_dist.environment import limit_spinning
 
 if ray.is_initialized() and ray.get_runtime_context().worker.mode == ray.WORKER_MODE:
     limit_spinning()  # not in a process that only starts shards

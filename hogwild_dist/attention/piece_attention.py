@@ -19,6 +19,7 @@ from hogwild_dist.attention.batch import Batch
 from hogwild_dist.attention.kernel_calls import KernelCalls, kernel_calls
 from hogwild_dist.attention.piece_kernels import AttentionKernel
 from hogwild_dist.attention.plan import plan_attention
+from hogwild_dist.attention.rotations import StepRotations
 from hogwild_dist.exchange.base import Exchange
 from hogwild_dist.kvcache.cache import KVCache
 from hogwild_dist.kvcache.rope import rotate
@@ -69,7 +70,7 @@ class PieceAttention:
         self._kernel = kernel
         self._device = cache.keys[0].device
         self._plans: dict[tuple[int | None, tuple[int, int, int]], LayerPlan] = {}
-        self._rotations: dict[tuple[int | None, int], tuple[Tensor, Tensor]] = {}
+        self._rotations = StepRotations(cache.rotary)
 
     def attend(
         self, layer: int, q: Tensor, rule: ScoreRule, peers: Exchange | None = None
@@ -79,7 +80,7 @@ class PieceAttention:
         keys, values = self._cache.keys[layer], self._cache.values[layer]
         num_kv_heads, num_groups = keys.shape[0], q.shape[0] // keys.shape[0]
         plan = self._plan(rule.window, (num_kv_heads, num_groups, q.shape[-1]), q.dtype)
-        rotation = self._rotation(rule.window, plan.distances, layer, q.dtype)
+        rotation = self._rotations.get(rule.window, plan.distances, layer, q.dtype)
         q_rotated = rotate(q.index_select(1, plan.tokens), *rotation)
         q_HGED = q_rotated.view(num_kv_heads, num_groups, -1, q.shape[-1])
         q_HEGD = q_HGED.transpose(1, 2).contiguous()
@@ -117,16 +118,6 @@ class PieceAttention:
                 kernel=kernel_calls(plan, shape, dtype, self._device),
             )
         return self._plans[key]
-
-    def _rotation(
-        self, window: int | None, distances: Tensor, layer: int, dtype: torch.dtype
-    ) -> tuple[Tensor, Tensor]:
-        """Return cosines and sines of a plan's distances for the rotary table of `layer`."""
-        rotary = self._cache.rotary
-        key = (window, rotary.table_of_layer[layer])
-        if key not in self._rotations:
-            self._rotations[key] = rotary.rotation(distances, layer, dtype)
-        return self._rotations[key]
 
 
 def _merge(out_HEGD: Tensor, lse_HEG: Tensor, kernel: KernelCalls) -> Tensor:

@@ -196,6 +196,8 @@ def _scores(
     allowed: Tensor, which: Sequence[int], rows: Sequence[SamplingRow]
 ) -> tuple[Tensor, Tensor]:
     """Return the scores of some rows, and their random numbers."""
+    if not which:
+        return allowed[:0], allowed.new_empty(0, dtype=torch.float64)
     chosen = [rows[at] for at in which]
     numbers, temperatures = upload(
         [[row.number or 0.0 for row in chosen], [row.config.temperature for row in chosen]],
@@ -206,9 +208,9 @@ def _scores(
 
 
 def _some(logits: Tensor, which: Sequence[int]) -> Tensor:
-    """Return some rows, without a copy if they are all."""
-    if len(which) == len(logits):
-        return logits
+    """Return some rows, without a copy if they are all or none."""
+    if len(which) in {0, len(logits)}:
+        return logits[: len(which)]
     (index,) = upload([which], torch.int64, logits.device)
     return logits[index]
 

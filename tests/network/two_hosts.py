@@ -172,7 +172,7 @@ print(*(node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]))
 
 def cache_folder() -> Path:
     """The model cache of whoever started this."""
-    from hogwild_dist.model.hub.settings import cache_dir  # noqa: PLC0415  # the script runs without it too
+    from hogwild_dist.environment import cache_dir  # noqa: PLC0415  # the script runs without it too
 
     return cache_dir()
 

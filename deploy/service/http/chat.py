@@ -30,6 +30,9 @@ router = APIRouter(prefix="/v1", tags=["openai"], responses=RESPONSES)
 QUEUED_UPDATES = 4
 """Updates of one request held for a slow reader; the sessions' journals keep the rest."""
 
+QUIET_SECONDS = 5.0
+"""Time without a chunk after which a keep-alive is sent; a paragraph may take minutes."""
+
 ChoiceUpdate = tuple[int, list[Update], HogwildError | None]
 """The index of a choice, its updates, and its error if it has failed."""
 
@@ -138,19 +141,23 @@ async def _stream(
 ) -> AsyncIterator[bytes]:
     """Yield chunks as server-sent events; an error in between is the last one."""
     started: set[int] = set()
+    sent = time.monotonic()
     try:
         async with aclosing(_follow_choices(completion, service, client)) as results:
             async for index, deltas in results:
-                if deltas is None:
-                    yield format_sse_event(comment="keep-alive")
-                    continue
-                if index not in started:
+                chunks = [] if deltas is None else [completion.chunk(index, one) for one in deltas]
+                if deltas is not None and index not in started:
                     started.add(index)
-                    yield _event(completion.opening(index))
-                for delta in deltas:
-                    yield _event(completion.chunk(index, delta))
+                    chunks.insert(0, completion.opening(index))
                 if completion.choices[index].done:
-                    yield _event(completion.closing(index))
+                    chunks.append(completion.closing(index))
+                for chunk in chunks:
+                    yield _event(chunk)
+                if chunks:
+                    sent = time.monotonic()
+                elif time.monotonic() - sent > QUIET_SECONDS:
+                    yield format_sse_event(comment="keep-alive")
+                    sent = time.monotonic()
     except HogwildError as error:
         if not started:
             raise
@@ -164,7 +171,7 @@ async def _stream(
 async def _follow_choices(
     completion: Completion, service: Service, client: Client
 ) -> AsyncGenerator[tuple[int, list[ThoughtDelta | AnswerDelta] | None]]:
-    """Yield the index and the new text of a choice for each group of updates; None is a keep-alive.
+    """Yield the index and the new text of a choice for each group of updates, None if it is empty.
 
     A session that is still running when its choice is complete, or when this generator is closed,
     is cancelled.

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hogwild_dist.attention.backend import AttentionNeeds, ScoreRule
 from hogwild_dist.attention.batch import Batch
+from hogwild_dist.attention.rotations import StepRotations
 from hogwild_dist.attention.triton.kernels import attend_tasks, merge_parts
 from hogwild_dist.attention.triton.tables import (
     TASK_FIELDS,
@@ -86,9 +87,12 @@ def fault(needs: AttentionNeeds) -> str | None:
             f"has at most {rows} query heads for each key-value head, and the model has "
             f"{needs.num_groups}"
         )
-    if torch.cuda.is_available() and torch.cuda.get_device_capability(device) < LEAST_CAPABILITY:
-        major, minor = torch.cuda.get_device_capability(device)
-        return f"needs a GPU of compute capability 8.0, and this one has {major}.{minor}"
+    if device.type == "cuda" and torch.cuda.is_available():
+        capability = torch.cuda.get_device_capability(device)
+        if capability < LEAST_CAPABILITY:
+            return "needs a GPU of compute capability 8.0, and this one has {}.{}".format(
+                *capability
+            )
     return None
 
 
@@ -126,7 +130,7 @@ class TritonAttention:
         self._num_multiprocessors = num_multiprocessors
         self._device = cache.keys[0].device
         self._tables: dict[tuple[int | None, int, int], _DeviceTables] = {}
-        self._rotations: dict[tuple[int | None, int], tuple[Tensor, Tensor]] = {}
+        self._rotations = StepRotations(cache.rotary)
 
     def attend(
         self, layer: int, q: Tensor, rule: ScoreRule, peers: Exchange | None = None
@@ -135,7 +139,7 @@ class TritonAttention:
         num_kv_heads = self._cache.keys[layer].shape[0]
         q = q if q.stride(-1) == 1 else q.contiguous()
         tables = self._tables_for(rule.window, num_kv_heads, q.shape[0] // num_kv_heads)
-        rotation = self._rotation(rule.window, tables, layer)
+        rotation = self._rotations.get(rule.window, tables.distances, layer, torch.float32)
         slabs = self._cache.keys[layer], self._cache.values[layer]
         call = _Call(slabs, q, rotation, rule, tables)
         local = tables.host.num_local_tasks
@@ -155,17 +159,6 @@ class TritonAttention:
             host = build_tables(self._batch, window, chunk, max_entries)
             self._tables[key] = _upload(host, self._device)
         return self._tables[key]
-
-    def _rotation(
-        self, window: int | None, tables: _DeviceTables, layer: int
-    ) -> tuple[Tensor, Tensor]:
-        """Return cosines and sines of the tables' distances for the rotary table of `layer`."""
-        rotary = self._cache.rotary
-        key = (window, rotary.table_of_layer[layer])
-        if key not in self._rotations:
-            cos, sin = rotary.rotation(tables.distances, layer, torch.float32)
-            self._rotations[key] = cos.contiguous(), sin.contiguous()
-        return self._rotations[key]
 
 
 class _Call:

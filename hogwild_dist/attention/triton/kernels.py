@@ -14,6 +14,30 @@ _TASK_FIELDS: tl.constexpr = tl.constexpr(TASK_FIELDS)
 
 
 @triton.jit
+def _rotated(  # noqa: PLR0917
+    q_rows, cos_ptr, sin_ptr, entry, live, dim, D: tl.constexpr, ROTARY: tl.constexpr
+):
+    """Return the queries of a tile, rotated to fit the block, ``[M, D_PADDED]`` float32."""
+    loaded = live[:, None] & (dim < D)[None, :]
+    half: tl.constexpr = ROTARY // 2
+    mate = tl.where(dim < half, dim + half, tl.where(dim < ROTARY, dim - half, dim))
+    q = tl.load(q_rows[:, None] + dim[None, :], mask=loaded, other=0.0).to(tl.float32)
+    q_mate = tl.load(q_rows[:, None] + mate[None, :], mask=loaded, other=0.0).to(tl.float32)
+    turning = live[:, None] & (dim < ROTARY)[None, :]
+    angle = entry[:, None] * ROTARY + dim[None, :]
+    cos = tl.load(cos_ptr + angle, mask=turning, other=1.0)
+    sin = tl.load(sin_ptr + angle, mask=turning, other=0.0)
+    return q * cos + q_mate * sin
+
+
+@triton.jit
+def _capped(scores, cap):
+    """Return ``cap * tanh(scores / cap)``; both are to base 2, so that their ratio is not."""
+    fraction = tl.exp2(-2.0 * tl.abs(scores / cap) * 1.4426950408889634)
+    return tl.where(scores < 0, -cap, cap) * (1.0 - fraction) / (1.0 + fraction)
+
+
+@triton.jit
 def attend_tasks(  # noqa: PLR0915, PLR0917  # one launch
     q_ptr, k_ptr, v_ptr, cos_ptr, sin_ptr,
     tokens_ptr, lows_ptr, highs_ptr, tasks_ptr, out_ptr, lse_ptr,
@@ -75,16 +99,8 @@ def attend_tasks(  # noqa: PLR0915, PLR0917  # one launch
     token = tl.load(tokens_ptr + entry, mask=live, other=0)
     low = tl.load(lows_ptr + entry, mask=live, other=0)
     high = tl.load(highs_ptr + entry, mask=live, other=0)
-    q_row = q_ptr + q_heads.to(tl.int64) * q_head + token.to(tl.int64) * q_token
-    half: tl.constexpr = ROTARY // 2
-    mate = tl.where(dim < half, dim + half, tl.where(dim < ROTARY, dim - half, dim))
-    q = tl.load(q_row[:, None] + dim[None, :], mask=live_2d, other=0.0).to(tl.float32)
-    q_mate = tl.load(q_row[:, None] + mate[None, :], mask=live_2d, other=0.0).to(tl.float32)
-    turning = live[:, None] & (dim < ROTARY)[None, :]
-    angle = entry[:, None] * ROTARY + dim[None, :]
-    cos = tl.load(cos_ptr + angle, mask=turning, other=1.0)
-    sin = tl.load(sin_ptr + angle, mask=turning, other=0.0)
-    q = (q * cos + q_mate * sin).to(k_ptr.dtype.element_ty)
+    q_rows = q_ptr + q_heads.to(tl.int64) * q_head + token.to(tl.int64) * q_token
+    q = _rotated(q_rows, cos_ptr, sin_ptr, entry, live, dim, D, ROTARY).to(k_ptr.dtype.element_ty)
 
     acc = tl.zeros([M, D_PADDED], tl.float32)
     most = tl.full([M], -float("inf"), tl.float32)
@@ -98,8 +114,7 @@ def attend_tasks(  # noqa: PLR0915, PLR0917  # one launch
         k = tl.load(k_ptr + offsets, mask=loaded, other=0.0)
         scores = tl.dot(q, tl.trans(k), input_precision=PRECISION) * scale
         if CAPPED:
-            fraction = tl.exp2(-2.0 * tl.abs(scores / cap) * 1.4426950408889634)
-            scores = tl.where(scores < 0, -cap, cap) * (1.0 - fraction) / (1.0 + fraction)
+            scores = _capped(scores, cap)
         at = position + index
         seen = (index < num_keys)[None, :] & (at[None, :] >= low[:, None])
         seen &= at[None, :] < high[:, None]

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from rich.filesize import decimal
 
+from hogwild_dist.environment import cache_dir
 from hogwild_dist.errors import DownloadError
 from hogwild_dist.model.hub.progress import Progress, ProgressHook, silent
-from hogwild_dist.model.hub.settings import cache_dir
 
 _PARTIAL = ".partial-"
 

@@ -10,9 +10,9 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from hogwild_dist.environment import child_environment
 from hogwild_dist.errors import DownloadError
 from hogwild_dist.model.hub.progress import Progress, ProgressHook
-from hogwild_dist.model.hub.settings import child_environment
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

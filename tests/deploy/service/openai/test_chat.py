@@ -88,6 +88,15 @@ def test_a_stream_has_whole_paragraphs_by_default(client: openai.OpenAI) -> None
     assert "".join(delta.reasoning_content for delta in deltas).strip() == whole.reasoning_content
 
 
+def test_a_stream_is_not_silent_while_a_paragraph_is_written(http: httpx.Client) -> None:
+    """Proxies and clients give up a connection on which nothing arrives."""
+    long = {**LONG, "stream": True, "temperature": 0, "logit_bias": {str(ord("a")): 100}}
+    with http.stream("POST", "/v1/chat/completions", json=long, timeout=20) as reply:
+        written = (line for line in reply.iter_lines() if line)
+        assert next(written).startswith("data: {")
+        assert next(written).startswith(": keep-alive")
+
+
 def test_a_reply_can_be_sent_back(client: openai.OpenAI, http: httpx.Client) -> None:
     reply = client.chat.completions.create(model=MODEL, messages=ASK, seed=1).choices[0].message
     again = [*ASK, reply.model_dump(), {"role": "user", "content": "Go on."}]

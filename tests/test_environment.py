@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from hogwild_dist.openmp import limit_spinning
+from hogwild_dist.environment import limit_spinning
 
 
 @pytest.mark.parametrize(
