@@ -19,7 +19,8 @@ from hogwild_dist.session.spec import (
     WorkerSpec,
 )
 from tests.kvcache.integrity import check_integrity
-from tests.session.test_session import ids, play, run, stops, team
+from tests.session.small_team import ids, team
+from tests.session.test_session import play, run, stops
 from tests.tiny_engine import tiny_byte_model, tiny_engine
 from tests.tiny_team import BREAKS
 

@@ -34,8 +34,8 @@ from hogwild_dist.team.layout import LAYOUTS, Layout, Rule
 from hogwild_dist.team.team import Limits, Team
 from hogwild_dist.team.worker_profile import WorkerProfile
 from tests.replaying import engine_config
-from tests.session.test_session import ids
-from tests.session.test_session import team as combined
+from tests.session.small_team import ids
+from tests.session.small_team import team as combined
 from tests.tiny_engine import tiny_byte_model, tiny_engine
 from tests.tiny_team import BREAKS, CRITIC, PROMPTS
 

@@ -7,47 +7,20 @@ import torch
 
 from hogwild_dist.config import SamplingConfig, Visibility
 from hogwild_dist.engine.engine import Engine
-from hogwild_dist.errors import ConfigError, ContextLimitError
 from hogwild_dist.kvcache.rows import allocate_slots
 from hogwild_dist.model.loader import LoadedModel
 from hogwild_dist.session.events import Event, ParagraphEnd, SessionEnd, Text, WorkerStop
 from hogwild_dist.session.session import Feed, Session
-from hogwild_dist.session.spec import RedundancyCheck, SessionSpec, WorkerSpec
+from hogwild_dist.session.spec import RedundancyCheck, SessionSpec
 from tests.kvcache.integrity import check_integrity
+from tests.session.small_team import TOKENIZER, ids, team
 from tests.tiny_engine import tiny_byte_model, tiny_engine
-from tests.tiny_tokenizer import EOS, byte_tokenizer
-
-TOKENIZER = byte_tokenizer()
+from tests.tiny_tokenizer import EOS
 
 
 @pytest.fixture(scope="module")
 def model() -> LoadedModel:
     return tiny_byte_model()
-
-
-def ids(text: str) -> tuple[int, ...]:
-    return tuple(TOKENIZER.encode(text, add_special_tokens=False))
-
-
-def team(*names: str, **fields: object) -> SessionSpec:
-    """Workers in the combined layout."""
-    workers = tuple(
-        WorkerSpec(
-            name=name,
-            view=(
-                "common", "header", *(f"w{j}" for j in range(len(names)) if j != i),
-                "separator", f"w{i}",
-            ),
-            first_input=ids(f"{name} [1]: "),
-            paragraphs_to="common",
-            max_tokens=20,
-        )
-        for i, name in enumerate(names)
-    )  # fmt: skip
-    shared = {"common": ids("Count. "), "header": ids("Others: "), "separator": ids("Me: ")}
-    return SessionSpec(**{
-        "workers": workers, "shared": shared, "paragraph_prefix": "{worker} [{index}]: ", **fields
-    })  # fmt: skip
 
 
 def forward(engine: Engine, feeds: list[Feed]) -> None:
@@ -191,20 +164,6 @@ def test_a_full_cache_ends_the_session_and_keeps_the_text(model: LoadedModel) ->
     check_integrity(engine.cache)
 
 
-def test_a_problem_longer_than_context_or_cache_is_refused_and_leaves_nothing(
-    model: LoadedModel,
-) -> None:
-    spec = team("Ann", "Ben")
-    long = replace(spec, shared={**spec.shared, "common": ids("x" * 600)})
-    with pytest.raises(ContextLimitError, match=r"take \d+ tokens and the context of 'tiny' holds"):
-        tiny_engine(model).start(long)
-    small = tiny_engine(model, cache_tokens=64)
-    with pytest.raises(ContextLimitError, match="KV cache"):
-        small.start(replace(spec, shared={**spec.shared, "common": ids("x" * 60)}))
-    assert small.cache.pages.num_free == 1
-    assert not small.cache.blocks
-
-
 def test_long_first_texts_span_steps_and_nobody_waits(model: LoadedModel) -> None:
     engine = tiny_engine(model, max_step_tokens=16)
     spec = team("Ann", "Ben")
@@ -282,41 +241,6 @@ def test_an_interrupted_forward_leaves_the_blocks_as_they_were(
     check_integrity(engine.cache)
 
 
-@pytest.mark.parametrize(
-    ("workers", "sentence"),
-    [
-        ([], "The workers are none"),
-        ([("A", ("c", "a")), ("A", ("c", "b"))], "workers with different names"),
-        ([("A", ("c", "a")), ("B", ("c", "a"))], "written by more than one worker"),
-        ([("A", ("a", "c"))], "written by more than one worker"),
-        ([("A", ("c", "zzz", "a"))], "'zzz', which does not exist"),
-        ([("A", ("c", "c", "a"))], "must name each block once"),
-        ([("A", ())], "must name each block once"),
-    ],
-)
-def test_specs_that_do_not_fit_together_are_refused(
-    workers: list[tuple[str, tuple[str, ...]]], sentence: str
-) -> None:
-    specs = tuple(WorkerSpec(name=n, view=v, first_input=(5,)) for n, v in workers)
-    with pytest.raises(ConfigError, match=sentence):
-        SessionSpec(workers=specs, shared={"c": (5,)})
-
-
-def test_a_worker_needs_a_first_token_and_a_shared_target() -> None:
-    ann = WorkerSpec(name="A", view=("c", "a"), first_input=(5,))
-    with pytest.raises(ConfigError, match="has no first text"):
-        SessionSpec(workers=(replace(ann, first_input=()),), shared={"c": (5,)})
-    with pytest.raises(ConfigError, match="own block; use a shared one"):
-        SessionSpec(workers=(replace(ann, paragraphs_to="a"),), shared={"c": (5,)})
-
-
-@pytest.mark.parametrize(("name", "count"), [("c", 2), ("c", -1), ("d", 1)])
-def test_no_more_than_a_text_can_be_shared_as_its_beginning(name: str, count: int) -> None:
-    ann = WorkerSpec(name="A", view=("c", "a"), first_input=(5,))
-    with pytest.raises(ConfigError, match=f"shared prefix of '{name}' has {count} tokens"):
-        SessionSpec(workers=(ann,), shared={"c": (5,)}, shared_prefixes={name: count})
-
-
 def test_a_worker_stops_on_its_own_text_only(model: LoadedModel) -> None:
     """A stop string in what it was given does not count, however long the others are."""
     spec = team("Ann", stop_strings=("nn", "a much longer stop"))
@@ -356,14 +280,6 @@ def test_a_session_that_may_not_begin_ends_at_once(model: LoadedModel) -> None:
     spec = replace(spec, workers=tuple(replace(w, stop_at_step=0) for w in spec.workers))
     session = tiny_engine(model).start(spec)
     assert session.opening()[-1] == SessionEnd(step=0, reason="all_stopped")
-
-
-def test_token_ids_must_be_the_model_s(model: LoadedModel) -> None:
-    spec = team("Ann")
-    for sampling in (SamplingConfig(forbidden_ids=(9_999,)), SamplingConfig(logit_bias={258: 1.0})):
-        worker = replace(spec.workers[0], sampling=sampling)
-        with pytest.raises(ConfigError, match=r"outside the vocabulary of 'tiny' \(0 to 257\)"):
-            tiny_engine(model).start(replace(spec, workers=(worker,)))
 
 
 def test_an_error_while_choosing_leaves_the_blocks_as_they_were(
