@@ -86,10 +86,14 @@ class EngineConfig:
     """Applies to texts that no worker writes, such as prompts and separators."""
 
     attention: str | None = setting(
-        None, "cpu-flash, triton, matmul or module:function; picked if left out."
+        None, "cpu-flash, triton, matmul, tables or module:function; picked if left out."
     )
     """Name of an attention kernel (`attention.registry`), or ``module:function`` for your own; None
     picks the fastest known one for device and dtype."""
+
+    graphs: bool = setting(True, "Run decode steps as CUDA graphs on a GPU.")
+    """Decode steps of attention kernels that are driven by tables (`triton`, `tables`) run from
+    fixed buffers: on a GPU as CUDA graphs, on a CPU as plain calls."""
 
     def __post_init__(self) -> None:
         for name in ("cache_tokens", "max_step_tokens", "prefill_chunk"):

@@ -1,11 +1,8 @@
 """However the workers are spread over shards, they write what one process writes."""
 
-from dataclasses import replace
-
 import pytest
 
 from hogwild_dist.config import Visibility
-from hogwild_dist.engine.updates import Update
 from hogwild_dist.session.events import ParagraphEnd
 from tests.exchange import grid
 from tests.exchange.grid import Case, Played
@@ -14,13 +11,9 @@ from tests.rank_pool import RankPool
 pytestmark = pytest.mark.slow
 
 
-def timeless(updates: list[Update]) -> list[Update]:
-    return [replace(update, seconds=0.0) for update in updates]
-
-
-def check(case: Case, ranks: RankPool) -> Played:
+def check(case: Case, ranks: RankPool, attention: str | None = None) -> Played:
     spec = case.spec()
-    played = ranks.run(grid.on_a_rank, case.shards, [spec], case.visibility)
+    played = ranks.run(grid.on_a_rank, case.shards, [spec], case.visibility, 8_192, attention)
     oracle = grid.alone(spec, case.visibility)
     for one in played:
         assert [u.events for u in one.updates] == [u.events for u in oracle.updates]
@@ -50,3 +43,9 @@ def test_the_selection_holds_every_pair() -> None:
     for first in Visibility:
         for workers in (2, 3, 4, 8):
             assert any(c.visibility is first and c.workers == workers for c in chosen)
+
+
+@pytest.mark.parametrize("visibility", Visibility)
+def test_shards_that_step_on_fixed_buffers(visibility: Visibility, ranks: RankPool) -> None:
+    """Under `same-step` peers are called in each layer, as between the graphs of a GPU."""
+    check(Case(5, 2, "combined", visibility, greedy=False), ranks, attention="tables")
