@@ -10,11 +10,11 @@ from hogwild_dist.attention.batch import Batch, build_batch
 from hogwild_dist.attention.layer import StepContext
 from hogwild_dist.attention.registry import find_backend
 from hogwild_dist.attention.tables.table_attention import TableBackend
-from hogwild_dist.attention.upload import upload
 from hogwild_dist.config import Visibility
 from hogwild_dist.exchange.base import Exchange, LayerExchange
 from hogwild_dist.kvcache.cache import KVCache
 from hogwild_dist.kvcache.rows import Row, allocate_slots, release_slots
+from hogwild_dist.kvcache.upload import upload
 from hogwild_dist.model.forward import forward
 from hogwild_dist.model.graphs.step_graphs import StepGraphs
 from hogwild_dist.model.loaded_model import LoadedModel

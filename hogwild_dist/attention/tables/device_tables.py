@@ -14,7 +14,7 @@ from hogwild_dist.attention.tables.step_tables import (
     build_tables,
     chunk_size,
 )
-from hogwild_dist.attention.upload import upload
+from hogwild_dist.kvcache.upload import upload
 
 FIELDS = (
     "tokens",
