@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hogwild_dist.attention.upload import upload
+from hogwild_dist.kvcache.upload import upload
 from hogwild_dist.config import SamplingConfig
 from hogwild_dist.errors import ModelError
 

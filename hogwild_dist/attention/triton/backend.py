@@ -20,7 +20,7 @@ from hogwild_dist.attention.triton.tables import (
     build_tables,
     chunk_size,
 )
-from hogwild_dist.attention.upload import upload
+from hogwild_dist.kvcache.upload import upload
 from hogwild_dist.exchange.base import Exchange
 from hogwild_dist.kvcache.cache import KVCache
 
