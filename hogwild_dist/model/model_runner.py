@@ -9,11 +9,11 @@ from hogwild_dist.attention.backend import AttentionBackend
 from hogwild_dist.attention.batch import Batch, build_batch
 from hogwild_dist.attention.layer import StepContext
 from hogwild_dist.attention.registry import find_backend
-from hogwild_dist.kvcache.upload import upload
 from hogwild_dist.config import Visibility
 from hogwild_dist.exchange.base import Exchange
 from hogwild_dist.kvcache.cache import KVCache
 from hogwild_dist.kvcache.rows import Row, allocate_slots, release_slots
+from hogwild_dist.kvcache.upload import upload
 from hogwild_dist.model.loaded_model import LoadedModel
 
 

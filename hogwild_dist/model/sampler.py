@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hogwild_dist.kvcache.upload import upload
 from hogwild_dist.config import SamplingConfig
 from hogwild_dist.errors import ModelError
+from hogwild_dist.kvcache.upload import upload
 
 SHORTLISTS = {"cpu": (256, 4_096), "cuda": (4_096,)}
 """Numbers of likeliest tokens that are tried before the whole vocabulary is sorted, by device; on a

@@ -9,8 +9,9 @@ from hogwild_dist.engine.commands import Inbox, Open
 from hogwild_dist.engine.engine import Engine
 from hogwild_dist.engine.shard_loop import ShardLoop
 from hogwild_dist.engine.updates import Update
+from hogwild_dist.exchange.collectives import ExchangeCounts
 from hogwild_dist.exchange.process_group import Membership, form_group
-from hogwild_dist.exchange.torch_dist import ExchangeCounts, TorchDistExchange
+from hogwild_dist.exchange.torch_dist import TorchDistExchange
 from hogwild_dist.model.loader import LoadedModel
 from hogwild_dist.session.answers import AnswerForm
 from hogwild_dist.session.spec import SessionSpec
@@ -115,10 +116,10 @@ def on_a_rank(
 
 
 def rank_engine(place: Membership, visibility: Visibility, cache_tokens: int = 8_192) -> Engine:
-    group = form_group(place, model().device, HOST)
+    channels = form_group(place, model().device, HOST)
     engine_config = config(visibility, cache_tokens)
     cache = model().new_cache(engine_config.cache_tokens)
-    exchange = TorchDistExchange(group, cache, visibility, place.epoch)
+    exchange = TorchDistExchange(channels, cache, visibility, place.epoch)
     return Engine(model(), byte_tokenizer(), engine_config, exchange, cache=cache)
 
 

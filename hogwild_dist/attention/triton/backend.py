@@ -20,9 +20,9 @@ from hogwild_dist.attention.triton.tables import (
     build_tables,
     chunk_size,
 )
-from hogwild_dist.kvcache.upload import upload
 from hogwild_dist.exchange.base import Exchange
 from hogwild_dist.kvcache.cache import KVCache
+from hogwild_dist.kvcache.upload import upload
 
 LOG2_E = 1.4426950408889634
 
