@@ -10,7 +10,7 @@ from hogwild_dist.engine.engine import Engine
 from hogwild_dist.engine.shard_loop import ShardLoop
 from hogwild_dist.engine.updates import Update
 from hogwild_dist.exchange.collectives import ExchangeCounts
-from hogwild_dist.exchange.process_group import Membership, form_group
+from hogwild_dist.exchange.process_group import Membership
 from hogwild_dist.exchange.torch_dist import TorchDistExchange
 from hogwild_dist.model.loader import LoadedModel
 from hogwild_dist.session.answers import AnswerForm
@@ -18,8 +18,8 @@ from hogwild_dist.session.spec import SessionSpec
 from hogwild_dist.team.answer_policy import AnswerPolicy
 from hogwild_dist.team.layout import LAYOUTS
 from hogwild_dist.team.team import Limits, Team
+from tests.exchange.forms import channels
 from tests.kvcache.integrity import check_integrity
-from tests.rank_pool import HOST
 from tests.tiny_engine import tiny_byte_model
 from tests.tiny_team import BREAKS, CRITIC, PROMPTS
 from tests.tiny_tokenizer import byte_tokenizer
@@ -110,16 +110,21 @@ def on_a_rank(
     specs: list[SessionSpec],
     visibility: Visibility,
     cache_tokens: int = 8_192,
+    form: str = "together",
 ) -> Played:
-    engine = rank_engine(place, visibility, cache_tokens)
+    engine = rank_engine(place, visibility, cache_tokens, form)
     return play(engine, specs, recorded=False)
 
 
-def rank_engine(place: Membership, visibility: Visibility, cache_tokens: int = 8_192) -> Engine:
-    channels = form_group(place, model().device, HOST)
+def rank_engine(
+    place: Membership,
+    visibility: Visibility,
+    cache_tokens: int = 8_192,
+    form: str = "together",
+) -> Engine:
     engine_config = config(visibility, cache_tokens)
     cache = model().new_cache(engine_config.cache_tokens)
-    exchange = TorchDistExchange(channels, cache, visibility, place.epoch)
+    exchange = TorchDistExchange(channels(place, form), cache, visibility, place.epoch)
     return Engine(model(), byte_tokenizer(), engine_config, exchange, cache=cache)
 
 

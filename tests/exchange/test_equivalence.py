@@ -8,6 +8,7 @@ from hogwild_dist.config import Visibility
 from hogwild_dist.engine.updates import Update
 from hogwild_dist.session.events import ParagraphEnd
 from tests.exchange import grid
+from tests.exchange.forms import FORMS
 from tests.exchange.grid import Case, Played
 from tests.rank_pool import RankPool
 
@@ -18,9 +19,9 @@ def timeless(updates: list[Update]) -> list[Update]:
     return [replace(update, seconds=0.0) for update in updates]
 
 
-def check(case: Case, ranks: RankPool) -> Played:
+def check(case: Case, ranks: RankPool, form: str = "together") -> Played:
     spec = case.spec()
-    played = ranks.run(grid.on_a_rank, case.shards, [spec], case.visibility)
+    played = ranks.run(grid.on_a_rank, case.shards, [spec], case.visibility, 8_192, form)
     oracle = grid.alone(spec, case.visibility)
     for one in played:
         assert [u.events for u in one.updates] == [u.events for u in oracle.updates]
@@ -38,10 +39,16 @@ def test_shards_write_what_one_process_writes(case: Case, ranks: RankPool) -> No
     assert moves == (case.layout in ("combined", "interleaved", "critic"))
 
 
+@pytest.mark.parametrize("case", grid.pairwise_cases(), ids=str)
+def test_so_they_do_when_headers_travel_apart(case: Case, ranks: RankPool) -> None:
+    check(case, ranks, "apart")
+
+
 @pytest.mark.full_grid
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("case", grid.every_case(), ids=str)
-def test_every_case(case: Case, ranks: RankPool) -> None:
-    check(case, ranks)
+def test_every_case(case: Case, form: str, ranks: RankPool) -> None:
+    check(case, ranks, form)
 
 
 def test_the_selection_holds_every_pair() -> None:
