@@ -13,14 +13,16 @@ from hogwild_dist.config import Visibility
 from hogwild_dist.errors import ExchangeError
 from hogwild_dist.exchange.base import StepPlan, StepReport
 from hogwild_dist.exchange.bounded import within
-from hogwild_dist.exchange.collectives import MOST_AHEAD
-from hogwild_dist.exchange.process_group import Membership
+from hogwild_dist.exchange.collectives import MOST_AHEAD, Collectives
+from hogwild_dist.exchange.process_group import Membership, serve_store
+from hogwild_dist.exchange.stages import Shape, StagePool
 from hogwild_dist.exchange.torch_dist import TorchDistExchange
 from hogwild_dist.kvcache.cache import KVCache
-from tests.exchange.forms import DeviceGroup, device_channels
+from hogwild_dist.timeline import Timeline
+from tests.exchange.forms import CPU, DeviceGroup, device_channels
 from tests.exchange.test_contract import Seen, steps_of
 from tests.kvcache.test_cache import LAYERS, new_cache
-from tests.rank_pool import RankPool
+from tests.rank_pool import HOST, RankPool
 
 pytestmark = pytest.mark.slow
 
@@ -121,6 +123,19 @@ def test_a_forward_pass_ends_with_an_error_before_anything_is_sampled(ranks: Ran
         assert "at layer 0: no answer within 0.3 s" in error
         assert sent == min(LAYERS, MOST_AHEAD + 1)
         assert aborts == 1
+
+
+def test_the_host_runs_only_a_few_collectives_ahead() -> None:
+    store = serve_store(HOST)
+    place = Membership(epoch=1, rank=0, world_size=1, store_host=HOST, store_port=store.port)
+    channels = device_channels(place, 0.05, silent=True)
+    collectives = Collectives(channels, 1, Timeline())
+    stage = StagePool(new_cache(64), 0, (0,), CPU).take(Shape((0,), (1,), range(1)))
+    assert stage is not None
+    for number in range(MOST_AHEAD):
+        collectives.wait(collectives.send(channels.tensors, stage, f"layer {number}"))
+    with pytest.raises(ExchangeError, match="at layer 0: no answer"):
+        collectives.wait(collectives.send(channels.tensors, stage, "one more"))
 
 
 def outlives(place: Membership) -> tuple[str, int]:
