@@ -16,8 +16,8 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from hogwild_dist.attention.triton.backend import LEAST_ROWS, most_rows, tile_keys
 from hogwild_dist.attention.triton.kernels import attend_tasks, merge_parts
+from hogwild_dist.attention.triton.launches import LEAST_ROWS, most_rows, tile_keys
 
 ARCHITECTURES = (80, 90, 100)
 HEAD_DIMS = (64, 128, 256)

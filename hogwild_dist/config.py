@@ -96,7 +96,7 @@ class EngineConfig:
     """Applies to texts that no worker writes, such as prompts and separators."""
 
     attention: str | None = setting(
-        None, "cpu-flash, triton, matmul or module:function; picked if left out."
+        None, "cpu-flash, triton, matmul, tables or module:function; picked if left out."
     )
     """Name of an attention kernel (`attention.registry`), or ``module:function`` for your own; None
     picks the fastest known one for device and dtype."""
@@ -105,6 +105,10 @@ class EngineConfig:
         None, "Library that carries K and V between shards; picked if left out."
     )
     """None picks NCCL between GPUs and gloo between CPUs; a single process needs none."""
+
+    graphs: bool = setting(True, "Run decode steps as CUDA graphs on a GPU.")
+    """Decode steps of attention kernels that are driven by tables (`triton`, `tables`) run from
+    fixed buffers: on a GPU as CUDA graphs, on a CPU as plain calls."""
 
     def __post_init__(self) -> None:
         for name in ("cache_tokens", "max_step_tokens", "prefill_chunk"):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from hogwild_dist.attention.batch import Batch
-from hogwild_dist.exchange.base import Exchange
+from hogwild_dist.exchange.base import LayerExchange
 from hogwild_dist.kvcache.cache import KVCache
 
 
@@ -47,7 +47,7 @@ class StepAttention(Protocol):
     """The attention of all layers in one forward pass."""
 
     def attend(
-        self, layer: int, q: Tensor, rule: ScoreRule, peers: Exchange | None = None
+        self, layer: int, q: Tensor, rule: ScoreRule, peers: LayerExchange | None = None
     ) -> Tensor:
         """Attend from every row to its whole view.
 

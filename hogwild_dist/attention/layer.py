@@ -8,7 +8,7 @@ from transformers import AttentionInterface
 
 from hogwild_dist.attention.backend import ScoreRule, StepAttention
 from hogwild_dist.errors import ModelError
-from hogwild_dist.exchange.base import Exchange
+from hogwild_dist.exchange.base import LayerExchange
 from hogwild_dist.kvcache.cache import KVCache
 
 ATTENTION_NAME = "hogwild"
@@ -37,7 +37,7 @@ class StepContext:
         cache: KVCache,
         slots: Tensor,
         attention: StepAttention,
-        peers: Exchange | None = None,
+        peers: LayerExchange | None = None,
     ) -> None:
         self.cache = cache
         self.slots = slots

@@ -20,7 +20,7 @@ from hogwild_dist.attention.kernel_calls import KernelCalls, kernel_calls
 from hogwild_dist.attention.piece_kernels import AttentionKernel
 from hogwild_dist.attention.plan import plan_attention
 from hogwild_dist.attention.rotations import StepRotations
-from hogwild_dist.exchange.base import Exchange
+from hogwild_dist.exchange.base import LayerExchange
 from hogwild_dist.kvcache.cache import KVCache
 from hogwild_dist.kvcache.rope import rotate
 
@@ -73,7 +73,7 @@ class PieceAttention:
         self._rotations = StepRotations(cache.rotary)
 
     def attend(
-        self, layer: int, q: Tensor, rule: ScoreRule, peers: Exchange | None = None
+        self, layer: int, q: Tensor, rule: ScoreRule, peers: LayerExchange | None = None
     ) -> Tensor:
         """Attend from every row to its whole view; see `StepAttention.attend`."""
         assert rule.cap is None, "kernels for single pieces have no soft cap"

@@ -12,6 +12,8 @@ import torch
 from hogwild_dist.attention.backend import AttentionBackend, AttentionNeeds
 from hogwild_dist.attention.piece_attention import PieceBackend
 from hogwild_dist.attention.piece_kernels import AttentionKernel, attend_cpu, attend_matmul
+from hogwild_dist.attention.tables.table_attention import TableBackend
+from hogwild_dist.attention.tables.torch_kernel import TorchKernel
 from hogwild_dist.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -44,16 +46,16 @@ def _cpu_fault(needs: AttentionNeeds) -> str | None:
 def _triton_fault(needs: AttentionNeeds) -> str | None:
     if find_spec("triton") is None:
         return "needs the package triton, which is not installed"
-    from hogwild_dist.attention.triton.backend import fault  # noqa: PLC0415  # needs triton
+    from hogwild_dist.attention.triton.launches import fault  # noqa: PLC0415  # needs triton
     from hogwild_dist.attention.triton.trial import trial_fault  # noqa: PLC0415  # likewise
 
     return fault(needs) or trial_fault(needs)
 
 
 def _triton(needs: AttentionNeeds) -> AttentionBackend:
-    from hogwild_dist.attention.triton.backend import TritonBackend  # noqa: PLC0415  # needs triton
+    from hogwild_dist.attention.triton.launches import TritonKernel  # noqa: PLC0415  # needs triton
 
-    return TritonBackend(needs.device)
+    return TableBackend(TritonKernel.on(needs.device))
 
 
 KERNELS = {
@@ -61,6 +63,7 @@ KERNELS = {
     # In float32 its products without tensor cores spill registers; matmul is the better default.
     "triton": Registered(_triton, _triton_fault, frozenset({torch.bfloat16, torch.float16})),
     "matmul": Registered(_pieces(attend_matmul), lambda _: None),
+    "tables": Registered(lambda _: TableBackend(TorchKernel()), lambda _: None, frozenset()),
 }
 """Name -> kernel; the first that a model can use is its default."""
 
@@ -108,7 +111,7 @@ def _default(needs: AttentionNeeds) -> str:
             return name
         if needs.device.type == "cuda" and name != "cpu-flash":
             log.warning("the attention kernel %r %s; a slower one is used", name, fault)
-    raise AssertionError("the last kernel has no faults")
+    raise AssertionError("matmul has no faults")
 
 
 def _imported(path: str) -> AttentionKernel:

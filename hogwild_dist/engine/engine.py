@@ -63,8 +63,15 @@ class Engine:
         self.exchange = exchange or LocalExchange(self.config.visibility)
         self.cache = cache or model.new_cache(self.config.cache_tokens)
         attention = find_backend(self.config.attention, model.attention_needs)
-        self.runner = ModelRunner(model, self.cache, self.exchange, attention)
         self.timeline = timeline or Timeline()
+        self.runner = ModelRunner(
+            model,
+            self.cache,
+            self.exchange,
+            attention,
+            graphs=self.config.graphs,
+            timeline=self.timeline,
+        )
         self.reservations = KVReservations(self.cache, model.max_positions)
         self._prefill = Prefill(self.cache, self.runner, self.exchange, self.config.prefill_chunk)
         self._forward = ShardForward(self.runner, self.exchange, self.cache, self.timeline)

@@ -99,7 +99,17 @@ class AgreedStep:
     reports: tuple[RowReport, ...]
 
 
-class Exchange(Protocol):
+class LayerExchange(Protocol):
+    """Carries new K and V layer by layer, under `same-step` visibility."""
+
+    def send_layer(self, layer: int) -> None:
+        """Send this rank's new K and V of `layer` from the cache."""
+
+    def receive_layer(self, layer: int) -> None:
+        """Wait until the peers' new K and V of `layer` are in the cache."""
+
+
+class Exchange(LayerExchange, Protocol):
     """Carries new K and V, and the outcome of a step, to every shard.
 
     All methods raise `errors.ExchangeError` if a peer is lost, too late or disagrees.
@@ -116,12 +126,6 @@ class Exchange(Protocol):
 
     def begin(self, plan: StepPlan) -> None:
         """Begin a step in which the ranks feed what the plan says."""
-
-    def send_layer(self, layer: int) -> None:
-        """Send this rank's new K and V of `layer` from the cache, under `same-step`."""
-
-    def receive_layer(self, layer: int) -> None:
-        """Wait until the peers' new K and V of `layer` are in the cache, under `same-step`."""
 
     def post(self, report: StepReport) -> None:
         """Send this rank's report of the step that was begun."""

@@ -95,7 +95,10 @@ class KVCache:
         self.rotary = rotary
         self.pages = PageAllocator(num_pages)
         self.blocks: set[Block] = set()
-        shapes = [(layer.num_kv_heads, num_pages * PAGE_TOKENS, layer.head_dim) for layer in layers]
+        num_slots = (num_pages + 1) * PAGE_TOKENS  # the last page is never handed out
+        self.scratch_slot = num_slots - 1
+        """Slot that dummy tokens write to, and that nothing reads."""
+        shapes = [(layer.num_kv_heads, num_slots, layer.head_dim) for layer in layers]
         try:
             self.keys = [torch.empty(shape, dtype=dtype, device=device) for shape in shapes]
             self.values = [torch.empty(shape, dtype=dtype, device=device) for shape in shapes]

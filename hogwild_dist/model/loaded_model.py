@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -133,6 +134,10 @@ def prepare_model(hf_model: Any, *, name: str) -> LoadedModel:
     fingerprint = _fingerprint(hf_model)
     if hf_model.device.type == "cpu":
         cpu_linear.reorder_linears(hf_model)
+    elif find_spec("triton") is not None:
+        from hogwild_dist.model.fused.install import fuse  # noqa: PLC0415  # needs triton
+
+        fuse(hf_model, rotary)
     config = hf_model.config.get_text_config()
     num_heads = config.num_attention_heads
     shape = LayerShape(

@@ -9,12 +9,16 @@ from hogwild_dist.attention.backend import AttentionBackend
 from hogwild_dist.attention.batch import Batch, build_batch
 from hogwild_dist.attention.layer import StepContext
 from hogwild_dist.attention.registry import find_backend
+from hogwild_dist.attention.tables.table_attention import TableBackend
 from hogwild_dist.config import Visibility
-from hogwild_dist.exchange.base import Exchange
+from hogwild_dist.exchange.base import Exchange, LayerExchange
 from hogwild_dist.kvcache.cache import KVCache
 from hogwild_dist.kvcache.rows import Row, allocate_slots, release_slots
 from hogwild_dist.kvcache.upload import upload
+from hogwild_dist.model.forward import forward
+from hogwild_dist.model.graphs.step_graphs import StepGraphs
 from hogwild_dist.model.loaded_model import LoadedModel
+from hogwild_dist.timeline import Timeline
 
 
 class ModelRunner:
@@ -25,6 +29,9 @@ class ModelRunner:
         cache: cache that the model made.
         exchange: carries K and V between shards.
         attention: attention backend; None selects the default of device and dtype.
+        graphs: whether decode steps run from fixed buffers, which only backends that attend as
+            tables say can do.
+        timeline: records what is captured and replayed.
     """
 
     def __init__(
@@ -33,11 +40,18 @@ class ModelRunner:
         cache: KVCache,
         exchange: Exchange,
         attention: AttentionBackend | None = None,
+        *,
+        graphs: bool = False,
+        timeline: Timeline | None = None,
     ) -> None:
         self.model = model
         self.cache = cache
         self.exchange = exchange
         self.attention = attention or find_backend(None, model.attention_needs)
+        self._graphs: StepGraphs | None = None
+        if graphs and isinstance(self.attention, TableBackend):
+            kernel = self.attention.kernel
+            self._graphs = StepGraphs(model, cache, kernel, timeline or Timeline())
 
     def forward(self, rows: Sequence[Row]) -> tuple[Tensor, Batch]:
         """Feed every row's new tokens at once, in this process alone.
@@ -75,19 +89,18 @@ class ModelRunner:
         Returns:
             Logits after each row's last token, ``[num_rows, vocab_size]``, and the packed batch.
         """
-        layered = self.exchange.visibility is Visibility.SAME_STEP and arriving is not None
+        in_step = arriving is not None
         batch = build_batch(rows, slots, self.exchange.visibility, arriving or ())
-        peers = self.exchange if layered else None
+        layered = in_step and self.exchange.visibility is Visibility.SAME_STEP
+        peers = self.exchange if layered and self.exchange.world_size > 1 else None
+        logits = self._graphs.run(batch, peers) if self._graphs is not None and in_step else None
+        return self._run(batch, peers) if logits is None else logits, batch
+
+    def _run(self, batch: Batch, peers: LayerExchange | None) -> Tensor:
+        """Run a forward pass of any size, without fixed buffers."""
         last_of_rows = [stop - 1 for stop in batch.row_starts[1:]]
         numbers = (batch.token_ids, batch.positions, batch.slots, last_of_rows)
-        token_ids, positions, slot_ids, last = upload(numbers, torch.int64, self.model.device)
+        token_ids, positions, slots, last = upload(numbers, torch.int64, self.model.device)
         attention = self.attention.begin(self.cache, batch)
-        output = self.model.hf_model(
-            input_ids=token_ids[None],
-            position_ids=positions[None],
-            use_cache=False,
-            logits_to_keep=last,
-            hogwild=StepContext(self.cache, slot_ids, attention, peers),
-        )
-        logits: Tensor = output.logits[0]
-        return logits, batch
+        context = StepContext(self.cache, slots, attention, peers)
+        return forward(self.model.hf_model, token_ids, positions, last, context)

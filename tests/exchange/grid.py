@@ -18,6 +18,7 @@ from hogwild_dist.session.spec import SessionSpec
 from hogwild_dist.team.answer_policy import AnswerPolicy
 from hogwild_dist.team.layout import LAYOUTS
 from hogwild_dist.team.team import Limits, Team
+from hogwild_dist.timeline import Timeline
 from tests.exchange.forms import channels
 from tests.kvcache.integrity import check_integrity
 from tests.tiny_engine import tiny_byte_model
@@ -100,9 +101,16 @@ class Played:
     counts: ExchangeCounts
 
 
+def new_engine(
+    visibility: Visibility, *, timeline: Timeline | None = None, **fields: object
+) -> Engine:
+    return Engine(
+        model(), byte_tokenizer(), replace(config(visibility), **fields), timeline=timeline
+    )
+
+
 def alone(spec: SessionSpec, visibility: Visibility, *, recorded: bool = False) -> Played:
-    engine = Engine(model(), byte_tokenizer(), config(visibility))
-    return play(engine, [spec], recorded=recorded)
+    return play(new_engine(visibility), [spec], recorded=recorded)
 
 
 def on_a_rank(
@@ -110,9 +118,10 @@ def on_a_rank(
     specs: list[SessionSpec],
     visibility: Visibility,
     cache_tokens: int = 8_192,
+    attention: str | None = None,
     form: str = "together",
 ) -> Played:
-    engine = rank_engine(place, visibility, cache_tokens, form)
+    engine = rank_engine(place, visibility, cache_tokens, attention, form)
     return play(engine, specs, recorded=False)
 
 
@@ -120,9 +129,10 @@ def rank_engine(
     place: Membership,
     visibility: Visibility,
     cache_tokens: int = 8_192,
+    attention: str | None = None,
     form: str = "together",
 ) -> Engine:
-    engine_config = config(visibility, cache_tokens)
+    engine_config = replace(config(visibility, cache_tokens), attention=attention)
     cache = model().new_cache(engine_config.cache_tokens)
     exchange = TorchDistExchange(channels(place, form), cache, visibility, place.epoch)
     return Engine(model(), byte_tokenizer(), engine_config, exchange, cache=cache)
@@ -137,3 +147,7 @@ def play(engine: Engine, specs: list[SessionSpec], *, recorded: bool) -> Played:
     check_integrity(engine.cache)
     counts = getattr(engine.exchange, "counts", ExchangeCounts())
     return Played(seen, loop.checksums, engine.num_free_pages, counts)
+
+
+def timeless(update: Update) -> Update:
+    return replace(update, seconds=0.0)

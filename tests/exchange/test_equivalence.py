@@ -1,11 +1,8 @@
 """However the workers are spread over shards, they write what one process writes."""
 
-from dataclasses import replace
-
 import pytest
 
 from hogwild_dist.config import Visibility
-from hogwild_dist.engine.updates import Update
 from hogwild_dist.session.events import ParagraphEnd
 from tests.exchange import grid
 from tests.exchange.forms import FORMS
@@ -15,13 +12,12 @@ from tests.rank_pool import RankPool
 pytestmark = pytest.mark.slow
 
 
-def timeless(updates: list[Update]) -> list[Update]:
-    return [replace(update, seconds=0.0) for update in updates]
-
-
-def check(case: Case, ranks: RankPool, form: str = "together") -> Played:
+def check(
+    case: Case, ranks: RankPool, attention: str | None = None, form: str = "together"
+) -> Played:
     spec = case.spec()
-    played = ranks.run(grid.on_a_rank, case.shards, [spec], case.visibility, 8_192, form)
+    settings = (case.visibility, 8_192, attention, form)
+    played = ranks.run(grid.on_a_rank, case.shards, [spec], *settings)
     oracle = grid.alone(spec, case.visibility)
     for one in played:
         assert [u.events for u in one.updates] == [u.events for u in oracle.updates]
@@ -41,14 +37,14 @@ def test_shards_write_what_one_process_writes(case: Case, ranks: RankPool) -> No
 
 @pytest.mark.parametrize("case", grid.pairwise_cases(), ids=str)
 def test_so_they_do_when_headers_travel_apart(case: Case, ranks: RankPool) -> None:
-    check(case, ranks, "apart")
+    check(case, ranks, form="apart")
 
 
 @pytest.mark.full_grid
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("case", grid.every_case(), ids=str)
 def test_every_case(case: Case, form: str, ranks: RankPool) -> None:
-    check(case, ranks, form)
+    check(case, ranks, form=form)
 
 
 def test_the_selection_holds_every_pair() -> None:
@@ -57,3 +53,12 @@ def test_the_selection_holds_every_pair() -> None:
     for first in Visibility:
         for workers in (2, 3, 4, 8):
             assert any(c.visibility is first and c.workers == workers for c in chosen)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("visibility", Visibility)
+def test_shards_that_step_on_fixed_buffers(
+    visibility: Visibility, form: str, ranks: RankPool
+) -> None:
+    """Under `same-step` peers are called in each layer, as between the graphs of a GPU."""
+    check(Case(5, 2, "combined", visibility, greedy=False), ranks, attention="tables", form=form)

@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hogwild_dist.attention.piece_attention import PieceBackend
-from hogwild_dist.attention.piece_kernels import attend_cpu, attend_matmul
+from hogwild_dist.attention.registry import find_backend
 from hogwild_dist.config import Visibility
 from hogwild_dist.exchange.local import LocalExchange
 from hogwild_dist.kvcache.rows import Row
@@ -29,10 +28,11 @@ def plain(twin: Any, ids: list[int]) -> Tensor:
     return logits
 
 
-def new_runner(model: LoadedModel, kernel=None) -> ModelRunner:
+def new_runner(model: LoadedModel, kernel: str | None = None) -> ModelRunner:
+    """With `tables` from fixed buffers, as GPUs run decode steps."""
     exchange = LocalExchange(Visibility.SAME_STEP)
-    attention = None if kernel is None else PieceBackend(kernel)
-    return ModelRunner(model, model.new_cache(1_024), exchange, attention)
+    attention = find_backend(kernel, model.attention_needs)
+    return ModelRunner(model, model.new_cache(1_024), exchange, attention, graphs=True)
 
 
 def close(found: Tensor, right: Tensor) -> bool:
@@ -41,9 +41,9 @@ def close(found: Tensor, right: Tensor) -> bool:
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-@pytest.mark.parametrize("kernel", [attend_cpu, attend_matmul])
+@pytest.mark.parametrize("kernel", ["cpu-flash", "matmul", "tables"])
 @pytest.mark.parametrize("name", FAMILIES)
-def test_a_text_in_blocks_reads_as_in_one_piece(name: str, dtype: torch.dtype, kernel) -> None:
+def test_a_text_in_blocks_reads_as_in_one_piece(name: str, dtype: torch.dtype, kernel: str) -> None:
     model, twin = family_model(name, dtype)
     runner = new_runner(model, kernel)
     blocks = [runner.cache.new_block(str(i)) for i in range(3)]
@@ -69,10 +69,11 @@ def test_a_block_read_at_another_place_differs(name: str) -> None:
     assert not close(logits[0], plain(twin, IDS[:40])[-1])
 
 
+@pytest.mark.parametrize("kernel", ["cpu-flash", "tables"])
 @pytest.mark.parametrize("name", FAMILIES)
-def test_two_workers_in_one_forward_who_see_a_common_text(name: str) -> None:
+def test_two_workers_in_one_forward_who_see_a_common_text(name: str, kernel: str) -> None:
     model, twin = family_model(name, torch.float64)
-    runner = new_runner(model)
+    runner = new_runner(model, kernel)
     common, alice, bob = (runner.cache.new_block(n) for n in "cab")
     encode_alone(runner, common, IDS[:25], 10)
     texts = {alice: IDS[25:40], bob: IDS[40:64]}

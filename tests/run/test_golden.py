@@ -1,5 +1,6 @@
 """The reference implementation's recordings on the demo model in float32."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,13 @@ from tests.paths import GOLDEN
 from tests.replaying import engine_config
 
 pytestmark = pytest.mark.demo_model
+
+IN_CI = ("c_combined_2w", "d_interleaved_2w", "e_ragged_3w")
+BUFFERED = [
+    path if path.stem in IN_CI else pytest.param(path, marks=pytest.mark.full_grid)
+    for path in GOLDEN
+]
+"""Steps on fixed buffers run slowly on a CPU, so that CI replays a few recordings."""
 
 
 @pytest.fixture(scope="module")
@@ -27,11 +35,20 @@ def test_all_recordings_are_here() -> None:
 def test_free_choice_gives_the_recorded_tokens_events_and_logits(
     path: Path, model: LoadedModel, demo_model_dir: Path
 ) -> None:
+    check(path, None, model, demo_model_dir)
+
+
+@pytest.mark.parametrize("path", BUFFERED, ids=lambda path: path.stem)
+def test_fixed_buffers_give_them_too(path: Path, model: LoadedModel, demo_model_dir: Path) -> None:
+    check(path, "tables", model, demo_model_dir)
+
+
+def check(path: Path, attention: str | None, model: LoadedModel, demo_model_dir: Path) -> None:
     trace = read_trace(path)
     tokenizer = load_tokenizer(demo_model_dir)
     check_fits(trace, model.info, tokenizer)
     rows: list[RowComparison] = []
-    engine = Engine(model, tokenizer, engine_config(trace, 4_096))
+    engine = Engine(model, tokenizer, replace(engine_config(trace, 4_096), attention=attention))
     assert list(replay_free(trace, engine, rows.append)) == [[]] * len(trace.steps)
     assert max(row.difference for row in rows) < 1e-3
     assert [row.argmax for row in rows] == [token for step in trace.steps for token in step["new"]]

@@ -230,11 +230,11 @@ def test_an_interrupted_forward_leaves_the_blocks_as_they_were(
     engine.step([session])
     lengths = {name: block.length for name, block in session.blocks.items()}
 
-    def interrupt(layer: int) -> None:
+    def interrupt(layer: int, *_: object) -> None:
         if layer == 1:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(engine.exchange, "receive_layer", interrupt)
+    monkeypatch.setattr(engine.cache, "write", interrupt)
     with pytest.raises(KeyboardInterrupt):
         engine.step([session])
     assert lengths == {name: block.length for name, block in session.blocks.items()}

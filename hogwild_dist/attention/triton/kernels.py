@@ -8,7 +8,7 @@ typed signatures that a type checker could follow.
 import triton
 import triton.language as tl
 
-from hogwild_dist.attention.triton.tables import TASK_FIELDS
+from hogwild_dist.attention.tables.step_tables import TASK_FIELDS
 
 _TASK_FIELDS: tl.constexpr = tl.constexpr(TASK_FIELDS)
 

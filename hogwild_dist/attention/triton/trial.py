@@ -6,7 +6,8 @@ from hogwild_dist.attention.backend import AttentionNeeds, ScoreRule
 from hogwild_dist.attention.batch import Batch, build_batch
 from hogwild_dist.attention.piece_attention import PieceAttention
 from hogwild_dist.attention.piece_kernels import attend_matmul
-from hogwild_dist.attention.triton.backend import TritonAttention
+from hogwild_dist.attention.tables.table_attention import TableBackend
+from hogwild_dist.attention.triton.launches import TritonKernel
 from hogwild_dist.config import Visibility
 from hogwild_dist.errors import first_line
 from hogwild_dist.kvcache.cache import KVCache, LayerShape
@@ -42,7 +43,7 @@ def _difference(needs: AttentionNeeds) -> str | None:
     shape = (2 * needs.num_groups, batch.num_tokens, needs.head_dim)
     q = torch.randn(shape).to(needs.device, needs.dtype)
     rule = ScoreRule(needs.head_dim**-0.5)
-    found = TritonAttention(cache, batch, 4).attend(0, q, rule)
+    found = TableBackend(TritonKernel(4)).begin(cache, batch).attend(0, q, rule)
     right = PieceAttention(cache, batch, attend_matmul).attend(0, q, rule)
     difference = float((found.float() - right.float()).abs().max())
     if difference < LIMITS[needs.dtype]:

@@ -33,8 +33,8 @@ class StepTables:
         distances: ``[num_entries]`` rotation of each entry's query, in tokens, to fit the block.
         lows: ``[num_entries]`` first block position that the entry sees.
         highs: ``[num_entries]`` last block position that the entry sees, plus one.
-        tasks: ``[num_tasks * TASK_FIELDS]``; those that read keys from peers come last.
-        num_local_tasks: number of tasks that read no keys from peers.
+        local_tasks: ``[num_local_tasks * TASK_FIELDS]``, tasks that read no keys from peers.
+        peer_tasks: ``[num_peer_tasks * TASK_FIELDS]``, tasks whose keys arrive during the step.
         widest: most entries of a task.
         num_results: number of partial results.
         parts: results of each token, token by token.
@@ -45,8 +45,8 @@ class StepTables:
     distances: list[int]
     lows: list[int]
     highs: list[int]
-    tasks: list[int]
-    num_local_tasks: int
+    local_tasks: list[int]
+    peer_tasks: list[int]
     widest: int
     num_results: int
     parts: list[int]
@@ -55,7 +55,7 @@ class StepTables:
     @property
     def num_tasks(self) -> int:
         """Number of tasks."""
-        return len(self.tasks) // TASK_FIELDS
+        return (len(self.local_tasks) + len(self.peer_tasks)) // TASK_FIELDS
 
 
 def chunk_size(batch: Batch, max_entries: int, wanted_tasks: int) -> int:
@@ -110,8 +110,8 @@ def build_tables(batch: Batch, window: int | None, chunk: int, max_entries: int)
         distances=[entry.distance for entry in entries],
         lows=[entry.low for entry in entries],
         highs=[entry.high for entry in entries],
-        tasks=[number for task in (*local, *arriving) for number in task],
-        num_local_tasks=len(local),
+        local_tasks=[number for task in local for number in task],
+        peer_tasks=[number for task in arriving for number in task],
         widest=max((task[4] for task in (*local, *arriving)), default=0),
         num_results=num_results,
         parts=[place for own in parts for place in own],

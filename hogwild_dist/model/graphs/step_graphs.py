@@ -1,0 +1,103 @@
+"""`StepGraphs`: runs decode steps from fixed buffers, which are made when a size is first met."""
+
+import logging
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from hogwild_dist.attention.batch import Batch
+from hogwild_dist.attention.tables.device_tables import build
+from hogwild_dist.attention.tables.kernel import LayerKind, TableKernel
+from hogwild_dist.attention.tables.step_tables import StepTables
+from hogwild_dist.errors import first_line
+from hogwild_dist.exchange.base import LayerExchange
+from hogwild_dist.kvcache.cache import KVCache
+from hogwild_dist.model.graphs.recording import Forward, GraphRecording, PlainRecording, Recording
+from hogwild_dist.model.graphs.static_step import DecodeModel, StaticStep, find_kinds
+from hogwild_dist.model.graphs.step_size import TOKENS, StepSize, smallest_size
+from hogwild_dist.model.loaded_model import LoadedModel
+from hogwild_dist.timeline import Timeline
+
+log = logging.getLogger(__name__)
+
+
+class StepGraphs:
+    """Runs decode steps from fixed buffers: on a GPU as CUDA graphs, on a CPU as plain calls.
+
+    A step that no size holds, or whose size could not be captured, is left to the caller.
+
+    Args:
+        model: the model.
+        cache: holds the blocks.
+        kernel: attends as tables say.
+        timeline: records what is captured and replayed.
+    """
+
+    def __init__(
+        self, model: LoadedModel, cache: KVCache, kernel: TableKernel, timeline: Timeline
+    ) -> None:
+        self._decode = DecodeModel(model, cache, kernel, find_kinds(model, cache, kernel))
+        self._timeline = timeline
+        self._steps: dict[tuple[StepSize, bool], StaticStep | None] = {}
+        self._on_gpu = model.device.type == "cuda"
+        if self._on_gpu:
+            self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            self._pool = torch.cuda.graph_pool_handle()
+
+    def run(self, batch: Batch, peers: LayerExchange | None) -> Tensor | None:
+        """Run a step.
+
+        Args:
+            batch: the packed tokens.
+            peers: brings the peers' keys of each layer; None if no peer takes part.
+
+        Returns:
+            Logits after each row's last token, ``[num_rows, vocab_size]``; None if the step has to
+            run without fixed buffers.
+        """
+        prepared = self._prepare(batch, peers)
+        if prepared is None:
+            with self._timeline.span("no graph"):
+                return None
+        step, tables = prepared
+        with self._timeline.span("replay"):
+            return step.run(batch, tables)
+
+    def _prepare(
+        self, batch: Batch, peers: LayerExchange | None
+    ) -> tuple[StaticStep, dict[LayerKind, StepTables]] | None:
+        """Return buffers that hold the step, and its tables; None if there are none."""
+        if batch.num_tokens > TOKENS[-1]:
+            return None
+        with self._timeline.span("tables"):
+            kernel = self._decode.kernel
+            tables = {kind: build(batch, kind, kernel) for kind in self._decode.kinds}
+        size = smallest_size(batch.num_tokens, tables.values())
+        step = None if size is None else self._step(size, peers)
+        return None if step is None else (step, tables)
+
+    def _step(self, size: StepSize, peers: LayerExchange | None) -> StaticStep | None:
+        """Return the step of a size, or None if it cannot be captured."""
+        key = (size, peers is not None)
+        if key not in self._steps:
+            with self._timeline.span("capture"):
+                self._steps[key] = self._new_step(size, peers)
+        return self._steps[key]
+
+    def _new_step(self, size: StepSize, peers: LayerExchange | None) -> StaticStep | None:
+        try:
+            return StaticStep(self._decode, size, self._recorder(peers))
+        except RuntimeError as error:  # torch.OutOfMemoryError is one
+            log.warning(
+                "steps of up to %d tokens cannot be captured as a CUDA graph, and run without: %s",
+                size.tokens,
+                first_line(error),
+            )
+            return None
+
+    def _recorder(self, peers: LayerExchange | None) -> Callable[[Forward], Recording]:
+        """Return what makes a recording on this device."""
+        if self._on_gpu:
+            return lambda forward: GraphRecording(forward, peers, self._stream, self._pool)
+        return lambda forward: PlainRecording(forward, peers)

@@ -1,0 +1,114 @@
+"""How a forward pass is cut into graphs; the graphs themselves need a GPU."""
+
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+
+from hogwild_dist.model.graphs.recording import WARM_UP_ROUNDS, GraphRecording
+
+HISTORY: list[str] = []
+
+
+class Stream:
+    """A stand-in for a CUDA stream."""
+
+    def wait_stream(self, other: Any) -> None:
+        pass
+
+
+class Graph:
+    """A stand-in for a CUDA graph, which notes what it captures."""
+
+    capturing: "Graph | None" = None
+
+    def capture_begin(self, pool: Any, capture_error_mode: str) -> None:
+        assert Graph.capturing is None
+        Graph.capturing = self
+        self.operations: list[str] = []
+
+    def capture_end(self) -> None:
+        assert Graph.capturing is self
+        Graph.capturing = None
+
+    def replay(self) -> None:
+        HISTORY.append("+".join(self.operations))
+
+
+class Peers:
+    """Notes what it is asked to carry."""
+
+    def send_layer(self, layer: int) -> None:
+        HISTORY.append(f"send {layer}")
+
+    def receive_layer(self, layer: int) -> None:
+        HISTORY.append(f"receive {layer}")
+
+
+def operation(name: str) -> None:
+    """What a kernel launch does: it runs, or is captured."""
+    if Graph.capturing is None:
+        HISTORY.append(name)
+    else:
+        Graph.capturing.operations.append(name)
+
+
+def two_layers(peers: Any) -> torch.Tensor:
+    for layer in range(2):
+        operation(f"keys {layer}")
+        if peers is not None:
+            peers.send_layer(layer)
+        operation(f"own {layer}")
+        if peers is not None:
+            peers.receive_layer(layer)
+        operation(f"rest {layer}")
+    return torch.zeros(1)
+
+
+@pytest.fixture(autouse=True)
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def on(stream: Stream):
+        yield
+
+    for name, stand_in in (
+        ("CUDAGraph", Graph), ("stream", on), ("current_stream", Stream),
+        ("synchronize", lambda: None),
+    ):  # fmt: skip
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    HISTORY.clear()
+    Graph.capturing = None
+
+
+def test_a_pass_without_peers_is_one_graph() -> None:
+    recording = GraphRecording(two_layers, None, Stream(), None)
+    one_pass = ["keys 0", "own 0", "rest 0", "keys 1", "own 1", "rest 1"]
+    assert one_pass * WARM_UP_ROUNDS == HISTORY
+    HISTORY.clear()
+    recording.run()
+    assert ["+".join(one_pass)] == HISTORY
+
+
+def test_peers_are_called_between_graphs_and_only_when_they_are_replayed() -> None:
+    recording = GraphRecording(two_layers, Peers(), Stream(), None)
+    assert not any("send" in one or "receive" in one for one in HISTORY)
+    HISTORY.clear()
+    result = [recording.run(), recording.run()]
+    assert result[0] is result[1]
+    assert HISTORY == 2 * [
+        "keys 0", "send 0", "own 0", "receive 0",
+        "rest 0+keys 1", "send 1", "own 1", "receive 1", "rest 1",
+    ]  # fmt: skip
+
+
+def test_an_error_ends_the_capture() -> None:
+    def fail(peers: Any) -> torch.Tensor:
+        operation("keys")
+        if Graph.capturing is not None:
+            raise RuntimeError("operation not permitted when stream is capturing")
+        return torch.zeros(1)
+
+    with pytest.raises(RuntimeError, match="not permitted"):
+        GraphRecording(fail, None, Stream(), None)
+    assert Graph.capturing is None
