@@ -17,7 +17,8 @@ class Span:
 
     Attributes:
         name: `step`, `compute`, `sampling`, `send`, `wait` or `apply`; in `compute`, for steps on
-            fixed buffers, `tables`, `capture`, `replay`, and `no graph` if it runs without.
+            fixed buffers, `plan`, `capture`, `replay`, `plan ahead`, and `no graph` if it runs
+            without.
         begin: start of the span, in seconds since the epoch.
         seconds: duration in seconds.
         collective: number of the collective, for `send` and `wait`.

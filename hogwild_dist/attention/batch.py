@@ -6,14 +6,14 @@ Rows with different numbers of new tokens follow each other without padding.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
+from typing import NamedTuple
 
 from hogwild_dist.config import Visibility
 from hogwild_dist.kvcache.cache import Block
 from hogwild_dist.kvcache.rows import Row
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(NamedTuple):
     """One row that reads one block; lengths and offsets count tokens.
 
     The row's i-th new token may read block positions ``[0, length)``, or

@@ -9,6 +9,7 @@ merged. `kernel_calls` turns the pieces into kernel calls.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,8 +18,7 @@ from hogwild_dist.attention.batch import Batch, Read
 from hogwild_dist.kvcache.cache import Block
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A query token, rotated by `distance`, that reads positions ``[low, high)`` of a block."""
 
     token: int

@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from hogwild_dist.kvcache.page_allocator import ceil_div
 
 ALIGNMENT = 16
 """Tensors begin at multiples of this number of bytes."""
 
 
 def upload(
-    lists: Sequence[Sequence[float]], dtype: torch.dtype, device: torch.device
+    lists: Sequence[Sequence[float] | np.ndarray], dtype: torch.dtype, device: torch.device
 ) -> Sequence[Tensor]:
     """Return lists of numbers as tensors on a device, after one copy.
 
@@ -22,15 +25,15 @@ def upload(
         dtype: dtype of the tensors.
         device: device of the tensors.
     """
-    unit = max(1, ALIGNMENT // dtype.itemsize)
-    flat: list[float] = []
+    unit = ALIGNMENT // dtype.itemsize
     places = []
+    total = 0
     for numbers in lists:
-        places.append((len(flat), len(flat) + len(numbers)))
-        flat += numbers
-        flat += [0] * (-len(flat) % unit)
-    on_host = torch.tensor(flat, dtype=dtype)
-    if device.type == "cuda":
-        on_host = on_host.pin_memory()
+        places.append((total, total + len(numbers)))
+        total += ceil_div(len(numbers), unit) * unit
+    on_host = torch.zeros(total, dtype=dtype, pin_memory=device.type == "cuda")
+    array = on_host.numpy()
+    for (begin, end), numbers in zip(places, lists, strict=True):
+        array[begin:end] = numbers
     on_device = on_host.to(device, non_blocking=True)
     return [on_device[begin:end] for begin, end in places]

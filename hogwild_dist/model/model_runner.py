@@ -51,7 +51,9 @@ class ModelRunner:
         self._graphs: StepGraphs | None = None
         if graphs and isinstance(self.attention, TableBackend):
             kernel = self.attention.kernel
-            self._graphs = StepGraphs(model, cache, kernel, timeline or Timeline())
+            self._graphs = StepGraphs(
+                model, cache, kernel, exchange.visibility, timeline or Timeline()
+            )
 
     def forward(self, rows: Sequence[Row]) -> tuple[Tensor, Batch]:
         """Feed every row's new tokens at once, in this process alone.
@@ -89,12 +91,17 @@ class ModelRunner:
         Returns:
             Logits after each row's last token, ``[num_rows, vocab_size]``, and the packed batch.
         """
-        in_step = arriving is not None
-        batch = build_batch(rows, slots, self.exchange.visibility, arriving or ())
-        layered = in_step and self.exchange.visibility is Visibility.SAME_STEP
+        layered = arriving is not None and self.exchange.visibility is Visibility.SAME_STEP
         peers = self.exchange if layered and self.exchange.world_size > 1 else None
-        logits = self._graphs.run(batch, peers) if self._graphs is not None and in_step else None
-        return self._run(batch, peers) if logits is None else logits, batch
+        if self._graphs is None or arriving is None:
+            batch = build_batch(rows, slots, self.exchange.visibility, arriving or ())
+            return self._run(batch, peers), batch
+        planned = self._graphs.plan(rows, slots, arriving)
+        logits = self._graphs.run(planned, peers)
+        if logits is None:
+            logits = self._run(planned.batch, peers)
+        self._graphs.expect(rows, arriving)
+        return logits, planned.batch
 
     def _run(self, batch: Batch, peers: LayerExchange | None) -> Tensor:
         """Run a forward pass of any size, without fixed buffers."""

@@ -1,18 +1,20 @@
 """`StepGraphs`: runs decode steps from fixed buffers, which are made when a size is first met."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from hogwild_dist.attention.batch import Batch
 from hogwild_dist.attention.tables.device_tables import build
-from hogwild_dist.attention.tables.kernel import LayerKind, TableKernel
-from hogwild_dist.attention.tables.step_tables import StepTables
+from hogwild_dist.attention.tables.kernel import TableKernel
+from hogwild_dist.config import Visibility
 from hogwild_dist.errors import first_line
 from hogwild_dist.exchange.base import LayerExchange
 from hogwild_dist.kvcache.cache import KVCache
+from hogwild_dist.kvcache.rows import Row
+from hogwild_dist.model.graphs.planner import PlannedStep, StepPlanner, Tables
 from hogwild_dist.model.graphs.recording import Forward, GraphRecording, PlainRecording, Recording
 from hogwild_dist.model.graphs.static_step import DecodeModel, StaticStep, find_kinds
 from hogwild_dist.model.graphs.step_size import TOKENS, StepSize, smallest_size
@@ -31,13 +33,20 @@ class StepGraphs:
         model: the model.
         cache: holds the blocks.
         kernel: attends as tables say.
+        visibility: when rows see the others' new tokens.
         timeline: records what is captured and replayed.
     """
 
     def __init__(
-        self, model: LoadedModel, cache: KVCache, kernel: TableKernel, timeline: Timeline
+        self,
+        model: LoadedModel,
+        cache: KVCache,
+        kernel: TableKernel,
+        visibility: Visibility,
+        timeline: Timeline,
     ) -> None:
         self._decode = DecodeModel(model, cache, kernel, find_kinds(model, cache, kernel))
+        self._planner = StepPlanner(cache, visibility, self._tables)
         self._timeline = timeline
         self._steps: dict[tuple[StepSize, bool], StaticStep | None] = {}
         self._on_gpu = model.device.type == "cuda"
@@ -45,37 +54,43 @@ class StepGraphs:
             self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             self._pool = torch.cuda.graph_pool_handle()
 
-    def run(self, batch: Batch, peers: LayerExchange | None) -> Tensor | None:
-        """Run a step.
+    def plan(
+        self, rows: Sequence[Row], slots: Sequence[Sequence[int]], arriving: Sequence[Row]
+    ) -> PlannedStep:
+        """Return the plan of a step; see `StepPlanner.plan`."""
+        with self._timeline.span("plan"):
+            return self._planner.plan(rows, slots, arriving)
+
+    def run(self, planned: PlannedStep, peers: LayerExchange | None) -> Tensor | None:
+        """Run a step; on a GPU the result is computed later.
 
         Args:
-            batch: the packed tokens.
+            planned: the plan of the step.
             peers: brings the peers' keys of each layer; None if no peer takes part.
 
         Returns:
             Logits after each row's last token, ``[num_rows, vocab_size]``; None if the step has to
             run without fixed buffers.
         """
-        prepared = self._prepare(batch, peers)
-        if prepared is None:
+        size = smallest_size(planned.batch.num_tokens, planned.tables.values())
+        step = None if size is None else self._step(size, peers)
+        if step is None:
             with self._timeline.span("no graph"):
                 return None
-        step, tables = prepared
         with self._timeline.span("replay"):
-            return step.run(batch, tables)
+            return step.run(planned.batch, planned.tables)
 
-    def _prepare(
-        self, batch: Batch, peers: LayerExchange | None
-    ) -> tuple[StaticStep, dict[LayerKind, StepTables]] | None:
-        """Return buffers that hold the step, and its tables; None if there are none."""
+    def expect(self, rows: Sequence[Row], arriving: Sequence[Row]) -> None:
+        """Plan the likely next step, while the device computes; see `StepPlanner.expect`."""
+        with self._timeline.span("plan ahead"):
+            self._planner.expect(rows, arriving)
+
+    def _tables(self, batch: Batch) -> Tables:
+        """Return the tables of a step, none if it is too large for any buffers."""
         if batch.num_tokens > TOKENS[-1]:
-            return None
-        with self._timeline.span("tables"):
-            kernel = self._decode.kernel
-            tables = {kind: build(batch, kind, kernel) for kind in self._decode.kinds}
-        size = smallest_size(batch.num_tokens, tables.values())
-        step = None if size is None else self._step(size, peers)
-        return None if step is None else (step, tables)
+            return {}
+        kernel = self._decode.kernel
+        return {kind: build(batch, kind, kernel) for kind in self._decode.kinds}
 
     def _step(self, size: StepSize, peers: LayerExchange | None) -> StaticStep | None:
         """Return the step of a size, or None if it cannot be captured."""
