@@ -15,8 +15,9 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.gpu.parts import PARTS, Settings
+from benchmarks.gpu.parts import PARTS
 from benchmarks.gpu.report import markdown
+from benchmarks.gpu.settings import Settings
 
 ENDED = {"ended": True}
 

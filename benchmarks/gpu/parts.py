@@ -2,15 +2,16 @@
 
 import platform
 import random
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
 import transformers
 
+from benchmarks.gpu.exchange import exchange
 from benchmarks.gpu.plain import plain_step
+from benchmarks.gpu.settings import Rows, Settings
 from benchmarks.gpu.shapes import SHAPES, Shape, random_model, weight_bytes
 from benchmarks.gpu.teams import team_kv_bytes, team_step
 from benchmarks.gpu.timing import device_milliseconds, wait
@@ -22,42 +23,6 @@ from hogwild_dist.exchange.local import LocalExchange
 from hogwild_dist.kvcache.rows import Row, allocate_slots
 from hogwild_dist.model.loaded_model import prepare_model
 from hogwild_dist.model.model_runner import ModelRunner
-
-Rows = Iterator[dict[str, Any]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What is measured.
-
-    Attributes:
-        device: the device.
-        tiny: whether tiny shapes try the script itself.
-    """
-
-    device: torch.device
-    tiny: bool
-
-    @property
-    def interpreted(self) -> bool:
-        """Whether Triton interprets its kernels, which is wrong for products in bfloat16."""
-        return self.device.type == "cpu"
-
-    @property
-    def shapes(self) -> dict[str, Shape]:
-        """The shapes that fit, by name."""
-        if self.tiny:
-            return {"tiny": SHAPES["tiny"]}
-        free = torch.cuda.mem_get_info(self.device)[0] if self.device.type == "cuda" else 0
-        chosen = {name: shape for name, shape in SHAPES.items() if name != "tiny"}
-        if free < 76 * 2**30:
-            del chosen["Qwen3-32B"]
-        return chosen
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of measured steps."""
-        return torch.bfloat16 if self.device.type == "cuda" else torch.float32
 
 
 def environment(settings: Settings) -> Rows:
@@ -273,4 +238,5 @@ PARTS: dict[str, Callable[[Settings], Rows]] = {
     "steps": steps,
     "profile": profile,
     "teams": teams,
+    "exchange": exchange,
 }
