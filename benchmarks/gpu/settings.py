@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,10 +19,12 @@ class Settings:
     Attributes:
         device: the device.
         tiny: whether tiny shapes try the script itself.
+        model: folder of the demo model, for the recordings; None skips them.
     """
 
     device: torch.device
     tiny: bool
+    model: Path | None = None
 
     @property
     def interpreted(self) -> bool:
