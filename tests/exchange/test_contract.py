@@ -6,22 +6,17 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from hogwild_dist.config import ExchangeBackend, Visibility
-from hogwild_dist.errors import ConfigError, ExchangeError
+from hogwild_dist.config import Visibility
+from hogwild_dist.errors import ExchangeError
 from hogwild_dist.exchange.base import AgreedStep, Exchange, RowReport, StepPlan, StepReport
 from hogwild_dist.exchange.local import LocalExchange
-from hogwild_dist.exchange.process_group import (
-    Membership,
-    check_alike,
-    form_group,
-    pick_backend,
-)
+from hogwild_dist.exchange.process_group import Membership
 from hogwild_dist.exchange.torch_dist import TorchDistExchange
 from hogwild_dist.kvcache.cache import KVCache
 from tests.exchange.conftest import RankPool
-from tests.exchange.forms import CPU, FORMS, channels
+from tests.exchange.forms import FORMS, channels
 from tests.kvcache.test_cache import DIM, HEADS, LAYERS, new_cache
-from tests.rank_pool import HOST, RankError
+from tests.rank_pool import RankError
 
 pytestmark = pytest.mark.slow
 
@@ -193,13 +188,6 @@ def test_a_group_of_one_sends_nothing(form: str, ranks: RankPool) -> None:
 # Trouble
 
 
-@pytest.fixture
-def mortal() -> RankPool:
-    pool = RankPool()
-    yield pool
-    pool.close()
-
-
 def lie(place: Membership, field: str, form: str) -> list[AgreedStep]:
     """Rank 1 says something else than the others expect."""
     epoch = place.epoch + (field == "epoch" and place.rank == 1)
@@ -259,54 +247,3 @@ def test_a_peer_that_does_not_come_is_an_error_in_time(
     results = mortal.outcomes(stay_away, 3, how, form, timeout=timeout)
     for rank in (0, 2):
         assert f"Shard {rank} lost its peers in epoch 1 at step 0" in results[rank]
-
-
-def meet(place: Membership, torch_version: str) -> str:
-    version = "9.9" if place.rank == 1 else torch_version
-    try:
-        check_alike(place, {"hogwild-dist": "1", "torch": version})
-    except ExchangeError as error:
-        return str(error)
-    return "alike"
-
-
-def test_shards_that_are_not_alike_say_what_differs(ranks: RankPool) -> None:
-    assert ranks.run(meet, 3, "9.9") == ["alike"] * 3
-    said = ranks.run(meet, 3, "2.13")
-    assert said[0] == "Shard 1 has torch 9.9 and shard 0 has 2.13; use the same on all nodes."
-    assert said[1] == "Shard 0 has torch 2.13 and shard 1 has 9.9; use the same on all nodes."
-
-
-def alone_at_the_meeting(place: Membership) -> str:
-    if place.rank == 1:
-        return "away"
-    try:
-        form_group(place, CPU, HOST)
-    except ExchangeError as error:
-        return str(error)
-    return "formed"
-
-
-def test_a_group_that_does_not_come_together_is_an_error(mortal: RankPool) -> None:
-    results = mortal.outcomes(alone_at_the_meeting, 2, timeout=1.0)
-    assert "Shard 0 did not reach its 1 peers" in results[0]
-
-
-def test_nccl_without_a_gpu_is_refused() -> None:
-    with pytest.raises(ConfigError, match="needs a GPU, and the device is cpu; use gloo, or leave"):
-        pick_backend(ExchangeBackend.NCCL, CPU)
-
-
-@pytest.mark.parametrize(
-    ("chosen", "device", "picked"),
-    [
-        (None, "cpu", ExchangeBackend.GLOO),
-        (None, "cuda:0", ExchangeBackend.NCCL),
-        (ExchangeBackend.GLOO, "cuda:0", ExchangeBackend.GLOO),
-        (ExchangeBackend.NCCL, "cuda:0", ExchangeBackend.NCCL),
-    ],
-)
-def test_the_device_decides_where_no_backend_is_chosen(
-    chosen: ExchangeBackend | None, device: str, picked: ExchangeBackend
-) -> None:
-    assert pick_backend(chosen, torch.device(device)) is picked

@@ -27,13 +27,6 @@ from tests.rank_pool import HOST, RankPool
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def mortal() -> RankPool:
-    pool = RankPool()
-    yield pool
-    pool.close()
-
-
 def well(place: Membership, visibility: Visibility) -> Seen:
     cache = new_cache(4_096)
     exchange = TorchDistExchange(device_channels(place, 20.0), cache, visibility, place.epoch)
