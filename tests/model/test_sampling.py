@@ -54,7 +54,7 @@ configs = st.builds(
     min_p=st.sampled_from([0.0, 0.01, 0.5]),
     repetition_penalty=st.sampled_from([1.0, 1.3, 0.7]),
     forbidden_ids=st.sampled_from([(), (0, 5), tuple(range(995))]),
-    logit_bias=st.sampled_from([{}, {0: 4.0, 999: -7.0}]),
+    logit_bias=st.sampled_from([{}, {1: 4.0, 999: -7.0}]),
 )
 rows = st.builds(
     row,
