@@ -38,7 +38,7 @@ def test_the_faster_layout_is_taken_and_shards_agree_on_the_weights(
         sum(type(one) is ReorderedLinear for one in model.hf_model.modules())
         for model in models.values()
     ]
-    assert counts == [15, 0]
+    assert counts == [9, 0]
     assert len({model.fingerprint for model in models.values()}) == 1
 
 
