@@ -163,9 +163,9 @@ def test_every_folder_is_a_package_that_is_installed() -> None:
     }
 
 
-def test_the_engine_imports_where_ray_cannot_be() -> None:
+def test_the_engine_imports_where_ray_and_gguf_cannot_be() -> None:
     code = (
-        "import sys; sys.modules['ray'] = None; import hogwild_dist; "
+        "import sys; sys.modules['ray'] = sys.modules['gguf'] = None; import hogwild_dist; "
         "print([getattr(hogwild_dist, name) for name in hogwild_dist.__all__])"
     )
     done = subprocess.run(

@@ -1,11 +1,10 @@
 """Attention kernels: queries against one run of keys, returning the log-sum-exp for merging."""
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
-
-from hogwild_dist.kvcache.page_allocator import ceil_div
 
 AttentionKernel = Callable[[Tensor, Tensor, Tensor, Tensor | None, float], tuple[Tensor, Tensor]]
 """``(q [B, H, M, D], k [B, H, n, D], v [B, H, n, D], mask, scale)`` to
@@ -18,21 +17,17 @@ SPLIT_KEYS = 1_024
 """Least number of keys in a part of a long block that is worth a thread of its own."""
 
 
-TASKS_PER_THREAD = 4
-"""Parts of a kernel call for each thread, so that all threads end at about the same time."""
-
-
 def attend_cpu(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float
 ) -> tuple[Tensor, Tensor]:
     """Attend with PyTorch's blocked CPU kernel, which also returns the log-sum-exp.
 
     That kernel divides its work among threads by heads, which are few. The keys of a long block are
-    therefore cut into parts that act as a batch.
+    therefore cut into parts that act as a batch, so that every thread has as many heads of parts.
     """
     batch, num_heads, num_keys = k.shape[:3]
-    wanted = ceil_div(TASKS_PER_THREAD * torch.get_num_threads(), num_heads)
-    num_parts = min(wanted, num_keys // SPLIT_KEYS)
+    threads = torch.get_num_threads()
+    num_parts = min(threads // math.gcd(threads, num_heads), num_keys // SPLIT_KEYS)
     if num_parts < 2 or mask is not None or batch > 1:
         return _flash(q, k, v, mask, scale)
     size = num_keys // num_parts
@@ -45,10 +40,11 @@ def attend_cpu(
     if end < num_keys:
         out_rest, lse_rest = _flash(q, k[:, :, end:], v[:, :, end:], None, scale)
         out, lse = torch.cat((out, out_rest)), torch.cat((lse, lse_rest))
-    total = lse.logsumexp(0, keepdim=True)
-    weight = (lse - total).exp_().unsqueeze(-1)
-    merged: Tensor = (out * weight).sum(0, keepdim=True)
-    return merged.to(q.dtype), total
+    top = lse.amax(0, keepdim=True)  # faster than `logsumexp` for so few numbers
+    weight = (lse - top).exp_()
+    total = weight.sum(0, keepdim=True)
+    merged: Tensor = (out * (weight / total).unsqueeze(-1)).sum(0, keepdim=True)
+    return merged.to(q.dtype), total.log_().add_(top)
 
 
 def _flash(

@@ -8,6 +8,7 @@ They are private, so only this module uses them; without them a model stays unch
 
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +22,11 @@ SAMPLE_BYTES = 96 * 2**20
 ROUNDS = 5
 """Rounds in which both layouts are measured in turn; the fastest of each counts."""
 
+ROWS = 4
+"""Rows of the measured products: a step has one for each worker."""
+
 GAIN = 1.1
-"""How many times faster the reordered layout must be, since a model in it cannot be saved."""
+"""How many times faster another layout or dtype must be, so that noise rarely decides."""
 
 
 class ReorderedLinear(nn.Module):
@@ -73,7 +77,7 @@ def _linears(model: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Linear]]:
 
 @torch.inference_mode()
 def _is_faster(linears: Sequence[nn.Linear]) -> bool:
-    """Return whether some of the layers are faster in the reordered layout, with one row."""
+    """Return whether some of the layers are faster in the reordered layout."""
     sample: list[nn.Linear] = []
     size = 0
     for linear in linears:
@@ -81,14 +85,23 @@ def _is_faster(linears: Sequence[nn.Linear]) -> bool:
         size += linear.weight.numel() * linear.weight.element_size()
         if size >= SAMPLE_BYTES:
             break
-    rows = [torch.zeros(1, linear.in_features) for linear in sample]
-    reordered = [ReorderedLinear(linear) for linear in sample]
-    seconds = [(_seconds(sample, rows), _seconds(reordered, rows)) for _ in range(ROUNDS)]
-    return min(plain for plain, _ in seconds) > GAIN * min(faster for _, faster in seconds)
+    plain, reordered = best_seconds([sample, [ReorderedLinear(linear) for linear in sample]])
+    return plain > GAIN * reordered
 
 
-def _seconds(layers: Sequence[nn.Module], rows: Sequence[Tensor]) -> float:
-    """Return the time that layers take for a row each."""
+def best_seconds(variants: Sequence[Sequence[Any]]) -> list[float]:
+    """Return the least time that each variant takes, measured in turns.
+
+    Args:
+        variants: linear layers that compute the same in different ways.
+    """
+    taken = [[_seconds(layers) for layers in variants] for _ in range(ROUNDS)]
+    return [min(times) for times in zip(*taken, strict=True)]
+
+
+def _seconds(layers: Sequence[Any]) -> float:
+    """Return the time that linear layers take for a few rows each."""
+    rows = [torch.zeros(ROWS, one.in_features, dtype=one.weight.dtype) for one in layers]
     begin = time.perf_counter()
     for layer, row in zip(layers, rows, strict=True):
         layer(row)

@@ -15,6 +15,7 @@ from hogwild_dist.kvcache.rope import RotaryTables
 from hogwild_dist.model import cpu_linear
 from hogwild_dist.model.compatibility import check_config
 from hogwild_dist.model.generation_defaults import sampling_defaults
+from hogwild_dist.model.merged_linear import merge_linears
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +133,7 @@ def prepare_model(hf_model: Any, *, name: str) -> LoadedModel:
     hf_model.eval()
     hf_model.set_attn_implementation(attention.ATTENTION_NAME)
     fingerprint = _fingerprint(hf_model)
+    merge_linears(hf_model)
     if hf_model.device.type == "cpu":
         cpu_linear.reorder_linears(hf_model)
     elif find_spec("triton") is not None:

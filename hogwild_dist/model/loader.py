@@ -11,26 +11,18 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from hogwild_dist.attention import layer as attention
 from hogwild_dist.errors import ConfigError, ModelError, first_line
 from hogwild_dist.model.compatibility import check_config
+from hogwild_dist.model.dtypes import checkpoint_dtype, default_dtype, named_dtype
 from hogwild_dist.model.generation_defaults import check_readable
 from hogwild_dist.model.loaded_model import LoadedModel, prepare_model
 from hogwild_dist.model.self_check import check_model
 
 __all__ = [
-    "DTYPES",
     "LoadedModel",
     "load_model",
     "load_tokenizer",
     "pick_device",
-    "pick_dtype",
     "prepare_model",
 ]
-
-DTYPES = {
-    "float64": torch.float64,
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-}
 
 
 def pick_device(name: str | None = None) -> torch.device:
@@ -53,19 +45,6 @@ def pick_device(name: str | None = None) -> torch.device:
             ) from error
         return device
     return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-
-
-def pick_dtype(name: str | None, device: torch.device) -> torch.dtype:
-    """Return the named dtype; for None bfloat16 on a GPU and float32 on a CPU.
-
-    Raises:
-        ConfigError: the dtype is unknown.
-    """
-    if name is None:
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
-    if name not in DTYPES:
-        raise ConfigError(f"Unknown dtype {name!r}; use one of {', '.join(DTYPES)}.")
-    return DTYPES[name]
 
 
 def load_model(
@@ -103,16 +82,16 @@ def read_model(
         path: hub id, or directory that transformers can read.
         name: name of the model in errors and traces; None takes `path`.
         device: `cpu`, `cuda`, `cuda:1`; None selects a GPU if there is one.
-        dtype: name in `DTYPES`; None selects bfloat16 on a GPU, float32 on a CPU.
+        dtype: name in `DTYPES`; None selects as `default_dtype` does.
 
     Raises:
         ModelError: the model cannot be read, or its configuration rules it out.
         ConfigError: the device or dtype is unknown.
     """
+    named = None if dtype is None else named_dtype(dtype)
     chosen_device = pick_device(device)
     if chosen_device.type == "cuda":
         torch.cuda.set_device(chosen_device)  # kernels start on the current device
-    chosen_dtype = pick_dtype(dtype, chosen_device)
     attention.register()
     label = name or str(path)
     with _one_sentence(f"Model {label!r}"):
@@ -122,11 +101,11 @@ def read_model(
         hf_model: Any = AutoModelForCausalLM.from_pretrained(
             path,
             config=config,
-            dtype=chosen_dtype,
+            dtype=named or default_dtype(chosen_device, checkpoint_dtype(config, Path(path))),
+            device_map=None if chosen_device.type == "cpu" else {"": chosen_device},
             attn_implementation=attention.ATTENTION_NAME,
             trust_remote_code=False,
         )
-        hf_model.to(chosen_device)
     return prepare_model(hf_model, name=label)
 
 

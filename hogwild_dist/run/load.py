@@ -20,7 +20,8 @@ class LoadSettings:
     Attributes:
         model: a cached name, a hub id, a local directory or a .gguf file.
         device: `cpu`, `cuda`, `cuda:1`; None picks a GPU if there is one.
-        dtype: `float32`, `bfloat16`, ...; None picks bfloat16 on a GPU, float32 on a CPU.
+        dtype: `float32`, `bfloat16`, ...; None picks the checkpoint's where the
+            device computes it fast, see `default_dtype`.
         threads: CPU threads; None keeps PyTorch's choice, or divides a node's cores among its
             shards.
         engine: the engine's own settings.
@@ -28,7 +29,9 @@ class LoadSettings:
 
     model: str = setting(DEMO_MODEL, "Cached name, hub id, directory or .gguf file.")
     device: str | None = setting(None, "cpu, cuda, cuda:1, ...; picked if left out.")
-    dtype: str | None = setting(None, "float32, bfloat16, ...; picked if left out.")
+    dtype: str | None = setting(
+        None, "float32, bfloat16, ...; if left out, the checkpoint's where it is fast."
+    )
     threads: int | None = setting(None, "CPU threads of this process, or of each shard.")
     engine: EngineConfig = field(default_factory=EngineConfig)
 
@@ -48,7 +51,8 @@ def load(
     Args:
         model: `smollm2-135m`, a hub id, a local directory or a .gguf file.
         device: `cpu`, `cuda`, `cuda:1`; None picks a GPU if there is one.
-        dtype: `float32`, `bfloat16`, ...; None picks bfloat16 on a GPU, float32 on a CPU.
+        dtype: `float32`, `bfloat16`, ...; None picks the checkpoint's where the
+            device computes it fast, see `default_dtype`.
         config: the engine's own settings.
 
     Raises:

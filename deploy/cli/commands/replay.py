@@ -19,6 +19,7 @@ from hogwild_dist.run.trace.reader import Trace, read_trace
 from hogwild_dist.run.trace.replay import (
     RowComparison,
     check_fits,
+    recorded_dtype,
     recorded_settings,
     replay_fed,
     replay_free,
@@ -48,14 +49,15 @@ def replay_command(
     Exit code 0 if it agrees, 1 if it differs.
 
     By default the recorded tokens are fed and the logits compared. A greedy token may differ only
-    if the recorded margin is below twice the tolerance. Engine settings default to those of the
-    recording, then to those of `hogwild run`.
+    if the recorded margin is below twice the tolerance. Engine settings and dtype default to those
+    of the recording, then to those of `hogwild run`.
     """
     if free and logits is not None:
         raise ConfigError("--logits compares fed tokens; leave out --free.")
     recorded = read_trace(trace)
+    defaults = recorded_settings(recorded) | {"dtype": recorded_dtype(recorded)}
     target = ExecutionTarget(
-        load_settings=from_flat(LoadSettings, recorded_settings(recorded) | load),
+        load_settings=from_flat(LoadSettings, defaults | load),
         placement=ShardOptions(shards=shards),
         address=address,
     )

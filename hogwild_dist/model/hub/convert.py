@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import transformers
-from gguf import GGUFReader
 from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
 
 from hogwild_dist.errors import ModelError, first_line
@@ -42,9 +41,16 @@ def float32_size(gguf: Path) -> int:
         ModelError: the file is damaged or not a GGUF file.
     """
     try:
-        return 4 * sum(int(tensor.n_elements) for tensor in GGUFReader(gguf).tensors)
+        return 4 * sum(int(tensor.n_elements) for tensor in _reader(gguf).tensors)
     except Exception as error:  # the reader does not validate, so damage may raise any error
         raise _refusal(gguf, error) from error
+
+
+def _reader(gguf: Path) -> Any:
+    """Open a GGUF file; its library is imported only where there is such a file."""
+    from gguf import GGUFReader  # noqa: PLC0415
+
+    return GGUFReader(gguf)
 
 
 def _write_model(gguf: Path, target: Path) -> None:
@@ -78,7 +84,7 @@ def _write_tokenizer(gguf: Path, target: Path) -> None:
 
 def _splits_digits(gguf: Path) -> bool:
     """Return whether a file names the pre-tokenizer of the SmolLM family."""
-    field = GGUFReader(gguf).get_field("tokenizer.ggml.pre")
+    field = _reader(gguf).get_field("tokenizer.ggml.pre")
     return field is not None and field.contents() == "smollm"
 
 

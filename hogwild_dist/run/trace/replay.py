@@ -123,6 +123,13 @@ def recorded_settings(trace: Trace) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
+def recorded_dtype(trace: Trace) -> str | None:
+    """Return the dtype of the model that a trace was recorded with; None if it does not tell."""
+    model = trace.raw.get("model")
+    dtype = model.get("dtype") if isinstance(model, dict) else None
+    return dtype if isinstance(dtype, str) else None
+
+
 def replay_fed(trace: Trace, engine: Engine) -> Iterator[RowComparison]:
     """Feed the recorded tokens and yield the comparisons of logits.
 

@@ -123,6 +123,14 @@ def test_a_step_s_size_comes_from_the_options_then_from_the_recording(
     assert wider.code != 0
 
 
+def test_a_recording_is_replayed_in_its_own_dtype(hogwild, tiny_dir: Path, tmp_path: Path) -> None:
+    trace = tmp_path / "run.json"
+    options = ("--model", tiny_dir, "--max-tokens", 4, "--dtype", "bfloat16", "--trace", trace)
+    assert hogwild("run", "x", *options).code == 0
+    assert hogwild("replay", trace, "--model", tiny_dir).code == 0
+    assert hogwild("replay", trace, "--model", tiny_dir, "--dtype", "float32").code == 1
+
+
 def test_a_replay_that_differs_exits_with_1(hogwild, tiny_dir: Path, tmp_path: Path) -> None:
     trace = tmp_path / "run.json"
     hogwild("run", "x", "--model", tiny_dir, "--max-tokens", 4, "--trace", trace)

@@ -12,6 +12,7 @@ pytest.importorskip("triton", reason="triton is not installed")
 from hogwild_dist.kvcache.rope import RotaryTables
 from hogwild_dist.model.fused import install
 from hogwild_dist.model.fused.install import fuse
+from hogwild_dist.model.merged_linear import merge_linears
 from hogwild_dist.model.small_model import random_model
 from tests.attention.random_team import DEVICE
 from tests.families import FAMILIES
@@ -45,6 +46,17 @@ def logits(model: Any) -> torch.Tensor:
 def test_the_logits_stay_and_every_operation_that_can_be_is_fused(name: str) -> None:
     model = model_of(name, torch.float32)
     right = logits(model)
+    count = fuse(model, RotaryTables.from_model(model))
+    assert (count["norm"], count["gate"], count["rotation"]) == EXPECTED[name]
+    assert (logits(model) - right).abs().max() < 1e-5 * right.std()
+
+
+@pytest.mark.parametrize("name", ["qwen3", "qwen2"])
+def test_parts_of_merged_layers_are_fused_alike(name: str) -> None:
+    """Their rows lie apart in memory."""
+    model = model_of(name, torch.float32)
+    right = logits(model)
+    assert merge_linears(model) == 6
     count = fuse(model, RotaryTables.from_model(model))
     assert (count["norm"], count["gate"], count["rotation"]) == EXPECTED[name]
     assert (logits(model) - right).abs().max() < 1e-5 * right.std()
