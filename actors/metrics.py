@@ -8,7 +8,7 @@ from ray.util.metrics import Counter, Gauge, Histogram
 from hogwild_dist.engine.engine import Engine
 from hogwild_dist.engine.scheduler.step import StepOutcome
 from hogwild_dist.engine.updates import Update
-from hogwild_dist.exchange.torch_dist import ExchangeCounts
+from hogwild_dist.exchange.collectives import ExchangeCounts
 from hogwild_dist.session.events import SessionEnd
 
 STEP_BOUNDARIES = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0]

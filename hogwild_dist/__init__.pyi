@@ -1,4 +1,4 @@
-from .config import EngineConfig, SamplingConfig, Visibility
+from .config import EngineConfig, ExchangeBackend, SamplingConfig, Visibility
 from .engine.engine import Engine
 from .errors import HogwildError
 from .run.load import load
@@ -21,6 +21,7 @@ __all__ = [
     "Engine",
     "EngineConfig",
     "Event",
+    "ExchangeBackend",
     "HogwildError",
     "Layout",
     "Limits",

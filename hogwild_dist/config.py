@@ -21,6 +21,16 @@ class Visibility(Enum):
     """Two steps later: a step is exchanged while the next one computes."""
 
 
+class ExchangeBackend(Enum):
+    """Library that carries K and V between shards."""
+
+    GLOO = "gloo"
+    """Over TCP, from the CPU's memory; from and to GPUs, too."""
+
+    NCCL = "nccl"
+    """From GPU to GPU; each shard needs one of its own."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SamplingConfig:
     """How the next token is chosen; the defaults choose the likeliest token."""
@@ -90,6 +100,11 @@ class EngineConfig:
     )
     """Name of an attention kernel (`attention.registry`), or ``module:function`` for your own; None
     picks the fastest known one for device and dtype."""
+
+    exchange_backend: ExchangeBackend | None = setting(
+        None, "Library that carries K and V between shards; picked if left out."
+    )
+    """None picks NCCL between GPUs and gloo between CPUs; a single process needs none."""
 
     graphs: bool = setting(True, "Run decode steps as CUDA graphs on a GPU.")
     """Decode steps of attention kernels that are driven by tables (`triton`, `tables`) run from

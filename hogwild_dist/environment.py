@@ -8,6 +8,8 @@
 | `RAY_AUTH_MODE` | Ray's: ``token`` sends this process's token | Ray's |
 | `RAY_USE_TLS` | Ray's: ``1`` if its processes speak TLS | ``0`` |
 | `RAY_TMPDIR`, `TMPDIR` | folder of Ray's sockets | ``/tmp`` |
+| `TORCH_NCCL_ASYNC_ERROR_HANDLING` | what PyTorch's watchdog does about a | 0 in a shard |
+| | collective of NCCL that fails or is late | (`leave_aborts_to_the_exchange`) |
 | `GOMP_SPINCOUNT` | rounds that a thread of GNU OpenMP spins before it sleeps | 300,000; |
 | | | in a shard 1,000 (`limit_spinning`), |
 | | | unless it or `OMP_WAIT_POLICY` is set |
@@ -63,3 +65,13 @@ def limit_spinning() -> None:
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", str(SPIN_ROUNDS))
+
+
+def leave_aborts_to_the_exchange() -> None:
+    """Let PyTorch's watchdog only report collectives of NCCL that fail or are late.
+
+    It reads the variable when a process group is made. PyTorch's own default (3) ends the process.
+    Another (2) aborts the collective, which then looks like one that has ended, with half of its
+    data. With 0 only the exchange aborts, and it knows which collectives ended before.
+    """
+    os.environ["TORCH_NCCL_ASYNC_ERROR_HANDLING"] = "0"

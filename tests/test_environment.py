@@ -1,10 +1,10 @@
-"""Waiting threads sleep soon where that is asked for, unless the user has chosen."""
+"""What the package sets in the environment, and where a user's choice stays."""
 
 import os
 
 import pytest
 
-from hogwild_dist.environment import limit_spinning
+from hogwild_dist.environment import leave_aborts_to_the_exchange, limit_spinning
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,10 @@ def test_what_the_user_has_chosen_stays(
     limit_spinning()
     names = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
     assert {name: os.environ[name] for name in names if name in os.environ} == found
+
+
+def test_only_the_exchange_aborts_collectives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is set: with another value half-filled buffers would pass for whole ones."""
+    monkeypatch.setenv("TORCH_NCCL_ASYNC_ERROR_HANDLING", "3")
+    leave_aborts_to_the_exchange()
+    assert os.environ["TORCH_NCCL_ASYNC_ERROR_HANDLING"] == "0"

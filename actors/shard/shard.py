@@ -21,11 +21,16 @@ from hogwild_dist.engine.engine import Engine
 from hogwild_dist.engine.shard_loop import ShardLoop
 from hogwild_dist.engine.updates import Update
 from hogwild_dist.errors import ConfigError, ExchangeError, HogwildError, ModelError
-from hogwild_dist.exchange.process_group import Membership, check_alike, form_group
+from hogwild_dist.exchange.process_group import (
+    Membership,
+    check_alike,
+    form_group,
+    pick_backend,
+)
 from hogwild_dist.exchange.torch_dist import TorchDistExchange
 from hogwild_dist.model.hub import resolve_model
 from hogwild_dist.model.loaded_model import LoadedModel, ModelInfo
-from hogwild_dist.model.loader import load_model, load_tokenizer
+from hogwild_dist.model.loader import load_model, load_tokenizer, pick_device
 from hogwild_dist.run.trace.reader import Trace
 from hogwild_dist.run.trace.replay import RowComparison, replay_fed, replay_free
 from hogwild_dist.timeline import Span, Timeline
@@ -117,6 +122,7 @@ class Shard:
         cores = len(os.sched_getaffinity(0))
         torch.set_num_threads(settings.threads or max(1, cores // shards_on_node))
         with self._errors_name_node():
+            pick_backend(settings.engine.exchange_backend, pick_device(settings.device))
             path = resolve_model(settings.model)
             self._model = load_model(
                 path, name=settings.model, device=settings.device, dtype=settings.dtype
@@ -146,12 +152,12 @@ class Shard:
         fields = {"shard": membership.rank, "epoch": membership.epoch, "node": self._node}
         write_structured(group=self._group, **fields)
         check_alike(membership, self._configuration())
-        group = form_group(membership, self._model.device, self._node)
         config = self._settings.engine
+        channels = form_group(membership, self._model.device, self._node, config.exchange_backend)
         with self._errors_name_node():
             cache = self._model.new_cache(config.cache_tokens)
         timeline = Timeline(enabled=self._settings.timeline)
-        exchange = TorchDistExchange(group, cache, config.visibility, membership.epoch, timeline)
+        exchange = TorchDistExchange(channels, cache, config.visibility, membership.epoch, timeline)
         engine = Engine(
             self._model, self._tokenizer, config, exchange, cache=cache, timeline=timeline
         )

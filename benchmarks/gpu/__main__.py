@@ -15,8 +15,9 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.gpu.parts import PARTS, Settings
+from benchmarks.gpu.parts import PARTS
 from benchmarks.gpu.report import markdown
+from benchmarks.gpu.settings import Settings
 
 ENDED = {"ended": True}
 
@@ -30,8 +31,10 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="run parts that have ended")
     parser.add_argument("--tiny", action="store_true", help="try the script with tiny shapes")
     parser.add_argument("--seconds", type=float, default=840, help="start no part after this time")
+    parser.add_argument("--model", type=Path, help="folder of smollm2-135m, for the recordings")
     options = parser.parse_args()
-    settings = Settings(device=torch.device(options.device), tiny=options.tiny)
+    device = torch.device(options.device)
+    settings = Settings(device=device, tiny=options.tiny, model=options.model)
     if settings.device.type == "cuda":
         torch.cuda.set_device(settings.device)
     options.out.mkdir(parents=True, exist_ok=True)

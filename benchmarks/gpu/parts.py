@@ -2,18 +2,19 @@
 
 import platform
 import random
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import transformers
 
-from benchmarks.gpu.plain import plain_step
-from benchmarks.gpu.shapes import SHAPES, Shape, random_model, weight_bytes
-from benchmarks.gpu.teams import team_kv_bytes, team_step
-from benchmarks.gpu.timing import device_milliseconds, wait
+from benchmarks.gpu.equality import golden, graphs
+from benchmarks.gpu.exchange import exchange
+from benchmarks.gpu.settings import Rows, Settings
+from benchmarks.gpu.shapes import SHAPES, Shape, random_model
+from benchmarks.gpu.steps import copy_bandwidth, steps, teams
+from benchmarks.gpu.teams import team_step
+from benchmarks.gpu.timing import wait
 from hogwild_dist.attention.backend import ScoreRule
 from hogwild_dist.attention.batch import build_batch
 from hogwild_dist.attention.registry import find_backend, usable_names
@@ -22,42 +23,6 @@ from hogwild_dist.exchange.local import LocalExchange
 from hogwild_dist.kvcache.rows import Row, allocate_slots
 from hogwild_dist.model.loaded_model import prepare_model
 from hogwild_dist.model.model_runner import ModelRunner
-
-Rows = Iterator[dict[str, Any]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What is measured.
-
-    Attributes:
-        device: the device.
-        tiny: whether tiny shapes try the script itself.
-    """
-
-    device: torch.device
-    tiny: bool
-
-    @property
-    def interpreted(self) -> bool:
-        """Whether Triton interprets its kernels, which is wrong for products in bfloat16."""
-        return self.device.type == "cpu"
-
-    @property
-    def shapes(self) -> dict[str, Shape]:
-        """The shapes that fit, by name."""
-        if self.tiny:
-            return {"tiny": SHAPES["tiny"]}
-        free = torch.cuda.mem_get_info(self.device)[0] if self.device.type == "cuda" else 0
-        chosen = {name: shape for name, shape in SHAPES.items() if name != "tiny"}
-        if free < 76 * 2**30:
-            del chosen["Qwen3-32B"]
-        return chosen
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of measured steps."""
-        return torch.bfloat16 if self.device.type == "cuda" else torch.float32
 
 
 def environment(settings: Settings) -> Rows:
@@ -73,15 +38,6 @@ def environment(settings: Settings) -> Rows:
         "python": platform.python_version(),
         "copy_GB_per_s": round(copy_bandwidth(settings) / 1e9, 1),
     }
-
-
-def copy_bandwidth(settings: Settings) -> float:
-    """Return the bytes that a copy reads and writes in a second."""
-    size = 2**24 if settings.tiny else 2**31
-    source = torch.zeros(size, dtype=torch.uint8, device=settings.device)
-    target = torch.empty_like(source)
-    milliseconds, _ = device_milliseconds(lambda: target.copy_(source), settings.device, rounds=10)
-    return 2 * size / (milliseconds / 1e3)
 
 
 def kernels(settings: Settings) -> Rows:
@@ -169,58 +125,6 @@ def forward(settings: Settings) -> Rows:
             }  # fmt: skip
 
 
-def steps(settings: Settings) -> Rows:
-    """Time of a team's decode step beside plain transformers with a graph, and the floor."""
-    bandwidth = copy_bandwidth(settings)
-    for name, shape in settings.shapes.items():
-        model = random_model(shape, settings.dtype, settings.device)
-        for context in (256,) if settings.tiny else (1_024, 4_096, 8_192, 16_384):
-            yield from _step_rows(name, model, context, bandwidth, settings)
-        del model
-        _release(settings)
-
-
-def _step_rows(name: str, hf_model: Any, context: int, bandwidth: float, s: Settings) -> Rows:
-    """Measure the teams of one shape at one context, plain transformers first."""
-    counts = (1, 2) if s.tiny else (1, 2, 4, 8, 16)
-    hf_model.set_attn_implementation("sdpa")
-    plain = {
-        count: _milliseconds_or_none(
-            partial(plain_step, hf_model, sequences=count, context=context, device=s.device), s
-        )
-        for count in counts
-    }
-    model = prepare_model(hf_model, name=name)
-    for workers in counts:
-        make = partial(team_step, model, workers=workers, context=context)
-        on_device, by_clock = _milliseconds_or_none(make, s)
-        read = weight_bytes(hf_model) + team_kv_bytes(model, workers=workers, context=context)
-        yield {
-            "shape": name,
-            "context": context,
-            "workers": workers,
-            "team_device_ms": on_device,
-            "team_wall_ms": by_clock,
-            "plain_1_ms": plain[1][0],
-            "plain_many_ms": plain[workers][0],
-            "floor_ms": 1e3 * read / bandwidth,
-        }
-
-
-def teams(settings: Settings) -> Rows:
-    """Sixteen teams of two at once."""
-    name = "tiny" if settings.tiny else "Qwen3-8B"
-    model = prepare_model(random_model(SHAPES[name], settings.dtype, settings.device), name=name)
-    for count in (1, 4, 16):
-        context = 256 if settings.tiny else 2_048
-        step = team_step(model, workers=2, context=context, teams=count)
-        on_device, by_clock = device_milliseconds(step, settings.device, rounds=10)
-        yield {
-            "shape": name, "teams": count, "workers": 2, "context": context,
-            "device_ms": on_device, "wall_ms": by_clock,
-        }  # fmt: skip
-
-
 def profile(settings: Settings) -> Rows:
     """Launches and time by kernel in one decode step of four workers."""
     name = "tiny" if settings.tiny else "Qwen3-8B"
@@ -249,28 +153,14 @@ def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _milliseconds_or_none(
-    make: Callable[[], Callable[[], object]], settings: Settings
-) -> tuple[float, float] | tuple[None, None]:
-    """Return the times of a step, or None twice if memory does not suffice for it."""
-    try:
-        return device_milliseconds(make(), settings.device, rounds=5 if settings.tiny else 20)
-    except torch.OutOfMemoryError:
-        return None, None
-    finally:
-        _release(settings)
-
-
-def _release(settings: Settings) -> None:
-    if settings.device.type == "cuda":
-        torch.cuda.empty_cache()
-
-
 PARTS: dict[str, Callable[[Settings], Rows]] = {
     "environment": environment,
     "kernels": kernels,
     "forward": forward,
+    "graphs": graphs,
+    "golden": golden,
     "steps": steps,
     "profile": profile,
     "teams": teams,
+    "exchange": exchange,
 }

@@ -61,6 +61,7 @@ def plain_step(
     if device.type != "cuda":
         return lambda: forward().tolist()
     stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(3):
             forward()

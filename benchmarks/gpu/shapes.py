@@ -49,8 +49,8 @@ class Shape:
 
 SHAPES = {
     "tiny": Shape(hidden=64, inner=128, layers=2, heads=4, kv_heads=2, head_dim=32, vocab=500),
-    "Qwen3-0.6B": Shape(hidden=1_024, inner=3_072, layers=28, heads=16, kv_heads=8, tied=True),
     "Qwen3-8B": Shape(hidden=4_096, inner=12_288, layers=36, heads=32, kv_heads=8),
+    "Qwen3-0.6B": Shape(hidden=1_024, inner=3_072, layers=28, heads=16, kv_heads=8, tied=True),
     "Qwen3-32B": Shape(hidden=5_120, inner=25_600, layers=64, heads=64, kv_heads=8),
 }
 

@@ -12,14 +12,20 @@ from hogwild_dist.kvcache.cache import Block, KVCache
 from hogwild_dist.kvcache.rows import Row
 from hogwild_dist.model.loaded_model import LoadedModel
 from hogwild_dist.model.model_runner import ModelRunner
-from hogwild_dist.model.sampler import SamplingRow, sample
+from hogwild_dist.model.sampler import SamplingRow
 
 OWN_TOKENS = 32
 """Length of each worker's own block; the rest of the context is one shared block."""
 
 
 def team_step(
-    model: LoadedModel, *, workers: int, context: int, teams: int = 1, attention: str | None = None
+    model: LoadedModel,
+    *,
+    workers: int,
+    context: int,
+    teams: int = 1,
+    attention: str | None = None,
+    graphs: bool = True,
 ) -> Callable[[], Any]:
     """Return a decode step: forward pass, greedy choice, and the ids on the host.
 
@@ -29,11 +35,12 @@ def team_step(
         context: tokens that each worker sees.
         teams: number of teams, each with a context of its own.
         attention: name of the attention kernel; None picks the default.
+        graphs: whether steps run from fixed buffers, on a GPU as CUDA graphs.
     """
     cache = model.new_cache(teams * (context + workers * 128))
     backend = find_backend(attention, model.attention_needs)
-    runner = ModelRunner(model, cache, LocalExchange(Visibility.SAME_STEP), backend)
-    rows = [row for _ in range(teams) for row in _team(cache, workers, context)]
+    runner = ModelRunner(model, cache, LocalExchange(Visibility.SAME_STEP), backend, graphs=graphs)
+    rows = [row for _ in range(teams) for row in team_rows(cache, workers, context)]
     asked = [SamplingRow(SamplingConfig(), list, 0.0) for _ in rows]
 
     @torch.inference_mode()
@@ -41,7 +48,7 @@ def team_step(
         logits, _ = runner.forward(rows)
         for row in rows:
             cache.truncate(row.view[-1], OWN_TOKENS)
-        return sample(logits, asked, model.name).tokens
+        return runner.sample(logits, asked).tokens
 
     return step
 
@@ -51,7 +58,7 @@ def team_kv_bytes(model: LoadedModel, *, workers: int, context: int, teams: int 
     return teams * (context + workers) * model.new_cache(1).token_bytes
 
 
-def _team(cache: KVCache, workers: int, context: int) -> list[Row]:
+def team_rows(cache: KVCache, workers: int, context: int) -> list[Row]:
     common = _filled(cache, context - workers * OWN_TOKENS)
     own = [_filled(cache, OWN_TOKENS) for _ in range(workers)]
     return [Row((common, *(o for o in own if o is not block), block), (7,)) for block in own]

@@ -15,7 +15,7 @@ from hogwild_dist.exchange.base import Exchange, RowReport, StepReport
 from hogwild_dist.kvcache.cache import KVCache
 from hogwild_dist.kvcache.rows import allocate_slots, release_slots
 from hogwild_dist.model.model_runner import ModelRunner
-from hogwild_dist.model.sampler import SamplingRow, sample
+from hogwild_dist.model.sampler import SamplingRow
 from hogwild_dist.model.sampling import summarize, uniform
 from hogwild_dist.session.session import Feed, Session
 from hogwild_dist.timeline import Timeline
@@ -97,7 +97,7 @@ class ShardForward:
             )
             for row, (session, feed) in enumerate(own)
         ]
-        sampled = sample(logits, asked, self._runner.model.name)
+        sampled = self._runner.sample(logits, asked)
         return tuple(
             RowOutcome(
                 session=session,

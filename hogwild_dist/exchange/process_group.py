@@ -1,15 +1,20 @@
-"""Forming a group of ranks: a store, a process group, and a check that all ranks are alike."""
+"""Forming a group of ranks: a store, process groups, and a check that all ranks are alike."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import torch
 from torch import distributed
 
-from hogwild_dist.errors import ExchangeError, first_line
+from hogwild_dist.config import ExchangeBackend
+from hogwild_dist.environment import leave_aborts_to_the_exchange
+from hogwild_dist.errors import ConfigError, ExchangeError, first_line
+from hogwild_dist.exchange.bounded import within
+from hogwild_dist.exchange.channels import Channel, Channels
 
 dist: Any = distributed
 """Untyped: PyTorch does not export the types of stores and process groups."""
@@ -45,27 +50,58 @@ def serve_store(host: str) -> Any:
     return dist.TCPStore(host, 0, is_master=True, wait_for_workers=False, multi_tenant=True)
 
 
-def form_group(place: Membership, device: torch.device, own_host: str) -> Any:
-    """Meet the other ranks and make a process group, without PyTorch's global default group.
+def pick_backend(chosen: ExchangeBackend | None, device: torch.device) -> ExchangeBackend:
+    """Return the library that carries K and V from and to a device.
+
+    Raises:
+        ConfigError: the chosen library needs a GPU.
+    """
+    if chosen is ExchangeBackend.NCCL and device.type != "cuda":
+        raise ConfigError(
+            f"exchange_backend is nccl, which needs a GPU, and the device is {device}; use gloo, "
+            "or leave it out."
+        )
+    default = ExchangeBackend.NCCL if device.type == "cuda" else ExchangeBackend.GLOO
+    return chosen or default
+
+
+def form_group(
+    place: Membership,
+    device: torch.device,
+    own_host: str,
+    backend: ExchangeBackend | None = None,
+) -> Channels:
+    """Meet the other ranks and make process groups, without PyTorch's global default group.
+
+    On a GPU, headers travel over gloo and from CPU to CPU, in a group of their own. That group is
+    made first, so that a peer that does not come is noticed by gloo, within the time limit.
 
     Args:
         place: place of this rank.
-        device: device of this rank; a GPU uses NCCL, a CPU gloo.
+        device: device of this rank.
         own_host: this machine's address as the other ranks see it.
+        backend: library that carries K and V; None picks NCCL for a GPU and gloo for a CPU.
 
     Returns:
-        A process group.
+        The channels of the rank's exchange, which have carried something.
 
     Raises:
         ExchangeError: the other ranks did not join in time.
+        ConfigError: the chosen library needs a GPU.
     """
-    timeout = timedelta(seconds=place.timeout_seconds)
+    picked = pick_backend(backend, device)
     try:
-        store = _store(place, timeout)
-        if device.type == "cuda":
-            return _nccl(store, place, timeout)
-        return _gloo(store, place, timeout, own_host)
-    except RuntimeError as error:  # DistError of PyTorch is one
+        store = _store(place)
+        if device.type != "cuda":
+            return Channels(tensors=_gloo(store, place, own_host))
+        headers = _gloo(dist.PrefixStore("headers", store), place, own_host)
+        tensors_store = dist.PrefixStore("tensors", store)
+        if picked is ExchangeBackend.GLOO:
+            tensors = _gloo(tensors_store, place, own_host)
+        else:
+            tensors = _nccl(tensors_store, place, device)
+        return Channels(tensors=tensors, headers=headers)
+    except (RuntimeError, TimeoutError) as error:  # DistError of PyTorch is a RuntimeError
         reason = first_line(error)
         raise ExchangeError(
             f"Shard {place.rank} did not reach its {place.world_size - 1} peers at "
@@ -84,7 +120,7 @@ def check_alike(place: Membership, about: Mapping[str, str]) -> None:
     Raises:
         ExchangeError: two ranks differ; the sentence names the first difference.
     """
-    store = _store(place, timedelta(seconds=place.timeout_seconds))
+    store = _store(place)
     store.set(f"about/{place.rank}", json.dumps(dict(about), sort_keys=True))
     for rank in range(place.world_size):
         try:
@@ -102,28 +138,44 @@ def check_alike(place: Membership, about: Mapping[str, str]) -> None:
                 )
 
 
-def _store(place: Membership, timeout: timedelta) -> Any:
+def _store(place: Membership) -> Any:
     store = dist.TCPStore(
         place.store_host,
         place.store_port,
         is_master=False,
         wait_for_workers=False,
-        timeout=timeout,
+        timeout=timedelta(seconds=place.timeout_seconds),
     )
     return dist.PrefixStore(f"group/{place.epoch}", store)
 
 
-def _gloo(store: Any, place: Membership, timeout: timedelta, own_host: str) -> Any:
+def _gloo(store: Any, place: Membership, own_host: str) -> Channel:
     """Make a gloo group on this machine's own address; gloo itself may choose 127.0.0.1."""
     options = dist.ProcessGroupGloo._Options()
-    options._timeout = timeout
+    options._timeout = timedelta(seconds=place.timeout_seconds)
     options._devices = [dist.ProcessGroupGloo.create_device(hostname=own_host)]
-    return dist.ProcessGroupGloo(store, place.rank, place.world_size, options)
+    group = dist.ProcessGroupGloo(store, place.rank, place.world_size, options)
+    return Channel(group=group, timeout_seconds=place.timeout_seconds)
 
 
-def _nccl(store: Any, place: Membership, timeout: timedelta) -> Any:
-    """Make an NCCL group, whose collectives run on a stream of their own."""
+def _nccl(store: Any, place: Membership, device: torch.device) -> Channel:
+    """Make an NCCL group on a device, whose collectives run on a stream of their own."""
+    leave_aborts_to_the_exchange()
     options = dist.ProcessGroupNCCL.Options()
-    options._timeout = timeout
+    options._timeout = timedelta(days=1)  # the exchange has its own time limit
     options.is_high_priority_stream = True
-    return dist.ProcessGroupNCCL(store, place.rank, place.world_size, options)
+    group = dist.ProcessGroupNCCL(store, place.rank, place.world_size, options)
+    within(place.timeout_seconds, partial(_connect, group, device))
+    return Channel(group=group, timeout_seconds=place.timeout_seconds, on_stream=True)
+
+
+def _connect(group: Any, device: torch.device) -> None:
+    """Run a small collective on a device, since NCCL connects the ranks in the first one.
+
+    If a peer is lost at that moment, this never returns.
+    """
+    torch.cuda.set_device(device)  # of this thread
+    sizes = [1] * group.size()
+    sent = torch.zeros(group.size(), dtype=torch.uint8, device=device)
+    group.alltoall_base(torch.empty_like(sent), sent, sizes, sizes).wait()
+    torch.cuda.synchronize(device)

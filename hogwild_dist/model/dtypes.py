@@ -5,10 +5,8 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from torch import nn
 
 from hogwild_dist.errors import ConfigError
-from hogwild_dist.model.cpu_linear import GAIN, ReorderedLinear, best_seconds, is_available
 
 DTYPES = {
     "float64": torch.float64,
@@ -30,10 +28,6 @@ HALVES = frozenset({torch.bfloat16, torch.float16})
 CPU_BFLOAT16 = ("amx_bf16", "avx512_bf16", "bf16", "sve_bf16")
 """Capabilities of a CPU, of which each computes bfloat16 in hardware (x86-64 and ARM)."""
 
-SAMPLE_LAYERS = 6
-SAMPLE_WIDTH = 2_048
-"""Square layers that are measured: 96 MiB in float32, more than most caches hold."""
-
 
 def named_dtype(name: str) -> torch.dtype:
     """Return the dtype of this name.
@@ -51,7 +45,7 @@ def default_dtype(device: torch.device, checkpoint: torch.dtype | None) -> torch
 
     A GPU computes a checkpoint in half precision in its own dtype and any other in bfloat16, if it
     has instructions for it. A CPU computes a bfloat16 checkpoint in bfloat16, if it has such
-    instructions and they are faster here. All else is computed in float32.
+    instructions. All else is computed in float32. Like machines choose alike: nothing is measured.
 
     Args:
         device: device of the weights; if it is a GPU, it is the current one.
@@ -61,7 +55,7 @@ def default_dtype(device: torch.device, checkpoint: torch.dtype | None) -> torch
         wanted = checkpoint if checkpoint in HALVES else torch.bfloat16
         if wanted == torch.float16 or torch.cuda.is_bf16_supported(including_emulation=False):
             return wanted
-    elif checkpoint == torch.bfloat16 and cpu_has_bfloat16() and bfloat16_is_faster():
+    elif checkpoint == torch.bfloat16 and cpu_has_bfloat16():
         return torch.bfloat16
     return torch.float32
 
@@ -89,13 +83,3 @@ def cpu_has_bfloat16() -> bool:
     """Return whether this CPU has instructions for products in bfloat16."""
     found = torch.cpu.get_capabilities()
     return any(found.get(name) for name in CPU_BFLOAT16)
-
-
-@torch.inference_mode()
-def bfloat16_is_faster() -> bool:
-    """Return whether layers are clearly faster in bfloat16 than in float32's faster layout."""
-    wide = [nn.Linear(SAMPLE_WIDTH, SAMPLE_WIDTH, bias=False) for _ in range(SAMPLE_LAYERS)]
-    half = [nn.Linear(SAMPLE_WIDTH, SAMPLE_WIDTH, bias=False).bfloat16() for _ in wide]
-    float32 = [wide, [ReorderedLinear(layer) for layer in wide]] if is_available() else [wide]
-    seconds, *others = best_seconds([half, *float32])
-    return min(others) > GAIN * seconds

@@ -16,8 +16,12 @@ from hogwild_dist.kvcache.cache import KVCache
 from hogwild_dist.kvcache.rows import Row, allocate_slots, release_slots
 from hogwild_dist.kvcache.upload import upload
 from hogwild_dist.model.forward import forward
+from hogwild_dist.model.graphs.recorder import Recorder
+from hogwild_dist.model.graphs.sampler_graphs import SamplerGraphs
+from hogwild_dist.model.graphs.static_step import DecodeModel
 from hogwild_dist.model.graphs.step_graphs import StepGraphs
 from hogwild_dist.model.loaded_model import LoadedModel
+from hogwild_dist.model.sampler import Sampled, SamplingRow, sample
 from hogwild_dist.timeline import Timeline
 
 
@@ -49,11 +53,13 @@ class ModelRunner:
         self.exchange = exchange
         self.attention = attention or find_backend(None, model.attention_needs)
         self._graphs: StepGraphs | None = None
+        self._samplers: SamplerGraphs | None = None
         if graphs and isinstance(self.attention, TableBackend):
-            kernel = self.attention.kernel
-            self._graphs = StepGraphs(
-                model, cache, kernel, exchange.visibility, timeline or Timeline()
-            )
+            decode = DecodeModel.of(model, cache, self.attention.kernel)
+            recorder = Recorder(model.device)
+            timeline = timeline or Timeline()
+            self._graphs = StepGraphs(decode, exchange.visibility, recorder, timeline)
+            self._samplers = SamplerGraphs(recorder, model.name)
 
     def forward(self, rows: Sequence[Row]) -> tuple[Tensor, Batch]:
         """Feed every row's new tokens at once, in this process alone.
@@ -102,6 +108,17 @@ class ModelRunner:
             logits = self._run(planned.batch, peers)
         self._graphs.expect(rows, arriving)
         return logits, planned.batch
+
+    @torch.inference_mode()
+    def sample(self, logits: Tensor, rows: Sequence[SamplingRow]) -> Sampled:
+        """Choose the token of each row; see `sampler.sample`.
+
+        Raises:
+            ModelError: a logit is NaN or infinite, so that no token can be chosen.
+        """
+        if self._samplers is not None:
+            return self._samplers.sample(logits, rows)
+        return sample(logits, rows, self.model.name)
 
     def _run(self, batch: Batch, peers: LayerExchange | None) -> Tensor:
         """Run a forward pass of any size, without fixed buffers."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from hogwild_dist.config import SamplingConfig
 from hogwild_dist.errors import ModelError
 from hogwild_dist.kvcache.upload import upload
+from hogwild_dist.model.choice import Filters, draw, draw_likeliest
 
 SHORTLISTS = {"cpu": (256, 4_096), "cuda": (4_096,)}
 """Numbers of likeliest tokens that are tried before the whole vocabulary is sorted, by device; on a
@@ -68,17 +69,17 @@ def sample(logits: Tensor, rows: Sequence[SamplingRow], model: str) -> Sampled:
     allowed = allowed_logits(logits, rows)
     greedy = [at for at, row in enumerate(rows) if row.draws and row.config.temperature == 0]
     drawn = [at for at, row in enumerate(rows) if row.draws and row.config.temperature > 0]
-    plain = [at for at in drawn if not _filters(rows[at].config)]
-    filtered = [at for at in drawn if _filters(rows[at].config)]
+    plain = [at for at in drawn if not has_filters(rows[at].config)]
+    filtered = [at for at in drawn if has_filters(rows[at].config)]
     usable = (logits < torch.inf).all().long()[None]
-    found = [usable, _some(allowed, greedy).argmax(-1), _draw(*_scores(allowed, plain, rows))]
+    found = [usable, _some(allowed, greedy).argmax(-1), draw(*_scores(allowed, plain, rows))]
     tokens: dict[int, int] = {}
     for size in (*SHORTLISTS.get(logits.device.type, ()), logits.shape[-1]):
         configs = [rows[at].config for at in filtered]
         ids, enough = _draw_filtered(*_scores(allowed, filtered, rows), configs, size)
         is_usable, *copied = torch.cat([*found, ids, enough.long()]).tolist()
         if not is_usable:
-            raise _no_numbers(model)
+            raise no_numbers(model)
         order = [*greedy, *plain, *filtered]
         tokens |= dict(zip(order, copied, strict=False))
         whole = copied[len(order) :]
@@ -126,70 +127,17 @@ def allowed_logits(logits: Tensor, rows: Sequence[SamplingRow]) -> Tensor:
     return scores
 
 
-def likeliest(
-    scores: Tensor, configs: Sequence[SamplingConfig], size: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the tokens that top-k, top-p and min-p keep, as transformers' processors do.
-
-    Those sort the whole vocabulary once for each filter. The tokens kept are the first in
-    descending order of scores, and mostly few, so that the likeliest ones are tried first. A token
-    that scores as much as the last one kept is kept too, so that the order of equal scores, which
-    half precision has many of, does not matter.
-
-    Args:
-        scores: ``[num_rows, vocab_size]`` logits divided by the temperature.
-        configs: the filters of each row, which apply in the order of transformers.
-        size: number of likeliest tokens to try, at least one.
-
-    Returns:
-        Token ids ``[num_rows, n]``, the likeliest first; which of them are kept, alike; and whether
-        the tokens that were tried suffice, ``[num_rows]``.
-    """
-    vocab_size = scores.shape[-1]
-    size = min(max(size, *(config.top_k + 1 for config in configs)), vocab_size)
-    values, ids = scores.topk(size, -1)
-    filters: list[list[float]] = [
-        [config.top_k or vocab_size for config in configs],
-        [config.top_p if config.top_p < 1 else torch.inf for config in configs],
-        [config.min_p for config in configs],
-    ]
-    top_k, top_p, min_p = (one[:, None] for one in upload(filters, torch.float64, scores.device))
-    restricted = top_k < vocab_size
-    lowest = values.gather(-1, top_k.clamp(max=size).long() - 1)
-    values = values.masked_fill(restricted & (values < lowest), -torch.inf)
-    whole = torch.where(restricted[:, 0], values.logsumexp(-1), scores.logsumexp(-1))
-    shares = (values - whole[:, None]).double().exp()
-    keep = (values > -torch.inf) & (shares.cumsum(-1) - shares < top_p)
-    keep &= shares >= min_p * shares[:, :1]
-    last = values.gather(-1, keep.sum(-1, keepdim=True).clamp(min=1) - 1)
-    enough = (values[:, -1:] < last) | (size == vocab_size)
-    return ids, values >= last, enough[:, 0]
-
-
 def _draw_filtered(
     scores: Tensor, numbers: Tensor, configs: Sequence[SamplingConfig], size: int
 ) -> tuple[Tensor, Tensor]:
-    """Return a token for each row, drawn from those that its filters keep, and `enough`.
-
-    The running sum goes up by token id, as without filters.
-    """
+    """Return a token for each row, drawn from those that its filters keep, and `enough`."""
     if not configs:
         nothing = torch.empty(0, dtype=torch.int64, device=scores.device)
         return nothing, nothing
-    ids, kept, enough = likeliest(scores, configs, size)
-    by_id = ids.masked_fill(~kept, scores.shape[-1]).sort(-1)
-    by_score = scores.gather(-1, ids).masked_fill(~kept, -torch.inf)
-    chosen = _draw(by_score.gather(-1, by_id.indices), numbers)
-    chosen = chosen.minimum(kept.sum(-1) - 1).clamp(min=0)  # none is kept of what is NaN
-    return by_id.values.gather(-1, chosen[:, None])[:, 0], enough
-
-
-def _draw(scores: Tensor, numbers: Tensor) -> Tensor:
-    """Return the index in each row at which the running sum of the softmax exceeds its number."""
-    rising = scores.double().softmax(-1).cumsum(-1)
-    target = numbers[:, None] * rising[:, -1:]
-    found = torch.searchsorted(rising, target, right=True)[:, 0]
-    return found.clamp(max=scores.shape[-1] - 1)
+    vocab_size = scores.shape[-1]
+    size = min(max(size, *(config.top_k + 1 for config in configs)), vocab_size)
+    filters = Filters.of(configs, vocab_size, scores.device)
+    return draw_likeliest(scores, numbers, filters, size)
 
 
 def _scores(
@@ -239,11 +187,13 @@ def _banned(rows: Sequence[SamplingRow]) -> list[tuple[int, int]]:
     return [(at, token) for at, row in enumerate(rows) for token in row.config.forbidden_ids]
 
 
-def _filters(config: SamplingConfig) -> bool:
+def has_filters(config: SamplingConfig) -> bool:
+    """Return whether a worker's tokens are filtered before one is drawn."""
     return bool(config.top_k) or config.top_p < 1 or bool(config.min_p)
 
 
-def _no_numbers(model: str) -> ModelError:
+def no_numbers(model: str) -> ModelError:
+    """Return the error for logits of which no token can be chosen."""
     return ModelError(
         f"Model {model!r} computes scores that are not numbers (NaN or infinite), so no token "
         "can be chosen: its weights are damaged, or too large for the dtype; use another "

@@ -7,8 +7,9 @@ import torch
 from hogwild_dist.config import EngineConfig
 from hogwild_dist.engine.engine import Engine
 from hogwild_dist.errors import check_positive
+from hogwild_dist.exchange.process_group import pick_backend
 from hogwild_dist.model.hub import DEMO_MODEL, resolve_model
-from hogwild_dist.model.loader import load_model, load_tokenizer
+from hogwild_dist.model.loader import load_model, load_tokenizer, pick_device
 from hogwild_dist.settings import setting
 
 
@@ -57,7 +58,7 @@ def load(
     Raises:
         ModelError: the model cannot be found or loaded, or its keys cannot be rotated.
         DownloadError: the download failed.
-        ConfigError: the device or the dtype is unknown.
+        ConfigError: the device or the dtype is unknown, or a setting does not fit the device.
     """
     return load_engine(
         LoadSettings(model=model, device=device, dtype=dtype, engine=config or EngineConfig())
@@ -66,6 +67,7 @@ def load(
 
 def load_engine(settings: LoadSettings) -> Engine:
     """Load a model as `load` does, and let PyTorch use the given number of CPU threads."""
+    pick_backend(settings.engine.exchange_backend, pick_device(settings.device))
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     path = resolve_model(settings.model)

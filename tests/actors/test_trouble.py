@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from hogwild_dist.actors.client.connect import connected
 from hogwild_dist.actors.client.shard_group import ShardGroup
 from hogwild_dist.actors.errors import ClusterError
 from hogwild_dist.actors.settings import GroupSettings
+from hogwild_dist.config import ExchangeBackend
 from hogwild_dist.errors import ConfigError, ModelError
 from hogwild_dist.run.trace.reader import read_trace
 from hogwild_dist.team.session_request import SessionRequest
@@ -61,6 +63,14 @@ def test_an_unknown_model_names_the_node(settings: Settings) -> None:
     before = leftovers.now()
     with pytest.raises(ModelError, match=r"On node [\d.]+: There is no model './no/such'"):
         ShardGroup.start(settings(model="./no/such"))
+    assert leftovers.settles(before)
+
+
+def test_a_library_that_the_device_cannot_use_names_the_node(settings: Settings) -> None:
+    before, chosen = leftovers.now(), settings()
+    engine = replace(chosen.shard.engine, exchange_backend=ExchangeBackend.NCCL)
+    with pytest.raises(ConfigError, match=r"On node [\d.]+: exchange_backend is nccl"):
+        ShardGroup.start(replace(chosen, shard=replace(chosen.shard, engine=engine)))
     assert leftovers.settles(before)
 
 

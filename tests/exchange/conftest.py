@@ -10,3 +10,11 @@ def ranks() -> Iterator[RankPool]:
     pool = RankPool()
     yield pool
     pool.close()
+
+
+@pytest.fixture
+def mortal() -> Iterator[RankPool]:
+    """Ranks that may die in a test."""
+    pool = RankPool()
+    yield pool
+    pool.close()

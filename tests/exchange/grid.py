@@ -9,8 +9,9 @@ from hogwild_dist.engine.commands import Inbox, Open
 from hogwild_dist.engine.engine import Engine
 from hogwild_dist.engine.shard_loop import ShardLoop
 from hogwild_dist.engine.updates import Update
-from hogwild_dist.exchange.process_group import Membership, form_group
-from hogwild_dist.exchange.torch_dist import ExchangeCounts, TorchDistExchange
+from hogwild_dist.exchange.collectives import ExchangeCounts
+from hogwild_dist.exchange.process_group import Membership
+from hogwild_dist.exchange.torch_dist import TorchDistExchange
 from hogwild_dist.model.loader import LoadedModel
 from hogwild_dist.session.answers import AnswerForm
 from hogwild_dist.session.spec import SessionSpec
@@ -18,8 +19,8 @@ from hogwild_dist.team.answer_policy import AnswerPolicy
 from hogwild_dist.team.layout import LAYOUTS
 from hogwild_dist.team.team import Limits, Team
 from hogwild_dist.timeline import Timeline
+from tests.exchange.forms import channels
 from tests.kvcache.integrity import check_integrity
-from tests.rank_pool import HOST
 from tests.tiny_engine import tiny_byte_model
 from tests.tiny_team import BREAKS, CRITIC, PROMPTS
 from tests.tiny_tokenizer import byte_tokenizer
@@ -118,8 +119,9 @@ def on_a_rank(
     visibility: Visibility,
     cache_tokens: int = 8_192,
     attention: str | None = None,
+    form: str = "together",
 ) -> Played:
-    engine = rank_engine(place, visibility, cache_tokens, attention)
+    engine = rank_engine(place, visibility, cache_tokens, attention, form)
     return play(engine, specs, recorded=False)
 
 
@@ -128,11 +130,11 @@ def rank_engine(
     visibility: Visibility,
     cache_tokens: int = 8_192,
     attention: str | None = None,
+    form: str = "together",
 ) -> Engine:
-    group = form_group(place, model().device, HOST)
     engine_config = replace(config(visibility, cache_tokens), attention=attention)
     cache = model().new_cache(engine_config.cache_tokens)
-    exchange = TorchDistExchange(group, cache, visibility, place.epoch)
+    exchange = TorchDistExchange(channels(place, form), cache, visibility, place.epoch)
     return Engine(model(), byte_tokenizer(), engine_config, exchange, cache=cache)
 
 

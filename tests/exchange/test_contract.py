@@ -10,16 +10,16 @@ from hogwild_dist.config import Visibility
 from hogwild_dist.errors import ExchangeError
 from hogwild_dist.exchange.base import AgreedStep, Exchange, RowReport, StepPlan, StepReport
 from hogwild_dist.exchange.local import LocalExchange
-from hogwild_dist.exchange.process_group import Membership, check_alike, form_group
+from hogwild_dist.exchange.process_group import Membership
 from hogwild_dist.exchange.torch_dist import TorchDistExchange
 from hogwild_dist.kvcache.cache import KVCache
 from tests.exchange.conftest import RankPool
+from tests.exchange.forms import FORMS, channels
 from tests.kvcache.test_cache import DIM, HEADS, LAYERS, new_cache
-from tests.rank_pool import HOST, RankError
+from tests.rank_pool import RankError
 
 pytestmark = pytest.mark.slow
 
-CPU = torch.device("cpu")
 CASES = {
     "one token each": [[1], [1], [1]],
     "ragged": [[3, 1], [7], [1, 1, 1]],
@@ -92,16 +92,18 @@ def read(cache: KVCache, block) -> torch.Tensor:
     return torch.stack([torch.stack(pair) for pair in pairs])
 
 
-def on_a_rank(place: Membership, rows: list[list[int]], visibility: Visibility) -> Seen:
+def on_a_rank(place: Membership, rows: list[list[int]], visibility: Visibility, form: str) -> Seen:
     cache = new_cache(4_096)
-    return steps_of(connect(place, cache, visibility), cache, rows, 3)
+    return steps_of(connect(place, cache, visibility, form), cache, rows, 3)
 
 
-def connect(place: Membership, cache: KVCache, visibility: Visibility) -> TorchDistExchange:
-    return TorchDistExchange(form_group(place, CPU, HOST), cache, visibility, place.epoch)
+def connect(
+    place: Membership, cache: KVCache, visibility: Visibility, form: str
+) -> TorchDistExchange:
+    return TorchDistExchange(channels(place, form), cache, visibility, place.epoch)
 
 
-@pytest.mark.parametrize("kind", ["local", "torch.distributed"])
+@pytest.mark.parametrize("kind", ["local", *FORMS])
 @pytest.mark.parametrize("visibility", Visibility)
 @pytest.mark.parametrize("case", CASES)
 def test_news_arrive_whole_and_in_one_order(
@@ -112,7 +114,7 @@ def test_news_arrive_whole_and_in_one_order(
         cache = new_cache(4_096)
         everybody = [steps_of(LocalExchange(visibility), cache, rows, 3)]
     else:
-        everybody = ranks.run(on_a_rank, 3, rows, visibility)
+        everybody = ranks.run(on_a_rank, 3, rows, visibility, kind)
     expected = [
         torch.cat([content(r, i, step, count) for step in range(3)], 3)
         for r, own in enumerate(rows)
@@ -130,9 +132,9 @@ def test_news_arrive_whole_and_in_one_order(
         assert len(seen.content) == len(expected)
 
 
-def shared(place: Membership, home: int) -> torch.Tensor:
+def shared(place: Membership, home: int, form: str) -> torch.Tensor:
     cache = new_cache(4_096)
-    exchange = connect(place, cache, Visibility.SAME_STEP)
+    exchange = connect(place, cache, Visibility.SAME_STEP, form)
     block = cache.new_block("common")
     slots = cache.extend(block, range(100))
     if place.rank == home:
@@ -143,52 +145,54 @@ def shared(place: Membership, home: int) -> torch.Tensor:
     return read(cache, block)
 
 
-def test_a_shared_block_reaches_everybody(ranks: RankPool) -> None:
+@pytest.mark.parametrize("form", FORMS)
+def test_a_shared_block_reaches_everybody(form: str, ranks: RankPool) -> None:
     for home in range(3):
-        for got in ranks.run(shared, 3, home):
+        for got in ranks.run(shared, 3, home, form):
             assert torch.equal(got, content(home, 0, 0, 100))
 
 
-def counted(place: Membership, visibility: Visibility) -> tuple[int, int]:
+def counted(place: Membership, visibility: Visibility, form: str) -> tuple[int, int]:
     cache = new_cache(4_096)
-    exchange = connect(place, cache, visibility)
+    exchange = connect(place, cache, visibility, form)
     steps_of(exchange, cache, [[1], [1], [1]], 4)
     return exchange.counts.collectives, exchange.counts.bytes_sent
 
 
 @pytest.mark.parametrize(
-    ("visibility", "collectives"),
-    [(Visibility.SAME_STEP, LAYERS + 1), (Visibility.NEXT_STEP, 1), (Visibility.OVERLAPPED, 1)],
+    ("visibility", "form", "collectives"),
+    [
+        (Visibility.SAME_STEP, "together", LAYERS + 1),
+        (Visibility.NEXT_STEP, "together", 1),
+        (Visibility.OVERLAPPED, "together", 1),
+        (Visibility.SAME_STEP, "apart", LAYERS + 1),
+        (Visibility.NEXT_STEP, "apart", 2),
+        (Visibility.OVERLAPPED, "apart", 2),
+    ],
 )
 def test_collectives_and_bytes_are_as_few_as_promised(
-    visibility: Visibility, collectives: int, ranks: RankPool
+    visibility: Visibility, form: str, collectives: int, ranks: RankPool
 ) -> None:
     token = new_cache(64).token_bytes
-    for calls, sent in ranks.run(counted, 3, visibility):
+    for calls, sent in ranks.run(counted, 3, visibility, form):
         assert calls == 4 * collectives
         assert sent == 4 * 2 * (token + 96), "new K and V once to each peer, and a header"
 
 
-def test_a_group_of_one_sends_nothing(ranks: RankPool) -> None:
-    (seen,) = ranks.run(on_a_rank, 1, [[2]], Visibility.NEXT_STEP)
+@pytest.mark.parametrize("form", FORMS)
+def test_a_group_of_one_sends_nothing(form: str, ranks: RankPool) -> None:
+    (seen,) = ranks.run(on_a_rank, 1, [[2]], Visibility.NEXT_STEP, form)
     assert len(seen.agreements) == 3
 
 
 # Trouble
 
 
-@pytest.fixture
-def mortal() -> RankPool:
-    pool = RankPool()
-    yield pool
-    pool.close()
-
-
-def lie(place: Membership, field: str) -> list[AgreedStep]:
+def lie(place: Membership, field: str, form: str) -> list[AgreedStep]:
     """Rank 1 says something else than the others expect."""
     epoch = place.epoch + (field == "epoch" and place.rank == 1)
     cache = new_cache(4_096)
-    exchange = TorchDistExchange(form_group(place, CPU, HOST), cache, Visibility.NEXT_STEP, epoch)
+    exchange = TorchDistExchange(channels(place, form), cache, Visibility.NEXT_STEP, epoch)
     block = [cache.new_block(str(r)) for r in range(place.world_size)]
     slots = [cache.extend(block[r], [0]) for r in range(place.world_size)]
     exchange.begin(StepPlan(tuple(map(tuple, slots)), (0, 0, 0), (0, 0, 0)))
@@ -207,18 +211,21 @@ def lie(place: Membership, field: str) -> list[AgreedStep]:
         ("state", "Shard 1 disagrees about the sessions before step 3"),
     ],
 )
-def test_a_disagreement_says_who_sent_what(field: str, sentence: str, ranks: RankPool) -> None:
-    results = ranks.outcomes(lie, 3, field)
+@pytest.mark.parametrize("form", FORMS)
+def test_a_disagreement_says_who_sent_what(
+    form: str, field: str, sentence: str, ranks: RankPool
+) -> None:
+    results = ranks.outcomes(lie, 3, field, form)
     for rank in (0, 2):
         assert isinstance(results[rank], RankError)
         assert sentence in str(results[rank])
     assert "Shard 0 " in str(results[1])
 
 
-def stay_away(place: Membership, how: str) -> str:
+def stay_away(place: Membership, how: str, form: str) -> str:
     """Rank 1 does not come to the collective, or dies before it."""
     cache = new_cache(4_096)
-    exchange = connect(place, cache, Visibility.NEXT_STEP)
+    exchange = connect(place, cache, Visibility.NEXT_STEP, form)
     if place.rank == 1 and how == "dies":
         os._exit(9)
     exchange.begin(StepPlan(((), (), ()), (0, 0, 0), (0, 0, 0)))
@@ -233,40 +240,10 @@ def stay_away(place: Membership, how: str) -> str:
 
 
 @pytest.mark.parametrize(("how", "timeout"), [("dies", 20.0), ("waits", 4.0)])
+@pytest.mark.parametrize("form", FORMS)
 def test_a_peer_that_does_not_come_is_an_error_in_time(
-    how: str, timeout: float, mortal: RankPool
+    form: str, how: str, timeout: float, mortal: RankPool
 ) -> None:
-    results = mortal.outcomes(stay_away, 3, how, timeout=timeout)
+    results = mortal.outcomes(stay_away, 3, how, form, timeout=timeout)
     for rank in (0, 2):
         assert f"Shard {rank} lost its peers in epoch 1 at step 0" in results[rank]
-
-
-def meet(place: Membership, torch_version: str) -> str:
-    version = "9.9" if place.rank == 1 else torch_version
-    try:
-        check_alike(place, {"hogwild-dist": "1", "torch": version})
-    except ExchangeError as error:
-        return str(error)
-    return "alike"
-
-
-def test_shards_that_are_not_alike_say_what_differs(ranks: RankPool) -> None:
-    assert ranks.run(meet, 3, "9.9") == ["alike"] * 3
-    said = ranks.run(meet, 3, "2.13")
-    assert said[0] == "Shard 1 has torch 9.9 and shard 0 has 2.13; use the same on all nodes."
-    assert said[1] == "Shard 0 has torch 2.13 and shard 1 has 9.9; use the same on all nodes."
-
-
-def alone_at_the_meeting(place: Membership) -> str:
-    if place.rank == 1:
-        return "away"
-    try:
-        form_group(place, CPU, HOST)
-    except ExchangeError as error:
-        return str(error)
-    return "formed"
-
-
-def test_a_group_that_does_not_come_together_is_an_error(mortal: RankPool) -> None:
-    results = mortal.outcomes(alone_at_the_meeting, 2, timeout=1.0)
-    assert "Shard 0 did not reach its 1 peers" in results[0]

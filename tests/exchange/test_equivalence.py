@@ -5,15 +5,19 @@ import pytest
 from hogwild_dist.config import Visibility
 from hogwild_dist.session.events import ParagraphEnd
 from tests.exchange import grid
+from tests.exchange.forms import FORMS
 from tests.exchange.grid import Case, Played
 from tests.rank_pool import RankPool
 
 pytestmark = pytest.mark.slow
 
 
-def check(case: Case, ranks: RankPool, attention: str | None = None) -> Played:
+def check(
+    case: Case, ranks: RankPool, attention: str | None = None, form: str = "together"
+) -> Played:
     spec = case.spec()
-    played = ranks.run(grid.on_a_rank, case.shards, [spec], case.visibility, 8_192, attention)
+    settings = (case.visibility, 8_192, attention, form)
+    played = ranks.run(grid.on_a_rank, case.shards, [spec], *settings)
     oracle = grid.alone(spec, case.visibility)
     for one in played:
         assert [u.events for u in one.updates] == [u.events for u in oracle.updates]
@@ -31,10 +35,16 @@ def test_shards_write_what_one_process_writes(case: Case, ranks: RankPool) -> No
     assert moves == (case.layout in ("combined", "interleaved", "critic"))
 
 
+@pytest.mark.parametrize("case", grid.pairwise_cases(), ids=str)
+def test_so_they_do_when_headers_travel_apart(case: Case, ranks: RankPool) -> None:
+    check(case, ranks, form="apart")
+
+
 @pytest.mark.full_grid
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("case", grid.every_case(), ids=str)
-def test_every_case(case: Case, ranks: RankPool) -> None:
-    check(case, ranks)
+def test_every_case(case: Case, form: str, ranks: RankPool) -> None:
+    check(case, ranks, form=form)
 
 
 def test_the_selection_holds_every_pair() -> None:
@@ -45,7 +55,10 @@ def test_the_selection_holds_every_pair() -> None:
             assert any(c.visibility is first and c.workers == workers for c in chosen)
 
 
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("visibility", Visibility)
-def test_shards_that_step_on_fixed_buffers(visibility: Visibility, ranks: RankPool) -> None:
+def test_shards_that_step_on_fixed_buffers(
+    visibility: Visibility, form: str, ranks: RankPool
+) -> None:
     """Under `same-step` peers are called in each layer, as between the graphs of a GPU."""
-    check(Case(5, 2, "combined", visibility, greedy=False), ranks, attention="tables")
+    check(Case(5, 2, "combined", visibility, greedy=False), ranks, attention="tables", form=form)

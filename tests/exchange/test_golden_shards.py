@@ -29,8 +29,8 @@ def replay(place: Membership, folder: Path, path: Path) -> list[RowComparison]:
     trace, model = read_trace(path), demo_model(folder)
     config = engine_config(trace, CACHE_TOKENS)
     cache = model.new_cache(CACHE_TOKENS)
-    group = form_group(place, model.device, HOST)
-    exchange = TorchDistExchange(group, cache, config.visibility, place.epoch)
+    channels = form_group(place, model.device, HOST)
+    exchange = TorchDistExchange(channels, cache, config.visibility, place.epoch)
     engine = Engine(model, load_tokenizer(folder), config, exchange, cache=cache)
     return list(replay_fed(trace, engine))
 

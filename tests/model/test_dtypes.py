@@ -4,11 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 from transformers import AutoConfig, LlamaConfig
 
 from hogwild_dist.errors import ConfigError
-from hogwild_dist.model import cpu_linear, dtypes
 from hogwild_dist.model.dtypes import checkpoint_dtype, default_dtype, named_dtype
 from hogwild_dist.model.loader import read_model
 from hogwild_dist.model.small_model import random_model
@@ -24,36 +22,18 @@ def cpu_with_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
 
 
-def half_takes(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    """Make a clock by which layers in float32 take a second."""
-
-    def clock(layers: list[nn.Module]) -> float:
-        return seconds if layers[0].weight.dtype == torch.bfloat16 else 1.0
-
-    monkeypatch.setattr(cpu_linear, "_seconds", clock)
-    monkeypatch.setattr(dtypes, "SAMPLE_WIDTH", 64)
-
-
 @pytest.mark.usefixtures("cpu_with_bfloat16")
-@pytest.mark.parametrize(("seconds", "dtype"), [(0.8, torch.bfloat16), (0.95, torch.float32)])
-def test_a_cpu_computes_a_bfloat16_checkpoint_in_the_faster_dtype(
-    seconds: float, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    half_takes(monkeypatch, seconds)
-    assert default_dtype(CPU, torch.bfloat16) is dtype
+def test_a_cpu_with_instructions_for_bfloat16_computes_such_a_checkpoint_in_it() -> None:
+    assert default_dtype(CPU, torch.bfloat16) is torch.bfloat16
 
 
 @pytest.mark.usefixtures("cpu_with_bfloat16")
 @pytest.mark.parametrize("checkpoint", [torch.float16, *OTHERS])
-def test_a_cpu_computes_other_checkpoints_in_float32(
-    checkpoint: torch.dtype | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    half_takes(monkeypatch, 0.1)
+def test_a_cpu_computes_other_checkpoints_in_float32(checkpoint: torch.dtype | None) -> None:
     assert default_dtype(CPU, checkpoint) is torch.float32
 
 
 def test_a_cpu_without_bfloat16_computes_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    half_takes(monkeypatch, 0.1)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "amx_bf16": False})
     assert default_dtype(CPU, torch.bfloat16) is torch.float32
 
@@ -104,9 +84,8 @@ def test_without_files_the_dtype_is_unknown(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("cpu_with_bfloat16")
 @pytest.mark.parametrize(("name", "dtype"), [(None, torch.bfloat16), ("float32", torch.float32)])
 def test_a_model_is_loaded_in_the_dtype_of_its_checkpoint_or_the_named_one(
-    bfloat16_folder: Path, name: str | None, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+    bfloat16_folder: Path, name: str | None, dtype: torch.dtype
 ) -> None:
-    half_takes(monkeypatch, 0.5)
     model = read_model(bfloat16_folder, device="cpu", dtype=name)
     assert model.dtype is dtype
     assert model.new_cache(1).keys[0].dtype is dtype

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from hogwild_dist.config import SamplingConfig
 from hogwild_dist.errors import ConfigError, ModelError
-from hogwild_dist.model.sampler import SamplingRow, allowed_logits, likeliest, sample
+from hogwild_dist.model.choice import Filters, likeliest
+from hogwild_dist.model.sampler import SamplingRow, allowed_logits, sample
 from hogwild_dist.model.sampling import uniform
 from tests.model.one_row_sampler import allowed_of_row, kept_of_row, token_of_row
 
@@ -53,7 +54,7 @@ configs = st.builds(
     min_p=st.sampled_from([0.0, 0.01, 0.5]),
     repetition_penalty=st.sampled_from([1.0, 1.3, 0.7]),
     forbidden_ids=st.sampled_from([(), (0, 5), tuple(range(995))]),
-    logit_bias=st.sampled_from([{}, {0: 4.0, 999: -7.0}]),
+    logit_bias=st.sampled_from([{}, {1: 4.0, 999: -7.0}]),
 )
 rows = st.builds(
     row,
@@ -101,7 +102,8 @@ def test_the_filters_keep_what_transformers_keeps(
 ) -> None:
     scores = spread_logits(len(chosen), seed, spread, torch.float64)
     scores[0, torch.randperm(VOCAB_SIZE)[:990]] = -torch.inf
-    ids, keep, enough = likeliest(scores, chosen, size)
+    tried = min(max(size, *(config.top_k + 1 for config in chosen)), VOCAB_SIZE)
+    ids, keep, enough = likeliest(scores, Filters.of(chosen, VOCAB_SIZE, scores.device), tried)
     for at, config in enumerate(chosen):
         expected = kept_of_row(scores[at], config)
         kept = ids[at, keep[at]].tolist()

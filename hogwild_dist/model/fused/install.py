@@ -105,11 +105,11 @@ def _gate(module: Any) -> _Candidate | None:
         return None
     if not _takes_one(module):
         return None
-    gate, up, down = module.gate_proj, module.up_proj, module.down_proj
+    down = module.down_proj
     x = _random((1, TRIAL_TOKENS, down.out_features), next(down.parameters()))
 
     def forward(x: Tensor) -> Tensor:
-        out: Tensor = down(silu_times(gate(x), up(x)))
+        out: Tensor = module.down_proj(silu_times(module.gate_proj(x), module.up_proj(x)))
         return out
 
     key = ("gate", type(module), type(module.act_fn))

@@ -43,6 +43,11 @@ class DecodeModel:
     kernel: TableKernel
     kinds: tuple[LayerKind, ...]
 
+    @classmethod
+    def of(cls, model: LoadedModel, cache: KVCache, kernel: TableKernel) -> "DecodeModel":
+        """Find the kinds of layers of a model by a forward pass, and describe it."""
+        return cls(model, cache, kernel, find_kinds(model, cache, kernel))
+
 
 class StaticStep:
     """Runs decode steps of up to a fixed size from fixed buffers.

@@ -1,27 +1,20 @@
 """`StepGraphs`: runs decode steps from fixed buffers, which are made when a size is first met."""
 
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 
-import torch
 from torch import Tensor
 
 from hogwild_dist.attention.batch import Batch
 from hogwild_dist.attention.tables.device_tables import build
-from hogwild_dist.attention.tables.kernel import TableKernel
 from hogwild_dist.config import Visibility
-from hogwild_dist.errors import first_line
 from hogwild_dist.exchange.base import LayerExchange
-from hogwild_dist.kvcache.cache import KVCache
 from hogwild_dist.kvcache.rows import Row
 from hogwild_dist.model.graphs.planner import PlannedStep, StepPlanner, Tables
-from hogwild_dist.model.graphs.recording import Forward, GraphRecording, PlainRecording, Recording
-from hogwild_dist.model.graphs.static_step import DecodeModel, StaticStep, find_kinds
+from hogwild_dist.model.graphs.recorder import Recorder, attempt
+from hogwild_dist.model.graphs.static_step import DecodeModel, StaticStep
 from hogwild_dist.model.graphs.step_size import TOKENS, StepSize, smallest_size
-from hogwild_dist.model.loaded_model import LoadedModel
 from hogwild_dist.timeline import Timeline
-
-log = logging.getLogger(__name__)
 
 
 class StepGraphs:
@@ -30,29 +23,20 @@ class StepGraphs:
     A step that no size holds, or whose size could not be captured, is left to the caller.
 
     Args:
-        model: the model.
-        cache: holds the blocks.
-        kernel: attends as tables say.
+        decode: the model, and how it attends.
         visibility: when rows see the others' new tokens.
+        recorder: makes recordings.
         timeline: records what is captured and replayed.
     """
 
     def __init__(
-        self,
-        model: LoadedModel,
-        cache: KVCache,
-        kernel: TableKernel,
-        visibility: Visibility,
-        timeline: Timeline,
+        self, decode: DecodeModel, visibility: Visibility, recorder: Recorder, timeline: Timeline
     ) -> None:
-        self._decode = DecodeModel(model, cache, kernel, find_kinds(model, cache, kernel))
-        self._planner = StepPlanner(cache, visibility, self._tables)
+        self._decode = decode
+        self._planner = StepPlanner(decode.cache, visibility, self._tables)
+        self._recorder = recorder
         self._timeline = timeline
         self._steps: dict[tuple[StepSize, bool], StaticStep | None] = {}
-        self._on_gpu = model.device.type == "cuda"
-        if self._on_gpu:
-            self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-            self._pool = torch.cuda.graph_pool_handle()
 
     def plan(
         self, rows: Sequence[Row], slots: Sequence[Sequence[int]], arriving: Sequence[Row]
@@ -97,22 +81,9 @@ class StepGraphs:
         key = (size, peers is not None)
         if key not in self._steps:
             with self._timeline.span("capture"):
-                self._steps[key] = self._new_step(size, peers)
+                what = f"steps of up to {size.tokens} tokens"
+                self._steps[key] = attempt(what, partial(self._new_step, size, peers))
         return self._steps[key]
 
-    def _new_step(self, size: StepSize, peers: LayerExchange | None) -> StaticStep | None:
-        try:
-            return StaticStep(self._decode, size, self._recorder(peers))
-        except RuntimeError as error:  # torch.OutOfMemoryError is one
-            log.warning(
-                "steps of up to %d tokens cannot be captured as a CUDA graph, and run without: %s",
-                size.tokens,
-                first_line(error),
-            )
-            return None
-
-    def _recorder(self, peers: LayerExchange | None) -> Callable[[Forward], Recording]:
-        """Return what makes a recording on this device."""
-        if self._on_gpu:
-            return lambda forward: GraphRecording(forward, peers, self._stream, self._pool)
-        return lambda forward: PlainRecording(forward, peers)
+    def _new_step(self, size: StepSize, peers: LayerExchange | None) -> StaticStep:
+        return StaticStep(self._decode, size, partial(self._recorder.record, peers=peers))

@@ -170,6 +170,10 @@ BAD = [
     (["group", "start", "g", "--prefill-chunk", "0"], "prefill_chunk is 0"),
     (["run", "x", "--model", "{tiny}", "--dtype", "int4"], "Unknown dtype 'int4'"),
     (["run", "x", "--model", "{tiny}", "--device", "toaster"], "Unknown device 'toaster'"),
+    (
+        ["run", "x", "--model", "{tiny}", "--device", "cpu", "--exchange-backend", "nccl"],
+        "exchange_backend is nccl, which needs a GPU, and the device is cpu",
+    ),
     (["run", "x", "--prompts", "none.toml"], "Prompts 'none.toml' is not a folder"),
     (["run", "x", "--model", "{tiny}", "--trace", "no/dir/t.json"], "cannot be written"),
     (["run", "x", "--visibility", "later"], "later"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hogwild_dist.actors.settings import ShardSettings
-from hogwild_dist.config import EngineConfig, Visibility
+from hogwild_dist.config import EngineConfig, ExchangeBackend, Visibility
 from hogwild_dist.deploy.cli.commands.keys import new
 from hogwild_dist.deploy.service.config import ServiceConfig, read_fields, service_config
 from hogwild_dist.deploy.service.sessions.session_params import TeamBuilder
@@ -54,6 +54,7 @@ def free_port() -> int:
         ("prefill_chunk: many", "at 'prefill_chunk': it must be a whole number"),
         ("threads: 0", "threads is 0; it must be at least 1"),
         ("load_settings: {model: x}", "there is no key 'load_settings'"),
+        ("exchange_backend: mpi", "at 'exchange_backend': it must be 'gloo' or 'nccl'"),
         ("visibility: later", "at 'visibility': it must be 'same-step', 'next-step' or"),
     ],
 )
@@ -71,13 +72,17 @@ def test_a_file_and_the_options_set_the_engine_of_every_shard(tmp_path: Path) ->
     path = tmp_path / "service.toml"
     path.write_text(
         'model = "m"\ndtype = "float64"\nvisibility = "overlapped"\nprefill_chunk = 64\n'
+        'exchange_backend = "gloo"\n'
     )
     fields = read_fields(path) | {"max_step_tokens": 128}
     assert service_config(fields).group_settings().shard == ShardSettings(
         model="m",
         dtype="float64",
         engine=EngineConfig(
-            visibility=Visibility.OVERLAPPED, max_step_tokens=128, prefill_chunk=64
+            visibility=Visibility.OVERLAPPED,
+            max_step_tokens=128,
+            prefill_chunk=64,
+            exchange_backend=ExchangeBackend.GLOO,
         ),
     )
 

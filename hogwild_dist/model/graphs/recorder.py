@@ -1,0 +1,63 @@
+"""`Recorder`: makes recordings on a device, and says in the log what cannot be recorded."""
+
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
+from hogwild_dist.errors import first_line
+from hogwild_dist.exchange.base import LayerExchange
+from hogwild_dist.model.graphs.recording import (
+    Forward,
+    GraphRecording,
+    PlainRecording,
+    Recording,
+)
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Recorder:
+    """Makes the recordings of one model; on a GPU they share a stream and a memory pool.
+
+    Args:
+        device: device of the model.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._on_gpu = device.type == "cuda"
+        if self._on_gpu:
+            self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            self._pool = torch.cuda.graph_pool_handle()
+
+    def record(self, forward: Forward, peers: LayerExchange | None = None) -> Recording:
+        """Return a recording: CUDA graphs on a GPU, plain calls on a CPU.
+
+        Args:
+            forward: the pass that is repeated.
+            peers: brings the peers' keys of each layer; None if no peer takes part.
+
+        Raises:
+            RuntimeError: the pass cannot be captured, or memory does not suffice.
+        """
+        if self._on_gpu:
+            return GraphRecording(forward, peers, self._stream, self._pool)
+        return PlainRecording(forward, peers)
+
+
+def attempt(what: str, make: Callable[[], T]) -> T | None:
+    """Return what `make` returns; None, with a warning, if it cannot be captured.
+
+    Args:
+        what: what is recorded, at the beginning of a sentence.
+        make: makes recordings, or runs them.
+    """
+    try:
+        return make()
+    except RuntimeError as error:  # torch.OutOfMemoryError is one
+        reason = first_line(error)
+        log.warning("%s cannot be captured as a CUDA graph, and run without: %s", what, reason)
+        return None
