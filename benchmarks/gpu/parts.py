@@ -2,13 +2,16 @@
 
 import platform
 import random
+import warnings
+from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 
-from benchmarks.gpu.equality import golden, graphs
+from benchmarks.gpu.equality import graphs
 from benchmarks.gpu.exchange import exchange
 from benchmarks.gpu.settings import Rows, Settings
 from benchmarks.gpu.shapes import SHAPES, Shape, random_model
@@ -125,6 +128,36 @@ def forward(settings: Settings) -> Rows:
             }  # fmt: skip
 
 
+def golden(settings: Settings) -> Rows:
+    """Recordings of the reference implementation, if the model's folder is named."""
+    if settings.model is None:
+        yield {"recording": "none: name the folder of smollm2-135m by --model"}
+        return
+    from benchmarks.gpu.recordings import replayed  # noqa: PLC0415  # needs pydantic
+
+    yield from replayed(settings.model, settings)
+
+
+def syncs(settings: Settings) -> Rows:
+    """Places at which a decode step waits for the device: one, where it reads the chosen ids."""
+    model = prepare_model(random_model(SHAPES["tiny"], settings.dtype, settings.device), name="r")
+    for graphs_on in (True, False):
+        step = team_step(model, workers=3, context=300, graphs=graphs_on)
+        for _ in range(3):
+            step()
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            if settings.device.type == "cuda":
+                torch.cuda.set_sync_debug_mode("warn")
+            try:
+                step()
+            finally:
+                if settings.device.type == "cuda":
+                    torch.cuda.set_sync_debug_mode("default")
+        places = Counter(f"{Path(one.filename).name}:{one.lineno}" for one in found)
+        yield {"graphs": graphs_on, "waits": len(found), "places": str(dict(places))}
+
+
 def profile(settings: Settings) -> Rows:
     """Launches and time by kernel in one decode step of four workers."""
     name = "tiny" if settings.tiny else "Qwen3-8B"
@@ -159,6 +192,7 @@ PARTS: dict[str, Callable[[Settings], Rows]] = {
     "forward": forward,
     "graphs": graphs,
     "golden": golden,
+    "syncs": syncs,
     "steps": steps,
     "profile": profile,
     "teams": teams,
