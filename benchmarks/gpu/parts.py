@@ -17,7 +17,7 @@ from benchmarks.gpu.settings import Rows, Settings
 from benchmarks.gpu.shapes import SHAPES, Shape, random_model
 from benchmarks.gpu.steps import copy_bandwidth, steps, teams
 from benchmarks.gpu.teams import team_step
-from benchmarks.gpu.timing import wait
+from benchmarks.gpu.timing import device_milliseconds, wait
 from hogwild_dist.attention.backend import ScoreRule
 from hogwild_dist.attention.batch import build_batch
 from hogwild_dist.attention.registry import find_backend, usable_names
@@ -159,27 +159,40 @@ def syncs(settings: Settings) -> Rows:
 
 
 def profile(settings: Settings) -> Rows:
-    """Launches and time by kernel in one decode step of four workers."""
+    """Launches and time by kernel in one decode step of four workers; first by kind, with gaps."""
     name = "tiny" if settings.tiny else "Qwen3-8B"
     model = prepare_model(random_model(SHAPES[name], settings.dtype, settings.device), name=name)
     step = team_step(model, workers=4, context=512 if settings.tiny else 8_192)
-    for _ in range(3):
-        step()
-    wait(settings.device)
+    whole, _ = device_milliseconds(step, settings.device, rounds=5)
+    on_gpu = settings.device.type == "cuda"
     activities = [torch.profiler.ProfilerActivity.CPU]
-    if settings.device.type == "cuda":
+    if on_gpu:
         activities.append(torch.profiler.ProfilerActivity.CUDA)
     with torch.profiler.profile(activities=activities) as profiler:
         step()
         wait(settings.device)
-    on_gpu = settings.device.type == "cuda"
     found = [
         (event.self_device_time_total if on_gpu else event.self_cpu_time_total, event)
         for event in profiler.key_averages()
         if not on_gpu or event.self_device_time_total
     ]
+    kinds: dict[str, list[float]] = {}
+    for microseconds, event in found:
+        kinds.setdefault(_kind(event.key), []).append(microseconds)
+    for kind, times in kinds.items():
+        yield {"kernel": f"all: {kind}", "calls": len(times), "us": round(sum(times), 1)}
+    busy = sum(map(sum, kinds.values()))
+    yield {"kernel": "all: gaps", "calls": 0, "us": round(max(0.0, 1e3 * whole - busy), 1)}
     for microseconds, event in sorted(found, key=lambda pair: -pair[0])[:25]:
         yield {"kernel": event.key[:80], "calls": event.count, "us": round(microseconds, 1)}
+
+
+def _kind(kernel: str) -> str:
+    """Return the kind of a kernel by its name."""
+    if "attend_tasks" in kernel or "merge_parts" in kernel:
+        return "attention"
+    products = ("gemm", "gemv", "nvjet", "cutlass", "linear", "matmul", "mm")
+    return "products" if any(name in kernel.lower() for name in products) else "the rest"
 
 
 def _name(dtype: torch.dtype) -> str:
