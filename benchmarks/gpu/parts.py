@@ -176,12 +176,14 @@ def profile(settings: Settings) -> Rows:
         for event in profiler.key_averages()
         if not on_gpu or event.self_device_time_total
     ]
-    kinds: dict[str, list[float]] = {}
+    calls: Counter[str] = Counter()
+    times: Counter[str] = Counter()
     for microseconds, event in found:
-        kinds.setdefault(_kind(event.key), []).append(microseconds)
-    for kind, times in kinds.items():
-        yield {"kernel": f"all: {kind}", "calls": len(times), "us": round(sum(times), 1)}
-    busy = sum(map(sum, kinds.values()))
+        calls[_kind(event.key)] += event.count
+        times[_kind(event.key)] += microseconds
+    for kind, count in calls.items():
+        yield {"kernel": f"all: {kind}", "calls": count, "us": round(times[kind], 1)}
+    busy = times.total()
     yield {"kernel": "all: gaps", "calls": 0, "us": round(max(0.0, 1e3 * whole - busy), 1)}
     for microseconds, event in sorted(found, key=lambda pair: -pair[0])[:25]:
         yield {"kernel": event.key[:80], "calls": event.count, "us": round(microseconds, 1)}
