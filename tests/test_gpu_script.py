@@ -5,10 +5,19 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
+from benchmarks.gpu.equality import graphs
 from benchmarks.gpu.exchange import guarded
+from benchmarks.gpu.settings import Settings
+from benchmarks.gpu.shapes import SHAPES, random_model
+from benchmarks.gpu.teams import MOST_OWN_TOKENS, OWN_TOKENS, team_step
+from hogwild_dist.model.graphs import recorder
+from hogwild_dist.model.graphs.planner import StepPlanner
+from hogwild_dist.model.loaded_model import prepare_model
 from tests.paths import ROOT
 
 
@@ -65,3 +74,40 @@ def test_an_exchange_that_fails_is_a_row_and_the_next_is_measured() -> None:
         {"ok": True},
         {"error": "nccl: RuntimeError: no such library"},
     ]
+
+
+TINY = Settings(device=torch.device("cpu"), tiny=True)
+
+
+def test_graphs_are_compared_with_steps_without_them() -> None:
+    rows = list(graphs(TINY))
+    assert [(row["workers"], row["replayed"], row["ok"]) for row in rows] == [
+        (1, 12, True), (3, 12, True), (8, 12, True),
+    ]  # fmt: skip
+
+
+def test_graphs_that_cannot_be_captured_are_not_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(forward: Any, peers: Any) -> None:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(recorder, "PlainRecording", refuse)
+    assert not any(row["ok"] for row in graphs(TINY))
+
+
+def test_measured_steps_are_planned_ahead_as_in_a_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    planned = []
+    plan = StepPlanner.plan
+
+    def noted(planner: StepPlanner, *args: Any) -> Any:
+        expected = planner._expected
+        found = plan(planner, *args)
+        planned.append(expected is not None and found.tables is expected[1].tables)
+        return found
+
+    monkeypatch.setattr(StepPlanner, "plan", noted)
+    model = prepare_model(random_model(SHAPES["tiny"], torch.float32, TINY.device), name="tiny")
+    step = team_step(model, workers=2, context=100, attention="tables")
+    count = MOST_OWN_TOKENS - OWN_TOKENS + 3
+    for _ in range(count):
+        step()
+    assert planned == [False, *[True] * (count - 4), False, True, True]

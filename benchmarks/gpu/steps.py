@@ -1,5 +1,6 @@
 """Time of decode steps: teams beside plain transformers with a CUDA graph, and the floor."""
 
+import gc
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -72,7 +73,8 @@ def copy_bandwidth(settings: Settings) -> float:
 
 
 def release(settings: Settings) -> None:
-    """Give unused memory of the device back."""
+    """Give unused memory of the device back, also what Python has not noticed to be unused."""
+    gc.collect()
     if settings.device.type == "cuda":
         torch.cuda.empty_cache()
 

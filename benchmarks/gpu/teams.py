@@ -17,6 +17,9 @@ from hogwild_dist.model.sampler import SamplingRow
 OWN_TOKENS = 32
 """Length of each worker's own block; the rest of the context is one shared block."""
 
+MOST_OWN_TOKENS = 128
+"""Length at which each worker's own block is cut back; so much of the cache is kept for it."""
+
 
 def team_step(
     model: LoadedModel,
@@ -29,15 +32,18 @@ def team_step(
 ) -> Callable[[], Any]:
     """Return a decode step: forward pass, greedy choice, and the ids on the host.
 
+    The blocks grow by a token with each step, as they do in a session, so that the plan of a step
+    is ready before it begins.
+
     Args:
         model: the model.
         workers: number of workers of each team.
-        context: tokens that each worker sees.
+        context: tokens that each worker sees in the first step.
         teams: number of teams, each with a context of its own.
         attention: name of the attention kernel; None picks the default.
         graphs: whether steps run from fixed buffers, on a GPU as CUDA graphs.
     """
-    cache = model.new_cache(teams * (context + workers * 128))
+    cache = model.new_cache(teams * (context + workers * MOST_OWN_TOKENS))
     backend = find_backend(attention, model.attention_needs)
     runner = ModelRunner(model, cache, LocalExchange(Visibility.SAME_STEP), backend, graphs=graphs)
     rows = [row for _ in range(teams) for row in team_rows(cache, workers, context)]
@@ -46,9 +52,11 @@ def team_step(
     @torch.inference_mode()
     def step() -> list[int | None]:
         logits, _ = runner.forward(rows)
-        for row in rows:
-            cache.truncate(row.view[-1], OWN_TOKENS)
-        return runner.sample(logits, asked).tokens
+        tokens = runner.sample(logits, asked).tokens
+        if rows[0].view[-1].length == MOST_OWN_TOKENS:
+            for row in rows:
+                cache.truncate(row.view[-1], OWN_TOKENS)
+        return tokens
 
     return step
 

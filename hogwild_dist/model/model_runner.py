@@ -9,6 +9,7 @@ from hogwild_dist.attention.backend import AttentionBackend
 from hogwild_dist.attention.batch import Batch, build_batch
 from hogwild_dist.attention.layer import StepContext
 from hogwild_dist.attention.registry import find_backend
+from hogwild_dist.attention.tables.kernel import TableKernel
 from hogwild_dist.attention.tables.table_attention import TableBackend
 from hogwild_dist.config import Visibility
 from hogwild_dist.exchange.base import Exchange, LayerExchange
@@ -33,8 +34,8 @@ class ModelRunner:
         cache: cache that the model made.
         exchange: carries K and V between shards.
         attention: attention backend; None selects the default of device and dtype.
-        graphs: whether decode steps run from fixed buffers, which only backends that attend as
-            tables say can do.
+        graphs: whether decode steps run from fixed buffers, if `recordable_kernel` finds a kernel
+            for it.
         timeline: records what is captured and replayed.
     """
 
@@ -54,8 +55,9 @@ class ModelRunner:
         self.attention = attention or find_backend(None, model.attention_needs)
         self._graphs: StepGraphs | None = None
         self._samplers: SamplerGraphs | None = None
-        if graphs and isinstance(self.attention, TableBackend):
-            decode = DecodeModel.of(model, cache, self.attention.kernel)
+        kernel = recordable_kernel(self.attention, model.device) if graphs else None
+        if kernel is not None:
+            decode = DecodeModel.of(model, cache, kernel)
             recorder = Recorder(model.device)
             timeline = timeline or Timeline()
             self._graphs = StepGraphs(decode, exchange.visibility, recorder, timeline)
@@ -128,3 +130,16 @@ class ModelRunner:
         attention = self.attention.begin(self.cache, batch)
         context = StepContext(self.cache, slots, attention, peers)
         return forward(self.model.hf_model, token_ids, positions, last, context)
+
+
+def recordable_kernel(attention: AttentionBackend, device: torch.device) -> TableKernel | None:
+    """Return the kernel with which steps run from fixed buffers, or None if they cannot.
+
+    Args:
+        attention: the attention backend.
+        device: device of the model; if it is a GPU, the steps become CUDA graphs.
+    """
+    if not isinstance(attention, TableBackend):
+        return None
+    usable = device.type == "cpu" or attention.kernel.capturable
+    return attention.kernel if usable else None

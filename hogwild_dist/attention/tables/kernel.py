@@ -72,7 +72,13 @@ class TableCall(Protocol):
 
 
 class TableKernel(Protocol):
-    """Attends as tables say."""
+    """Attends as tables say.
+
+    Attributes:
+        capturable: whether a CUDA graph can hold its calls, since it reads no table on the host.
+    """
+
+    capturable: bool
 
     def max_entries(self, kind: LayerKind) -> int:
         """Return the most entries of a task."""

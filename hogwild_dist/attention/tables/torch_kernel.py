@@ -20,6 +20,8 @@ WANTED_TASKS = 8
 class TorchKernel:
     """Attends task by task."""
 
+    capturable = False
+
     def max_entries(self, _kind: LayerKind) -> int:
         """Return the most entries of a task."""
         return MAX_ENTRIES

@@ -70,6 +70,8 @@ class TritonKernel:
         num_multiprocessors: multiprocessors of the device.
     """
 
+    capturable = True
+
     def __init__(self, num_multiprocessors: int) -> None:
         self._num_multiprocessors = num_multiprocessors
 

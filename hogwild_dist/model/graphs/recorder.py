@@ -43,9 +43,14 @@ class Recorder:
         Raises:
             RuntimeError: the pass cannot be captured, or memory does not suffice.
         """
-        if self._on_gpu:
+        if not self._on_gpu:
+            return PlainRecording(forward, peers)
+        try:
             return GraphRecording(forward, peers, self._stream, self._pool)
-        return PlainRecording(forward, peers)
+        except BaseException:
+            # The allocator of pinned memory may still hold the pool for a capture.
+            self._pool = torch.cuda.graph_pool_handle()
+            raise
 
 
 def attempt(what: str, make: Callable[[], T]) -> T | None:

@@ -72,6 +72,7 @@ class GraphRecording:
             for _ in range(WARM_UP_ROUNDS):
                 forward(None if peers is None else _NoPeers())
             torch.cuda.synchronize()
+            torch.cuda.empty_cache()  # during a capture, the allocator gives no memory back
             self._result = self._capture(forward)
         torch.cuda.current_stream().wait_stream(stream)
 
@@ -93,12 +94,22 @@ class GraphRecording:
         self._open()
         try:
             result = forward(None if self._peers is None else self)
+            self._close()
         except BaseException:
-            with suppress(RuntimeError):  # the capture is invalid already
-                self._graph.capture_end()
+            self._give_up()
             raise
-        self._close()
         return result
+
+    def _give_up(self) -> None:
+        """End a capture that may be invalid already.
+
+        For an invalid one, `capture_end` raises before it tells the allocator, which would then
+        refuse to empty its cache for as long as the process lives.
+        """
+        with suppress(RuntimeError):
+            self._graph.capture_end()
+        with suppress(RuntimeError):  # raised if the allocator has been told
+            torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), self._pool)
 
     def _cut(self, method: str, layer: int) -> None:
         self._close()

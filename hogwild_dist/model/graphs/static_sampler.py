@@ -8,6 +8,7 @@ from torch import Tensor
 
 from hogwild_dist.config import SamplingConfig
 from hogwild_dist.exchange.base import LayerExchange
+from hogwild_dist.kvcache.upload import upload
 from hogwild_dist.model.choice import Filters, draw, draw_likeliest
 from hogwild_dist.model.graphs.arena import Arena
 from hogwild_dist.model.graphs.recording import Forward, Recording
@@ -55,6 +56,7 @@ class StaticSampler:
         self._rules = [_Rules() for _ in range(num_rows)]
         self._arena = Arena(dict.fromkeys(FIELDS, num_rows), device, torch.float64)
         self._recordings: dict[tuple[bool, bool], Recording] = {}
+        self._fill(())  # a capture begins with passes over dummies, of which zeros are none
 
     @property
     def num_rows(self) -> int:
@@ -124,20 +126,25 @@ class StaticSampler:
         """Bring a row's biases, bans and seen tokens up to date; mostly nothing has changed."""
         rules, config = self._rules[at], row.config
         if config is not rules.config and config != rules.config:
-            self._biases[at] = 0.0
-            for token, bias in config.logit_bias.items():
-                self._biases[at, token] += bias
-            if config.forbidden_ids:
-                banned = torch.tensor(config.forbidden_ids, device=self._biases.device)
-                self._biases[at, banned] = -torch.inf
+            self._write_biases(at, config)
         seen = frozenset(row.seen_ids()) if config.repetition_penalty != 1 else frozenset()
         if not seen >= rules.seen:
             self._seen[at] = False
             rules.seen = frozenset()
         new = list(seen - rules.seen)
         if new:
-            self._seen[at, torch.tensor(new, device=self._seen.device)] = True
+            (tokens,) = upload([new], torch.int64, self._seen.device)
+            self._seen[at, tokens] = True
         self._rules[at] = _Rules(config, seen)
+
+    def _write_biases(self, at: int, config: SamplingConfig) -> None:
+        """Replace a row's biases and bans."""
+        biases, device = config.logit_bias, self._biases.device
+        biased, banned = upload((list(biases), config.forbidden_ids), torch.int64, device)
+        (added,) = upload([list(biases.values())], self._biases.dtype, device)
+        self._biases[at] = 0.0
+        self._biases[at, biased] = added
+        self._biases[at, banned] = -torch.inf
 
     def _choose(self, filtered: bool, plain: bool) -> Tensor:
         """Return token, `enough` and whether logits are usable, ``[3, num_rows]``."""

@@ -33,7 +33,7 @@ class StepGraphs:
         self, decode: DecodeModel, visibility: Visibility, recorder: Recorder, timeline: Timeline
     ) -> None:
         self._decode = decode
-        self._planner = StepPlanner(decode.cache, visibility, self._tables)
+        self._planner = StepPlanner(decode.cache, visibility, partial(_tables, decode))
         self._recorder = recorder
         self._timeline = timeline
         self._steps: dict[tuple[StepSize, bool], StaticStep | None] = {}
@@ -69,13 +69,6 @@ class StepGraphs:
         with self._timeline.span("plan ahead"):
             self._planner.expect(rows, arriving)
 
-    def _tables(self, batch: Batch) -> Tables:
-        """Return the tables of a step, none if it is too large for any buffers."""
-        if batch.num_tokens > TOKENS[-1]:
-            return {}
-        kernel = self._decode.kernel
-        return {kind: build(batch, kind, kernel) for kind in self._decode.kinds}
-
     def _step(self, size: StepSize, peers: LayerExchange | None) -> StaticStep | None:
         """Return the step of a size, or None if it cannot be captured."""
         key = (size, peers is not None)
@@ -87,3 +80,10 @@ class StepGraphs:
 
     def _new_step(self, size: StepSize, peers: LayerExchange | None) -> StaticStep:
         return StaticStep(self._decode, size, partial(self._recorder.record, peers=peers))
+
+
+def _tables(decode: DecodeModel, batch: Batch) -> Tables:
+    """Return the tables of a step, none if it is too large for any buffers."""
+    if batch.num_tokens > TOKENS[-1]:
+        return {}
+    return {kind: build(batch, kind, decode.kernel) for kind in decode.kinds}

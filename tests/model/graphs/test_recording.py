@@ -1,14 +1,17 @@
 """How a forward pass is cut into graphs; the graphs themselves need a GPU."""
 
 from contextlib import contextmanager
-from typing import Any
+from itertools import count
+from typing import Any, ClassVar
 
 import pytest
 import torch
 
+from hogwild_dist.model.graphs.recorder import Recorder
 from hogwild_dist.model.graphs.recording import WARM_UP_ROUNDS, GraphRecording
 
 HISTORY: list[str] = []
+HANDLES = count(1)
 
 
 class Stream:
@@ -18,6 +21,18 @@ class Stream:
         pass
 
 
+class Allocator:
+    """A stand-in for PyTorch's allocator: it knows the pools of captures that have not ended."""
+
+    underway: ClassVar[list[Any]] = []
+
+    @staticmethod
+    def end(device: int, pool: Any) -> None:
+        if pool not in Allocator.underway:
+            raise RuntimeError("not currently recording to mempool_id")
+        Allocator.underway.remove(pool)
+
+
 class Graph:
     """A stand-in for a CUDA graph, which notes what it captures."""
 
@@ -25,12 +40,19 @@ class Graph:
 
     def capture_begin(self, pool: Any, capture_error_mode: str) -> None:
         assert Graph.capturing is None
+        assert pool not in Allocator.underway, "already recording to mempool_id"
+        Allocator.underway.append(pool)
+        self.pool = pool
         Graph.capturing = self
         self.operations: list[str] = []
 
     def capture_end(self) -> None:
-        assert Graph.capturing is self
+        if Graph.capturing is not self:
+            raise RuntimeError("operation not permitted")
         Graph.capturing = None
+        if "a wait for the device" in self.operations:
+            raise RuntimeError("operation failed due to a previous error during capture")
+        Allocator.end(0, self.pool)
 
     def replay(self) -> None:
         HISTORY.append("+".join(self.operations))
@@ -74,10 +96,13 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for name, stand_in in (
         ("CUDAGraph", Graph), ("stream", on), ("current_stream", Stream),
-        ("synchronize", lambda: None),
+        ("synchronize", lambda: None), ("current_device", lambda: 0),
+        ("graph_pool_handle", lambda: (0, next(HANDLES))), ("Stream", Stream),
     ):  # fmt: skip
         monkeypatch.setattr(torch.cuda, name, stand_in)
+    monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", Allocator.end, raising=False)
     HISTORY.clear()
+    Allocator.underway.clear()
     Graph.capturing = None
 
 
@@ -102,13 +127,29 @@ def test_peers_are_called_between_graphs_and_only_when_they_are_replayed() -> No
     ]  # fmt: skip
 
 
-def test_an_error_ends_the_capture() -> None:
+@pytest.mark.parametrize("what", ["an error of Python", "a wait for the device"])
+def test_a_failed_capture_ends_and_the_next_one_succeeds(what: str) -> None:
+    """`capture_end` of a capture that a wait has spoiled raises before it tells the allocator."""
+
     def fail(peers: Any) -> torch.Tensor:
-        operation("keys")
+        operation(what)
         if Graph.capturing is not None:
             raise RuntimeError("operation not permitted when stream is capturing")
         return torch.zeros(1)
 
+    recorder = Recorder(torch.device("cuda"))
     with pytest.raises(RuntimeError, match="not permitted"):
-        GraphRecording(fail, None, Stream(), None)
+        recorder.record(fail)
     assert Graph.capturing is None
+    assert not Allocator.underway
+    recorder.record(two_layers)
+
+
+def test_a_wait_that_only_the_end_of_a_capture_reports_is_an_error_too() -> None:
+    def wait(peers: Any) -> torch.Tensor:
+        operation("a wait for the device")
+        return torch.zeros(1)
+
+    with pytest.raises(RuntimeError, match="previous error"):
+        Recorder(torch.device("cuda")).record(wait)
+    assert not Allocator.underway

@@ -9,6 +9,7 @@ from torch import Tensor
 from hogwild_dist.config import SamplingConfig
 from hogwild_dist.errors import ModelError
 from hogwild_dist.model.graphs.recorder import Recorder
+from hogwild_dist.model.graphs.recording import Forward, PlainRecording
 from hogwild_dist.model.graphs.sampler_graphs import SamplerGraphs
 from hogwild_dist.model.graphs.static_sampler import StaticSampler
 from hogwild_dist.model.sampler import SamplingRow
@@ -16,6 +17,14 @@ from tests.model.one_row_sampler import allowed_of_row, token_of_row
 from tests.model.test_sampling import VOCAB_SIZE, row, rows, spread_logits
 
 CPU = Recorder(torch.device("cpu"))
+
+WAYS = [
+    [SamplingConfig()],
+    [SamplingConfig(temperature=1)],
+    [SamplingConfig(temperature=1, top_k=3)],
+    [SamplingConfig(temperature=1, top_p=0.5), SamplingConfig(temperature=1)],
+]
+"""Settings of rows for each way to choose."""
 
 
 def check(found, logits: Tensor, asked: list[SamplingRow]) -> None:
@@ -52,6 +61,24 @@ def test_a_view_that_grows_and_then_shrinks_is_penalised_as_it_is_now() -> None:
     for seen, token in (((), 0), ((0,), 1), ((0, 1), 2), ((1,), 0), ((0, 1, 2, 3), 4)):
         asked = [row(penalty, seen=seen)]
         assert sampler.sample(logits, asked, "tiny").tokens == [token]
+
+
+@pytest.mark.parametrize("configs", WAYS, ids=str)
+def test_the_passes_before_a_capture_find_dummies_that_they_can_sample(
+    configs: list[SamplingConfig],
+) -> None:
+    """An index that is out of bounds would end a GPU's process."""
+    passes: list[Tensor] = []
+
+    def record(forward: Forward) -> PlainRecording:
+        passes.append(forward(None))
+        return PlainRecording(forward, None)
+
+    sampler = StaticSampler(4, torch.zeros(1, VOCAB_SIZE), record)
+    sampler.prepare([row(config, 0.5) for config in configs])
+    token, _, usable = passes[0].tolist()
+    assert all(0 <= one < VOCAB_SIZE for one in token)
+    assert all(usable)
 
 
 def test_what_is_chosen_stays_when_the_next_step_is_sampled() -> None:

@@ -1,18 +1,29 @@
 """Decode steps on fixed buffers write what steps without them write."""
 
 import logging
+import weakref
 from collections import Counter
 from typing import Any
 
 import pytest
+import torch
 
+from hogwild_dist.attention.piece_attention import PieceBackend
+from hogwild_dist.attention.piece_kernels import attend_matmul
+from hogwild_dist.attention.tables.table_attention import TableBackend
+from hogwild_dist.attention.tables.torch_kernel import TorchKernel
 from hogwild_dist.config import Visibility
 from hogwild_dist.engine.updates import Update
 from hogwild_dist.model.graphs import recorder
+from hogwild_dist.model.graphs.recorder import Recorder
 from hogwild_dist.model.graphs.recording import PlainRecording
+from hogwild_dist.model.graphs.static_step import DecodeModel
+from hogwild_dist.model.graphs.step_graphs import StepGraphs
+from hogwild_dist.model.model_runner import recordable_kernel
 from hogwild_dist.timeline import Timeline
 from tests.exchange import grid
 from tests.exchange.grid import Case
+from tests.tiny_engine import tiny_byte_model
 
 CASES = [
     Case(3, 1, "combined", Visibility.SAME_STEP, greedy=False),
@@ -72,3 +83,22 @@ def test_what_cannot_be_captured_runs_without_and_is_logged_once_a_size(
     assert len(steps) == spans["capture"]
     assert "cannot be captured as a CUDA graph, and run without: CUDA out of" in steps[0]
     assert len(caplog.messages) > len(steps), "samplers too"
+
+
+def test_what_reads_its_tables_on_the_host_is_not_captured() -> None:
+    """A wait for the device spoils a capture, so that none is tried."""
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    tables = TableBackend(TorchKernel())
+    assert recordable_kernel(tables, cpu) is tables.kernel
+    assert recordable_kernel(tables, gpu) is None
+    assert recordable_kernel(PieceBackend(attend_matmul), cpu) is None
+
+
+def test_recordings_end_with_what_runs_them() -> None:
+    """They hold memory of the device, which must not wait for Python's search for cycles."""
+    model = tiny_byte_model()
+    decode = DecodeModel.of(model, model.new_cache(64), TorchKernel())
+    graphs = StepGraphs(decode, Visibility.SAME_STEP, Recorder(model.device), Timeline())
+    seen = weakref.ref(graphs)
+    del graphs
+    assert seen() is None
