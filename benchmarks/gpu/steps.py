@@ -14,6 +14,7 @@ from benchmarks.gpu.teams import team_kv_bytes, team_step
 from benchmarks.gpu.timing import device_milliseconds
 from hogwild_dist.attention.layer import ATTENTION_NAME
 from hogwild_dist.model.loaded_model import LoadedModel, prepare_model
+from hogwild_dist.timeline import Timeline
 
 CONTEXTS = (1_024, 4_096, 8_192, 16_384)
 WORKERS = (1, 2, 4, 8, 16)
@@ -56,10 +57,11 @@ def teams(settings: Settings) -> Rows:
     for count in (1, 4, 16):
         context = 256 if settings.tiny else 2_048
         make = partial(team_step, model, workers=2, context=context, teams=count)
-        on_device, by_clock = _milliseconds(make, settings)
+        timeline = Timeline(enabled=True)
+        on_device, by_clock = _milliseconds(partial(make, timeline=timeline), settings)
         yield {
             "shape": name, "teams": count, "workers": 2, "context": context,
-            "device_ms": on_device, "wall_ms": by_clock,
+            "device_ms": on_device, "wall_ms": by_clock, "replayed": _replayed(timeline),
         }  # fmt: skip
 
 
@@ -85,9 +87,21 @@ def _team(
     """Return the times of a team's step, with graphs and without."""
     model.hf_model.set_attn_implementation(ATTENTION_NAME)
     make = partial(team_step, model, workers=workers, context=context)
-    on_device, by_clock = _milliseconds(make, settings)
+    timeline = Timeline(enabled=True)
+    on_device, by_clock = _milliseconds(partial(make, timeline=timeline), settings)
     _, eager = _milliseconds(partial(make, graphs=False), settings)
-    return {"team_device_ms": on_device, "team_wall_ms": by_clock, "no_graph_wall_ms": eager}
+    return {
+        "team_device_ms": on_device,
+        "team_wall_ms": by_clock,
+        "replayed": _replayed(timeline),
+        "no_graph_wall_ms": eager,
+    }
+
+
+def _replayed(timeline: Timeline) -> float:
+    """Return the share of steps that ran from fixed buffers."""
+    names = [span.name for span in timeline.spans]
+    return names.count("replay") / max(1, names.count("plan"))
 
 
 def _plain(hf_model: Any, sequences: int, context: int, settings: Settings) -> float | None:

@@ -13,6 +13,7 @@ from hogwild_dist.kvcache.rows import Row
 from hogwild_dist.model.loaded_model import LoadedModel
 from hogwild_dist.model.model_runner import ModelRunner
 from hogwild_dist.model.sampler import SamplingRow
+from hogwild_dist.timeline import Timeline
 
 OWN_TOKENS = 32
 """Length of each worker's own block; the rest of the context is one shared block."""
@@ -29,6 +30,7 @@ def team_step(
     teams: int = 1,
     attention: str | None = None,
     graphs: bool = True,
+    timeline: Timeline | None = None,
 ) -> Callable[[], Any]:
     """Return a decode step: forward pass, greedy choice, and the ids on the host.
 
@@ -42,10 +44,12 @@ def team_step(
         teams: number of teams, each with a context of its own.
         attention: name of the attention kernel; None picks the default.
         graphs: whether steps run from fixed buffers, on a GPU as CUDA graphs.
+        timeline: records what is captured and replayed.
     """
     cache = model.new_cache(teams * (context + workers * MOST_OWN_TOKENS))
     backend = find_backend(attention, model.attention_needs)
-    runner = ModelRunner(model, cache, LocalExchange(Visibility.SAME_STEP), backend, graphs=graphs)
+    exchange = LocalExchange(Visibility.SAME_STEP)
+    runner = ModelRunner(model, cache, exchange, backend, graphs=graphs, timeline=timeline)
     rows = [row for _ in range(teams) for row in team_rows(cache, workers, context)]
     asked = [SamplingRow(SamplingConfig(), list, 0.0) for _ in rows]
 

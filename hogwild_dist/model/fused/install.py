@@ -94,7 +94,7 @@ def _norm(module: nn.Module) -> _Candidate | None:
     def forward(hidden_states: Tensor) -> Tensor:
         return rms_norm(hidden_states, weight, epsilon)
 
-    key = ("norm", type(module), len(weight))
+    key = ("norm", type(module), len(weight), epsilon)
     return _Candidate("norm", key, forward, module.forward, forward, (x,))
 
 
