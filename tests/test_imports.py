@@ -174,6 +174,18 @@ def test_the_engine_imports_where_ray_and_gguf_cannot_be() -> None:
     assert "Run" in done.stdout
 
 
+def test_processes_without_a_model_do_not_load_its_code() -> None:
+    """Drivers, ingresses and most commands start without it in half the time."""
+    code = (
+        "import sys; import hogwild_dist.actors.driver.driver, hogwild_dist.deploy.service.app; "
+        "print('transformers.modeling_utils' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "False\n"
+
+
 def test_only_one_module_touches_the_environment() -> None:
     readers = [
         module

@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AttentionInterface
 
 from hogwild_dist.attention.backend import ScoreRule, StepAttention
 from hogwild_dist.errors import ModelError
@@ -94,6 +93,8 @@ def register() -> None:
     No function for masks is registered under this name, so that transformers prepares none. To look
     for packed sequences, it would wait for the device in every step.
     """
+    from transformers import AttentionInterface  # noqa: PLC0415  # loads all modelling code
+
     AttentionInterface.register(ATTENTION_NAME, hogwild_attention)
 
 

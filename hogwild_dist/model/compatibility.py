@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
-
 from hogwild_dist.errors import ModelError
 from hogwild_dist.kvcache.rope import check_rope_type
 
@@ -64,6 +62,8 @@ def check_config(config: Any, name: str) -> None:
 
 def _reasons(config: Any) -> Iterator[str]:
     """Yield the reasons against a model except its RoPE type, the clearest first."""
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING  # noqa: PLC0415  # reads every model type
+
     kind = config.model_type
     model_class: Any = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
     if config.is_encoder_decoder:

@@ -20,8 +20,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     patch = pytest.MonkeyPatch()
     patch.setenv("RAY_AUTH_MODE", "disabled")
     patch.setenv("HOGWILD_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-    node = {"object_store_memory": STORE_BYTES, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 3, **node})
+    head = {"num_cpus": 3, "object_store_memory": STORE_BYTES, "include_dashboard": False}
+    head["_system_config"] = {"metrics_report_interval_ms": 2_000}  # tests wait for metrics
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     cluster.add_node(num_cpus=3, object_store_memory=STORE_BYTES)
     cluster.add_node(num_cpus=2, object_store_memory=STORE_BYTES)
     ray.init(address=cluster.address, namespace=NAMESPACE, log_to_driver=False)

@@ -8,21 +8,15 @@ from pathlib import Path
 from ray.cluster_utils import Cluster
 
 
-def evaluate(out: Path, data: Path, tiny_dir: Path, *where: str) -> list[dict]:
-    words = [
+def words(out: Path, data: Path, tiny_dir: Path, *where: str) -> list[str]:
+    options = [
         data, "--grader", "number", "--model", tiny_dir, "--dtype", "float64", "--max-tokens", 6,
-        "--budgets", 3, "--finisher-tokens", 3, "--out", out,
+        "--budgets", 3, "--finisher-tokens", 3, "--out", out, *where,
     ]  # fmt: skip
-    command = [
-        sys.executable,
-        "-m",
-        "hogwild_dist.deploy.cli.app",
-        "eval",
-        *map(str, words),
-        *where,
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
-    assert done.returncode == 0, done.stderr
+    return ["eval", *map(str, options)]
+
+
+def timeless_records(out: Path) -> list[dict]:
     records = [json.loads(line) for line in out.read_text().splitlines()[1:]]
     for record in records:
         record.pop("seconds")
@@ -30,11 +24,16 @@ def evaluate(out: Path, data: Path, tiny_dir: Path, *where: str) -> list[dict]:
 
 
 def test_shards_answer_as_one_process_does(
-    cluster: Cluster, tmp_path: Path, tiny_dir: Path
+    cluster: Cluster, tmp_path: Path, tiny_dir: Path, hogwild
 ) -> None:
-    data = tmp_path / "data.jsonl"
+    data, alone, shards = (tmp_path / f"{name}.jsonl" for name in ("data", "alone", "shards"))
     data.write_text('{"question": "1 + 1?", "answer": "2"}\n')
-    alone = evaluate(tmp_path / "alone.jsonl", data, tiny_dir)
-    shards = ("--address", cluster.address, "--shards", "2")
-    assert evaluate(tmp_path / "shards.jsonl", data, tiny_dir, *shards) == alone
-    assert [record["team"] for record in alone] == ["peers", "independent"]
+    done = hogwild(*words(alone, data, tiny_dir))
+    assert done.code == 0, done.err
+    where = ("--address", cluster.address, "--shards", "2")
+    command = [sys.executable, "-m", "hogwild_dist.deploy.cli.app"]
+    command += words(shards, data, tiny_dir, *where)
+    called = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    assert called.returncode == 0, called.stderr
+    assert timeless_records(shards) == timeless_records(alone)
+    assert [record["team"] for record in timeless_records(alone)] == ["peers", "independent"]

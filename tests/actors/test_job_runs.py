@@ -16,7 +16,9 @@ def job(cluster_address: str, *arguments: object) -> subprocess.CompletedProcess
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def test_a_job_goes_on_where_it_stopped(cluster: Cluster, tiny_dir: Path, tmp_path: Path) -> None:
+def test_a_job_goes_on_where_it_stopped(
+    cluster: Cluster, tiny_dir: Path, tmp_path: Path, hogwild
+) -> None:
     problems, results = tmp_path / "p.jsonl", tmp_path / "r.jsonl"
     lines = [{"id": f"p{i}", "problem": f"Count to {i}!"} for i in range(5)]
     lines.append({"id": "long", "problem": "Count! " * 700})
@@ -33,5 +35,5 @@ def test_a_job_goes_on_where_it_stopped(cluster: Cluster, tiny_dir: Path, tmp_pa
     by_id = {line["id"]: line for line in written}
     assert "and the context of" in by_id["long"]["error"]
     assert by_id["p3"]["num_tokens"] == {"Alice": 6, "Bob": 6}
-    again = job(cluster.address, problems, results, "--model", tiny_dir)
-    assert "6 problems, 6 done before" in again.stdout
+    again = hogwild("job", problems, results, "--model", tiny_dir, "--address", cluster.address)
+    assert "6 problems, 6 done before" in again.out

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from ray.util.placement_group import placement_group_table
 
 from hogwild_dist import LAYOUTS, Engine, Limits, Run, Team
@@ -26,11 +27,12 @@ def nodes_in_use() -> list[int]:
     return sorted(map(bundles.count, set(bundles)), reverse=True)
 
 
-def test_sixteen_workers_on_eight_shards_on_three_nodes(
-    settings: Callable[..., GroupSettings], tiny_dir: Path
+@pytest.mark.parametrize("num_shards", [4, pytest.param(8, marks=pytest.mark.full_grid)])
+def test_sixteen_workers_on_many_shards_on_three_nodes(
+    num_shards: int, settings: Callable[..., GroupSettings], tiny_dir: Path
 ) -> None:
     before = leftovers.now()
-    chosen = settings(8, Visibility.NEXT_STEP, spread=Spread.SPREAD, cpus_per_shard=0.5)
+    chosen = settings(num_shards, Visibility.NEXT_STEP, spread=Spread.SPREAD, cpus_per_shard=0.5)
     team = Team(
         names=default_names(16),
         layout=LAYOUTS["combined"],
@@ -43,13 +45,8 @@ def test_sixteen_workers_on_eight_shards_on_three_nodes(
         assert len(nodes_in_use()) == 3
         events = list(Run(group, "Count!", team))
         copies = group.checksums(1)
-        assert copies == [copies[0]] * 8
+        assert copies == [copies[0]] * num_shards
     model = load_model(tiny_dir, dtype="float64", device="cpu")
     engine = Engine(model, load_tokenizer(tiny_dir), chosen.shard.engine)
     assert events == list(Run(engine, "Count!", team))
     assert leftovers.settles(before)
-
-
-def test_a_pack_keeps_to_one_node(settings: Callable[..., GroupSettings]) -> None:
-    with ShardGroup.start(settings(2)):
-        assert nodes_in_use() == [2]

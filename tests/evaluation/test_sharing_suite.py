@@ -9,7 +9,7 @@ import pytest
 from hogwild_dist.config import EngineConfig, Visibility
 from hogwild_dist.engine.engine import Engine
 from hogwild_dist.evaluation.sharing import TASKS, score
-from hogwild_dist.model.loader import load_model, load_tokenizer
+from hogwild_dist.model.loader import LoadedModel, load_model, load_tokenizer
 from tests.paths import ROOT
 
 FIGURES = json.loads((ROOT / "benchmarks" / "sharing.json").read_text())
@@ -27,6 +27,11 @@ def gain(layout: str, visibility: str, task: str) -> float:
     return fmean(f["log_probability"] for f in own) - fmean(f["log_probability"] for f in alone)
 
 
+@pytest.fixture(scope="module")
+def model(demo_model_dir: Path) -> LoadedModel:
+    return load_model(demo_model_dir, name="smollm2-135m", device="cpu", dtype="float32")
+
+
 @pytest.mark.demo_model
 @pytest.mark.parametrize(
     ("layout", "visibility", "task"),
@@ -38,9 +43,8 @@ def gain(layout: str, visibility: str, task: str) -> float:
     ],
 )
 def test_the_committed_figures_are_those_of_the_engine(
-    demo_model_dir: Path, layout: str, visibility: str, task: str
+    model: LoadedModel, demo_model_dir: Path, layout: str, visibility: str, task: str
 ) -> None:
-    model = load_model(demo_model_dir, name="smollm2-135m", device="cpu", dtype="float32")
     config = EngineConfig(visibility=Visibility(visibility), cache_tokens=2_048)
     engine = Engine(model, load_tokenizer(demo_model_dir), config)
     known = figures(layout, visibility, task)[0]

@@ -82,6 +82,15 @@ def pairwise_cases() -> list[Case]:
     return chosen
 
 
+def peers_at_every_visibility() -> list[Case]:
+    """Of these, one case for every number of shards with peers and every visibility."""
+    return list(
+        {
+            (case.shards, case.visibility): case for case in pairwise_cases() if case.shards > 1
+        }.values()
+    )
+
+
 @cache
 def model() -> LoadedModel:
     return tiny_byte_model()

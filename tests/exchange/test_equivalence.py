@@ -1,5 +1,7 @@
 """However the workers are spread over shards, they write what one process writes."""
 
+from functools import cache
+
 import pytest
 
 from hogwild_dist.config import Visibility
@@ -12,13 +14,17 @@ from tests.rank_pool import RankPool
 pytestmark = pytest.mark.slow
 
 
+alone = cache(lambda case: grid.alone(case.spec(), case.visibility))
+"""What one process writes for a case."""
+
+
 def check(
     case: Case, ranks: RankPool, attention: str | None = None, form: str = "together"
 ) -> Played:
     spec = case.spec()
     settings = (case.visibility, 8_192, attention, form)
     played = ranks.run(grid.on_a_rank, case.shards, [spec], *settings)
-    oracle = grid.alone(spec, case.visibility)
+    oracle = alone(case)
     for one in played:
         assert [u.events for u in one.updates] == [u.events for u in oracle.updates]
         assert one.checksums == played[0].checksums
@@ -35,7 +41,7 @@ def test_shards_write_what_one_process_writes(case: Case, ranks: RankPool) -> No
     assert moves == (case.layout in ("combined", "interleaved", "critic"))
 
 
-@pytest.mark.parametrize("case", grid.pairwise_cases(), ids=str)
+@pytest.mark.parametrize("case", grid.peers_at_every_visibility(), ids=str)
 def test_so_they_do_when_headers_travel_apart(case: Case, ranks: RankPool) -> None:
     check(case, ranks, form="apart")
 

@@ -14,12 +14,21 @@ from tests.replaying import engine_config
 
 pytestmark = pytest.mark.demo_model
 
-IN_CI = ("c_combined_2w", "d_interleaved_2w", "e_ragged_3w")
-BUFFERED = [
-    path if path.stem in IN_CI else pytest.param(path, marks=pytest.mark.full_grid)
-    for path in GOLDEN
-]
+BUFFERED_IN_CI = {"c_combined_2w", "d_interleaved_2w", "e_ragged_3w"}
 """Steps on fixed buffers run slowly on a CPU, so that CI replays a few recordings."""
+
+IN_CI = BUFFERED_IN_CI | {
+    "a2_contiguous_2w_forbidden", "b_contiguous_4w", "f_early_stop_3w", "f2_early_stop_combined_3w",
+}  # fmt: skip
+"""Every layout, forbidden tokens, ragged prompts, two to four workers, and early stops."""
+
+
+def selected(names: set[str]) -> list[object]:
+    """All recordings; those that CI leaves out are of the full grid."""
+    return [
+        path if path.stem in names else pytest.param(path, marks=pytest.mark.full_grid)
+        for path in GOLDEN
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -29,16 +38,17 @@ def model(demo_model_dir: Path) -> LoadedModel:
 
 def test_all_recordings_are_here() -> None:
     assert len(GOLDEN) == 12
+    assert {path.stem for path in GOLDEN} > IN_CI > BUFFERED_IN_CI
 
 
-@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", selected(IN_CI), ids=lambda path: path.stem)
 def test_free_choice_gives_the_recorded_tokens_events_and_logits(
     path: Path, model: LoadedModel, demo_model_dir: Path
 ) -> None:
     check(path, None, model, demo_model_dir)
 
 
-@pytest.mark.parametrize("path", BUFFERED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", selected(BUFFERED_IN_CI), ids=lambda path: path.stem)
 def test_fixed_buffers_give_them_too(path: Path, model: LoadedModel, demo_model_dir: Path) -> None:
     check(path, "tables", model, demo_model_dir)
 

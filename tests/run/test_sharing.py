@@ -19,7 +19,10 @@ module = importlib.util.spec_from_file_location("code_word", EXAMPLE)
 example = importlib.util.module_from_spec(module)
 module.loader.exec_module(example)
 
-WORDS = ["zorbafin", "blimpotar", "Velmoran"]
+WORDS = [
+    "zorbafin",
+    *(pytest.param(word, marks=pytest.mark.full_grid) for word in ("blimpotar", "Velmoran")),
+]
 
 
 @pytest.fixture(scope="module")

@@ -120,7 +120,7 @@ def test_a_service_looks_after_a_group(settings: Settings) -> None:
     before = leftovers.now()
     with pytest.raises(ClusterError, match="No group named 'looked-after'"):
         AsyncShardGroup("looked-after")
-    ShardGroup.start(settings(kept_sessions=2), name="looked-after")
+    ShardGroup.start(settings(1, kept_sessions=2), name="looked-after")
     asyncio.run(looks_after())
     assert leftovers.settles(before)
 
@@ -170,7 +170,7 @@ async def looks_after() -> None:
 
 def test_an_orphan_ends_itself_and_its_sessions(settings: Settings) -> None:
     before = leftovers.now()
-    ShardGroup.start(settings(orphan_seconds=0.5), name="orphan")
+    ShardGroup.start(settings(1, orphan_seconds=0.5), name="orphan")
     asyncio.run(abandon())
     assert leftovers.settles(before)
 

@@ -1,19 +1,40 @@
 """`hogwild eval` as its user calls it, on a tiny model."""
 
 import json
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
+
+from hogwild_dist.deploy.cli.app import main
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    path = tmp_path / "data.jsonl"
+    return write_data(tmp_path)
+
+
+def write_data(folder: Path) -> Path:
+    path = folder / "data.jsonl"
     lines = [{"question": "1 + 1?", "answer": "2"}, {"q": "?"}, {"question": "2?", "answer": "3"}]
     path.write_text("\n".join(map(json.dumps, lines)))
     return path
+
+
+@pytest.fixture(scope="module")
+def first_run(tmp_path_factory: pytest.TempPathFactory, tiny_dir: Path) -> Path:
+    """A folder with a dataset, and the results of its first line."""
+    data = write_data(tmp_path_factory.mktemp("first_run"))
+    words = ["hogwild", "eval", *options(data, tiny_dir), "--teams", "peers", "--limit", 1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", list(map(str, words)))
+        with pytest.raises(SystemExit) as done:
+            main()
+    assert not done.value.code
+    return data.parent
 
 
 def options(data: Path, tiny_dir: Path) -> list[object]:
@@ -78,15 +99,10 @@ def test_an_evaluation_ends_with_a_table_and_goes_on_where_it_stopped(
     ],
 )
 def test_what_cannot_be_is_one_sentence(
-    hogwild,
-    data: Path,
-    tiny_dir: Path,
-    arguments: list,
-    sentence: str,
+    hogwild, first_run: Path, tmp_path: Path, tiny_dir: Path, arguments: list, sentence: str
 ) -> None:
-    first = hogwild("eval", *options(data, tiny_dir), "--teams", "peers", "--limit", 1)
-    assert first.code == 0
-    done = hogwild("eval", *options(data, tiny_dir), *arguments)
+    folder = shutil.copytree(first_run, tmp_path / "run")
+    done = hogwild("eval", *options(folder / "data.jsonl", tiny_dir), *arguments)
     assert done.code == 2
     assert sentence in done.err
     assert "left out" not in done.err  # of what is wrong the refusal alone is told
