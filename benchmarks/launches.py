@@ -15,8 +15,16 @@ from triton.runtime.interpreter import InterpretedFunction
 
 from benchmarks.gpu.plain import plain_step
 from benchmarks.gpu.shapes import Shape, random_model
-from benchmarks.gpu.teams import team_step
+from benchmarks.gpu.teams import team_rows, team_step
+from hogwild_dist.attention.batch import build_batch
+from hogwild_dist.attention.tables.device_tables import build
+from hogwild_dist.attention.tables.kernel import LayerKind
+from hogwild_dist.attention.tables.step_tables import TASK_FIELDS
+from hogwild_dist.attention.triton.launches import TritonKernel
+from hogwild_dist.config import Visibility
+from hogwild_dist.kvcache.cache import KVCache, LayerShape
 from hogwild_dist.kvcache.rope import RotaryTables
+from hogwild_dist.kvcache.rows import allocate_slots
 from hogwild_dist.model.fused.install import fuse
 from hogwild_dist.model.loaded_model import prepare_model
 
@@ -77,6 +85,23 @@ def counted(layers: int, workers: int, variant: str) -> Counter[str]:
     return launches.count
 
 
+def keys_over_floor(workers: int, groups: int) -> float:
+    """Return the keys that tasks read in a step at 8,192 tokens, over the keys that are visible."""
+    cache = KVCache(
+        layers=(LayerShape(num_kv_heads=1, head_dim=128),),
+        num_tokens=16_384,
+        rotary=RotaryTables(inv_freq=(torch.ones(64, dtype=torch.float64),), table_of_layer=(0,)),
+        dtype=torch.float32,
+        device=CPU,
+    )
+    rows = team_rows(cache, workers, 8_192)
+    batch = build_batch(rows, allocate_slots(cache, rows), Visibility.SAME_STEP)
+    kind = LayerKind(window=None, num_kv_heads=8, num_groups=groups, head_dim=128)
+    tables = build(batch, kind, TritonKernel(132))
+    read = sum(tables.local_tasks[2::TASK_FIELDS])
+    return read / sum(block.length for block in cache.blocks)
+
+
 def main() -> None:
     """Print the counts."""
     print("| workers | variant | a layer | the rest of a step |")
@@ -87,6 +112,11 @@ def main() -> None:
             print(f"| {workers} | {variant} | {more - few} | {few - 2 * (more - few)} |")
     layer = counted(3, 4, "fused") - counted(2, 4, "fused")
     print(f"one layer, fused: {dict(layer)}")
+    print("| workers | query heads for a key-value head | keys read over visible keys |")
+    print("|---|---|---|")
+    for groups in (4, 8):
+        for workers in (1, 4, 8, 16):
+            print(f"| {workers} | {groups} | {keys_over_floor(workers, groups):.2f} |")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from benchmarks.gpu.equality import graphs
 from benchmarks.gpu.exchange import exchange
 from benchmarks.gpu.settings import Rows, Settings
 from benchmarks.gpu.shapes import SHAPES, Shape, random_model
-from benchmarks.gpu.steps import copy_bandwidth, steps, teams
+from benchmarks.gpu.steps import copy_bandwidth, prefill, steps, teams
 from benchmarks.gpu.teams import team_step
 from benchmarks.gpu.timing import device_milliseconds, wait
 from hogwild_dist.attention.backend import ScoreRule
@@ -211,5 +211,6 @@ PARTS: dict[str, Callable[[Settings], Rows]] = {
     "steps": steps,
     "profile": profile,
     "teams": teams,
+    "prefill": prefill,
     "exchange": exchange,
 }

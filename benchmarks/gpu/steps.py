@@ -10,9 +10,10 @@ import torch
 from benchmarks.gpu.plain import plain_step
 from benchmarks.gpu.settings import Rows, Settings
 from benchmarks.gpu.shapes import SHAPES, random_model, weight_bytes
-from benchmarks.gpu.teams import team_kv_bytes, team_step
+from benchmarks.gpu.teams import prefill_chunk, team_kv_bytes, team_step
 from benchmarks.gpu.timing import device_milliseconds
 from hogwild_dist.attention.layer import ATTENTION_NAME
+from hogwild_dist.attention.registry import usable_names
 from hogwild_dist.model.loaded_model import LoadedModel, prepare_model
 from hogwild_dist.timeline import Timeline
 
@@ -63,6 +64,23 @@ def teams(settings: Settings) -> Rows:
             "shape": name, "teams": count, "workers": 2, "context": context,
             "device_ms": on_device, "wall_ms": by_clock, "replayed": _replayed(timeline),
         }  # fmt: skip
+
+
+def prefill(settings: Settings) -> Rows:
+    """A chunk of a prompt after a context, by attention kernel."""
+    name = "tiny" if settings.tiny else "Qwen3-8B"
+    model = prepare_model(random_model(SHAPES[name], settings.dtype, settings.device), name=name)
+    chunk = 64 if settings.tiny else 512
+    for context in (256,) if settings.tiny else (0, 4_096):
+        for kernel in usable_names(model.attention_needs):
+            if kernel == "tables":
+                continue  # reads its tables on the host, task by task
+            make = partial(prefill_chunk, model, chunk=chunk, context=context, attention=kernel)
+            on_device, by_clock = _milliseconds(make, settings)
+            yield {
+                "shape": name, "tokens": chunk, "context": context, "kernel": kernel,
+                "device_ms": on_device, "wall_ms": by_clock,
+            }  # fmt: skip
 
 
 def copy_bandwidth(settings: Settings) -> float:

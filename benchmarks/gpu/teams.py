@@ -65,6 +65,30 @@ def team_step(
     return step
 
 
+def prefill_chunk(
+    model: LoadedModel, *, chunk: int, context: int, attention: str
+) -> Callable[[], Any]:
+    """Return a forward pass of a chunk of a prompt.
+
+    Args:
+        model: the model.
+        chunk: number of new tokens.
+        context: tokens of the prompt before them.
+        attention: name of the attention kernel.
+    """
+    cache = model.new_cache(context + 2 * chunk)
+    backend = find_backend(attention, model.attention_needs)
+    runner = ModelRunner(model, cache, LocalExchange(Visibility.SAME_STEP), backend)
+    block = _filled(cache, context) if context else cache.new_block("b")
+    row = Row((block,), (5,) * chunk)
+
+    def encode() -> None:
+        runner.forward([row])
+        cache.truncate(block, context)
+
+    return encode
+
+
 def team_kv_bytes(model: LoadedModel, *, workers: int, context: int, teams: int = 1) -> int:
     """Return the bytes of K and V that a step has to read: each token once."""
     return teams * (context + workers) * model.new_cache(1).token_bytes
