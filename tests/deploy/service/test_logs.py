@@ -67,6 +67,7 @@ def test_nothing_that_clients_say_is_in_ray_s_files(http: httpx.Client, cluster:
     newcomer = {"name": MARKER, "role": MARKER, "brief": MARKER}
     for path, body in (("messages", said), ("workers", newcomer)):
         assert http.post(f"{at}/{path}", json=body).status_code == 202
+    assert wait_until(lambda: MARKER in [one["name"] for one in http.get(at).json()["workers"]])
     assert http.delete(f"{at}/workers/{MARKER}").status_code == 202
     with http.stream("GET", f"{at}/events", headers=keyed) as events:
         assert any(MARKER in line for line in events.iter_lines())
