@@ -31,7 +31,7 @@ demo: $(VENV)/.installed  ## Let two workers solve PROBLEM with the demo model
 
 install: $(VENV)/.installed-dev  ## Install the package with its development tools into VENV
 
-test: $(VENV)/.installed-dev  ## Run the tests (about 15 minutes)
+test: $(VENV)/.installed-dev  ## Run the tests (about 25 minutes on two cores)
 	$(PYTEST) $(SPREAD) -m "not full_grid and not cluster"
 	$(PYTEST) -m "not full_grid and cluster"
 
