@@ -26,7 +26,7 @@ ROWS = 4
 """Rows of the measured products: a step has one for each worker."""
 
 GAIN = 1.1
-"""How many times faster another layout or dtype must be, so that noise rarely decides."""
+"""How many times faster the reordered layout must be, so that noise rarely decides."""
 
 
 class ReorderedLinear(nn.Module):
@@ -85,11 +85,11 @@ def _is_faster(linears: Sequence[nn.Linear]) -> bool:
         size += linear.weight.numel() * linear.weight.element_size()
         if size >= SAMPLE_BYTES:
             break
-    plain, reordered = best_seconds([sample, [ReorderedLinear(linear) for linear in sample]])
+    plain, reordered = _best_seconds([sample, [ReorderedLinear(linear) for linear in sample]])
     return plain > GAIN * reordered
 
 
-def best_seconds(variants: Sequence[Sequence[Any]]) -> list[float]:
+def _best_seconds(variants: Sequence[Sequence[Any]]) -> list[float]:
     """Return the least time that each variant takes, measured in turns.
 
     Args:
