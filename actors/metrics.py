@@ -140,7 +140,7 @@ class DriverMetrics:
     def count_ends(self, updates: Sequence[Update]) -> None:
         """Count the sessions that these updates end."""
         for update in updates:
-            if update.error is not None:
+            if update.error is not None and not update.events:
                 self.ended.inc(tags={"reason": "refused"})
             for event in update.events:
                 if isinstance(event, SessionEnd):

@@ -25,6 +25,10 @@ class ExchangeError(HogwildError):
     """A shard of a group is lost, or the shards disagree."""
 
 
+class SessionError(HogwildError):
+    """One session cannot go on; the other sessions do."""
+
+
 class ContextLimitError(HogwildError):
     """A text has more tokens than the cache or the model's context holds."""
 

@@ -83,17 +83,17 @@ class AsyncShardGroup:
             New updates; an empty list if there were none for `POLL_SECONDS`.
 
         Raises:
-            HogwildError: the session could not start.
+            HogwildError: the session could not start, or has failed.
             ClusterError: the session was lost.
         """
         ended = False
         while not ended:
             updates, ended, error = await self.read(session, cursor, POLL_SECONDS)
             cursor += len(updates)
+            yield updates
             for update in updates:
                 if update.error is not None:
                     raise update.error
-            yield updates
             if ended and error is not None:
                 raise ClusterError(f"The session was lost: {error}")
 

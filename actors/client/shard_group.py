@@ -212,7 +212,10 @@ class RemoteStream:
 
     def __iter__(self) -> Iterator[Update]:
         while not self._ended:
-            yield from self._next(POLL_SECONDS)
+            for update in self._next(POLL_SECONDS):
+                yield update
+                if update.error is not None:
+                    raise update.error
 
     def apply_change(self, change: Change) -> None:
         """Change the session at the same step on all shards.
@@ -237,12 +240,10 @@ class RemoteStream:
         reference = self._driver.read.remote(self.session, self._cursor, seconds)
         updates, self._ended, error = _get(reference)
         self._cursor += len(updates)
-        for update in updates:
-            if update.error is not None:
-                raise update.error
         if self._ended and error is not None and not updates:
             raise ClusterError(f"Session {self.session} was lost: {error}")
-        self._ended = self._ended and error is None
+        failed = any(update.error is not None for update in updates)
+        self._ended = self._ended and (error is None or failed)
         result: list[Update] = updates
         return result
 

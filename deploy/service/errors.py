@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from hogwild_dist.actors.errors import ClusterError
-from hogwild_dist.errors import ConfigError, ContextLimitError, HogwildError
+from hogwild_dist.errors import ConfigError, ContextLimitError, HogwildError, SessionError
 from hogwild_dist.team.user_files import first_fault
 
 TYPES = {
@@ -147,6 +147,8 @@ def answer(error: HogwildError) -> JSONResponse:
     elif isinstance(error, ClusterError):
         status = 503
         headers["Retry-After"] = str(UNREADY_SECONDS)
+    elif isinstance(error, SessionError):
+        status = 500
     else:
         status = 400
     return JSONResponse(error_body(status, str(error), param, code), status, headers)

@@ -10,14 +10,16 @@ from transformers import PreTrainedTokenizerBase
 
 from hogwild_dist.attention.registry import find_backend
 from hogwild_dist.config import EngineConfig, Visibility
+from hogwild_dist.engine.containment import contain, shard_errors
 from hogwild_dist.engine.overlapped_stepper import OverlappedStepper
 from hogwild_dist.engine.placement import home_rank, newcomer_rank, worker_ranks
 from hogwild_dist.engine.prefill import Prefill
-from hogwild_dist.engine.scheduler.admission import check_fits, check_ids, check_space
+from hogwild_dist.engine.scheduler.admission import check_change, check_fits, check_ids, check_space
 from hogwild_dist.engine.scheduler.reservations import KVReservations, pages_of_newcomer
 from hogwild_dist.engine.scheduler.step import StepOutcome
 from hogwild_dist.engine.shard_forward import ShardForward
 from hogwild_dist.engine.stepper import Stepper
+from hogwild_dist.errors import ConfigError
 from hogwild_dist.exchange.base import Exchange
 from hogwild_dist.exchange.local import LocalExchange
 from hogwild_dist.kvcache.cache import Block, KVCache
@@ -26,7 +28,7 @@ from hogwild_dist.model.loader import LoadedModel
 from hogwild_dist.model.model_runner import ModelRunner
 from hogwild_dist.session.apply_change import apply_change
 from hogwild_dist.session.changes import AddWorker, Change, ChangePhase
-from hogwild_dist.session.events import Event
+from hogwild_dist.session.events import Event, Refused
 from hogwild_dist.session.session import Session
 from hogwild_dist.session.spec import SessionSpec
 from hogwild_dist.timeline import Timeline
@@ -174,11 +176,22 @@ class Engine:
         def encode(view: tuple[Block, ...], token_ids: tuple[int, ...]) -> None:
             check_space(session, self.reservations, view, len(token_ids))
             if token_ids:
-                self._prefill.encode(Row(view, token_ids), home)
+                with shard_errors(self.exchange.rank):
+                    self._prefill.encode(Row(view, token_ids), home)
 
-        if isinstance(change, AddWorker):
-            self.reservations.grow(session, pages_of_newcomer(session, change.worker, self.cache))
-        return apply_change(session, change, self.phase(session), rank, encode)
+        phase = self.phase(session)
+
+        def apply() -> list[Event]:
+            try:
+                check_change(change, self.model)
+            except ConfigError as error:
+                return [Refused(step=session.step, reason=str(error))]
+            if isinstance(change, AddWorker):
+                pages = pages_of_newcomer(session, change.worker, self.cache)
+                self.reservations.grow(session, pages)
+            return apply_change(session, change, phase, rank, encode)
+
+        return contain(session, apply, in_flight=phase == "during")
 
     def phase(self, session: Session) -> ChangePhase:
         """Return when a change to the session that is made now takes effect."""

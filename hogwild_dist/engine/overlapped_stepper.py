@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from hogwild_dist.engine.containment import failure_of
 from hogwild_dist.engine.scheduler.admission import end_in_time
 from hogwild_dist.engine.scheduler.reservations import KVReservations
 from hogwild_dist.engine.scheduler.step import (
@@ -90,10 +91,12 @@ class OverlappedStepper:
         return "during" if in_flight else "before"
 
     def _own_feeds(self, sessions: Sequence[Session]) -> InFlightStep:
-        """Return what the workers of this shard feed."""
+        """Return what the workers of this shard feed, without sessions that are about to fail."""
+        last = self._in_flight
+        going_on = [one for one in sessions if last is None or not last.fails(one)]
         return InFlightStep(
-            {session: self._feeds(session, own=True) for session in sessions},
-            sides={session: session.answer_collector.side for session in sessions},
+            {session: self._feeds(session, own=True) for session in going_on},
+            sides={session: session.answer_collector.side for session in going_on},
         )
 
     def _feeds(self, session: Session, *, own: bool) -> list[Feed]:
@@ -114,7 +117,7 @@ class OverlappedStepper:
         applied = []
         for session, feeds in step.feeds.items():
             if session.end_reason:
-                release_slots(self._cache, [feed.row for feed in feeds])
+                self._release(session, feeds)
             elif feeds:
                 applied.append(self._apply(session, feeds, agreed, step))
         seconds = time.perf_counter() - begin
@@ -124,6 +127,10 @@ class OverlappedStepper:
         self, session: Session, feeds: list[Feed], agreed: AgreedStep, step: InFlightStep
     ) -> SessionStep:
         """Apply a session's agreed tokens; end the session if its next steps might not fit."""
+        if session in step.failures:
+            events = session.break_off(step.failures[session])
+            lengths = session.blocks.lengths()
+            return SessionStep(session, session.step, tuple(feeds), (), lengths, tuple(events))
         applied = apply_agreed(session, feeds, agreed, step.local_effects[session])
         if session.end_reason:
             return applied
@@ -134,9 +141,17 @@ class OverlappedStepper:
         """Drop sessions that ended, or whose side changed, since the forward began."""
         for session, own in list(step.feeds.items()):
             if session.end_reason or session.answer_collector.side != step.sides[session]:
-                release_slots(self._cache, [feed.row for feed in own])
+                self._release(session, own)
                 del step.feeds[session]
         step.outcomes = tuple(one for one in step.outcomes if one.session in step.feeds)
+
+    def _release(self, session: Session, feeds: Sequence[Feed]) -> None:
+        """Give back the slots of a step that is not applied; a failed session frees all its slots.
+
+        An error in a session's rules may have left its blocks in any state.
+        """
+        if session.failure is None:
+            release_slots(self._cache, [feed.row for feed in feeds])
 
     def _apply_own(self, session: Session, own: list[Feed], step: InFlightStep) -> list[Feed]:
         """Apply the own workers' tokens to these workers, and add what the peers feed.
@@ -146,10 +161,13 @@ class OverlappedStepper:
         """
         peers = self._feeds(session, own=False)
         chosen = {one.worker: one.token_id for one in step.outcomes if one.session is session}
-        step.local_effects[session] = {
-            feed.worker.index: session.apply_to_worker(feed, chosen[feed.worker.index])
-            for feed in own
-        }
+        try:
+            step.local_effects[session] = {
+                feed.worker.index: session.apply_to_worker(feed, chosen[feed.worker.index])
+                for feed in own
+            }
+        except Exception as error:  # the peers meet it when they apply the step
+            step.failures[session] = failure_of(session, error)
         rows = [feed.row for feed in peers]
         for row, slots in zip(rows, allocate_slots(self._cache, rows), strict=True):
             step.slots[row.view[-1]] = slots

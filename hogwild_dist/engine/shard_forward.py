@@ -11,11 +11,11 @@ from torch import Tensor
 from hogwild_dist.attention.batch import Batch
 from hogwild_dist.config import Visibility
 from hogwild_dist.engine.scheduler.step import InFlightStep, RowOutcome
-from hogwild_dist.exchange.base import Exchange, RowReport, StepReport
+from hogwild_dist.exchange.base import Exchange, LogitsSummary, RowReport, StepReport
 from hogwild_dist.kvcache.cache import KVCache
 from hogwild_dist.kvcache.rows import allocate_slots, release_slots
 from hogwild_dist.model.model_runner import ModelRunner
-from hogwild_dist.model.sampler import SamplingRow
+from hogwild_dist.model.sampler import Sampled, SamplingRow
 from hogwild_dist.model.sampling import summarize, uniform
 from hogwild_dist.session.session import Feed, Session
 from hogwild_dist.timeline import Timeline
@@ -60,9 +60,6 @@ class ShardForward:
         """Run the forward pass over this shard's rows and choose their tokens.
 
         The results are stored in `step.outcomes`.
-
-        Raises:
-            ModelError: the logits are not finite.
         """
         order = [(session, feed) for session, feeds in step.feeds.items() for feed in feeds]
         own = [pair for pair in order if pair[1].worker.rank == self._exchange.rank]
@@ -105,7 +102,8 @@ class ShardForward:
                 input_ids=feed.row.token_ids,
                 logits=logits[row],
                 allowed=sampled.allowed[row],
-                token_id=sampled.tokens[row] if forced[row] is None else forced[row],
+                token_id=_choice(sampled, row, forced[row]),
+                failed=not sampled.usable[row],
             )
             for row, (session, feed) in enumerate(own)
         )
@@ -122,9 +120,8 @@ class ShardForward:
                 session=outcome.session.id,
                 worker=outcome.worker,
                 token_id=outcome.token_id,
-                summary=(
-                    summarize(outcome.logits, outcome.allowed) if outcome.session.recorded else None
-                ),
+                summary=_summary(outcome),
+                failed=outcome.failed,
             )
             for outcome in step.outcomes
         )
@@ -152,6 +149,20 @@ class ShardForward:
             for layer in range(len(self._cache.keys)):
                 self._exchange.send_layer(layer)
                 self._exchange.receive_layer(layer)
+
+
+def _choice(sampled: Sampled, row: int, forced: int | None) -> int | None:
+    """Return the token of a row: none if its logits are not numbers, else a forced one first."""
+    if not sampled.usable[row] or forced is None:
+        return sampled.tokens[row]
+    return forced
+
+
+def _summary(outcome: RowOutcome) -> LogitsSummary | None:
+    """Return the summary of a row's logits, if the session is recorded and they are numbers."""
+    if outcome.failed or not outcome.session.recorded:
+        return None
+    return summarize(outcome.logits, outcome.allowed)
 
 
 def _forced(session: Session, feed: Feed) -> int | None:

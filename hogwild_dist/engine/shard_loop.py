@@ -5,11 +5,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from hogwild_dist.engine.commands import ApplyChange, Cancel, Command, Inbox, Open
+from hogwild_dist.engine.containment import contain
 from hogwild_dist.engine.engine import Engine
 from hogwild_dist.engine.scheduler.step import StepOutcome
 from hogwild_dist.engine.scheduler.waiting_queue import WaitingQueue
 from hogwild_dist.engine.updates import Update, change_update, opening_update, updates
-from hogwild_dist.errors import ConfigError, ContextLimitError
+from hogwild_dist.errors import HogwildError, SessionError, first_line
 from hogwild_dist.session.changes import Change
 from hogwild_dist.session.session import Session
 
@@ -102,7 +103,7 @@ class ShardLoop:
                     self._cancel(running, command.reason)
                 elif waiting is not None:
                     self._waiting_queue.remove(waiting)
-                    self._emit([opening_update(waiting)])
+                    self._emit([opening_update(waiting, contain(waiting, waiting.opening))])
                     self._end(waiting, command.reason)
             case ApplyChange():
                 if running is not None:
@@ -116,18 +117,24 @@ class ShardLoop:
             session = self._engine.prepare(
                 command.spec, number=command.session, recorded=command.recorded
             )
-        except (ConfigError, ContextLimitError) as error:
+            self._waiting_queue.put(session, command.tenant)
+        except HogwildError as error:
             log.warning("session refused: %s", error, extra={"session": command.session})
-            refusal = Update(session=command.session, step=-1, events=(), error=error)
-            self._emit([refusal])
-            return
-        self._waiting_queue.put(session, command.tenant)
+            self._refuse(command, error)
+        except Exception as error:
+            log.exception("session refused", extra={"session": command.session})
+            reason = f"{type(error).__name__}: {first_line(error)}"
+            self._refuse(command, SessionError(f"The session could not be prepared ({reason})."))
+
+    def _refuse(self, command: Open, error: HogwildError) -> None:
+        self._emit([Update(session=command.session, step=-1, events=(), error=error)])
 
     def _begin(self, session: Session, changes: Sequence[Change]) -> None:
         """Add a session to the running ones."""
         self.sessions[session.id] = session
         log.info("session opened", extra={"session": session.id})
-        self._emit([opening_update(session)])
+        events = contain(session, session.opening)
+        self._emit([opening_update(session, events)])
         self._changes.extend((session, change) for change in changes)
         if session.end_reason:
             self._retire(session)
@@ -140,7 +147,9 @@ class ShardLoop:
             session.cancel(reason)
 
     def _end(self, session: Session, reason: str) -> None:
-        self._emit([change_update(session, session.end(reason))])
+        if not session.end_reason:
+            events = contain(session, lambda: session.end(reason))
+            self._emit([change_update(session, events)])
         self._retire(session)
 
     def _apply_changes(self, budget: int) -> None:
@@ -149,6 +158,8 @@ class ShardLoop:
         while self._changes and self._engine.num_encoded < most:
             session, change = self._changes.popleft()
             self._emit([change_update(session, self._engine.apply_change(session, change))])
+            if session.end_reason:
+                self._retire(session)
 
     def _retire(self, session: Session) -> None:
         """Free a session that has ended; it counts as running until that is done."""

@@ -44,6 +44,7 @@ def step_record(step: SessionStep, seconds: float) -> dict[str, Any]:
 
 def final_record(session: Session) -> dict[str, Any]:
     """Return the fields that end a trace."""
+    failure = {} if session.failure is None else {"error": str(session.failure)}
     return {
         "final": {
             "names": [worker.spec.name for worker in session.workers],
@@ -52,6 +53,7 @@ def final_record(session: Session) -> dict[str, Any]:
             "text": [worker.text for worker in session.workers],
             "finish": [worker.finish_reason for worker in session.workers],
             "reason": session.end_reason,
+            **failure,
         },
         "history": session.history.ids,
         "current": [worker.paragraph_ids for worker in session.workers],

@@ -22,7 +22,7 @@ class Update:
         seconds: duration of the step.
         record: the step's trace entry, if the session is recorded.
         final: the end of the trace, in the last update of a recorded session.
-        error: why the session could not start; no further updates follow.
+        error: why the session could not start, or has failed; no further updates follow.
     """
 
     session: int
@@ -34,9 +34,9 @@ class Update:
     error: HogwildError | None = None
 
 
-def opening_update(session: Session) -> Update:
-    """Return the update with a new session's first texts."""
-    return _update(session, -1, tuple(session.opening()))
+def opening_update(session: Session, events: Sequence[Event]) -> Update:
+    """Return the update with the events of a new session's first texts."""
+    return _update(session, -1, tuple(events))
 
 
 def change_update(session: Session, events: Sequence[Event]) -> Update:
@@ -50,7 +50,8 @@ def updates(outcome: StepOutcome) -> Iterator[Update]:
         if not one.feeds:  # it ended without a forward
             yield change_update(one.session, one.events)
             continue
-        record = step_record(one, outcome.seconds) if one.session.recorded else None
+        recorded = one.session.recorded and one.session.failure is None
+        record = step_record(one, outcome.seconds) if recorded else None
         yield _update(one.session, one.index, one.events, outcome.seconds, record)
 
 
@@ -63,5 +64,11 @@ def _update(
 ) -> Update:
     final = final_record(session) if session.recorded and session.end_reason else None
     return Update(
-        session=session.id, step=step, events=events, seconds=seconds, record=record, final=final
+        session=session.id,
+        step=step,
+        events=events,
+        seconds=seconds,
+        record=record,
+        final=final,
+        error=session.failure,
     )

@@ -44,12 +44,14 @@ class RowReport:
         worker: index of the worker in its session.
         token_id: the chosen token, or None if the worker has more text to feed first.
         summary: summary of the row's logits, if the session is recorded.
+        failed: whether the session must end, since no token can be chosen for the row.
     """
 
     session: int
     worker: int
     token_id: int | None
     summary: LogitsSummary | None = None
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import msgpack
 from hogwild_dist.errors import ExchangeError
 from hogwild_dist.exchange.base import LogitsSummary, RowReport, StepReport
 
-VERSION = 1
+VERSION = 2
 """Version of the header; shards of different versions refuse each other."""
 
 FIXED_BYTES = 64
@@ -44,8 +44,8 @@ def pack_header(report: StepReport, epoch: int, rank: int, num_tokens: int) -> b
         num_tokens: number of tokens whose K and V follow.
     """
     rows = [
-        [report.session, report.worker, report.token_id, _pack_summary(report.summary)]
-        for report in report.reports
+        [row.session, row.worker, row.token_id, _pack_summary(row.summary), row.failed]
+        for row in report.reports
     ]
     fields = [VERSION, epoch, report.step, rank, num_tokens, report.command, report.state, rows]
     packed: bytes = msgpack.packb(fields)
@@ -92,8 +92,8 @@ def unpack_header(
             f"(fingerprint {their_state}, here {state}); start the group again."
         )
     reports = tuple(
-        RowReport(session, worker, token, _unpack_summary(summary))
-        for session, worker, token, summary in rows
+        RowReport(session, worker, token, _unpack_summary(summary), failed)
+        for session, worker, token, summary, failed in rows
     )
     return StepReport(step, command, their_state, reports)
 

@@ -101,9 +101,9 @@ class SessionBlocks(Mapping[str, Block]):
         Returns:
             Number of tokens moved.
         """
-        sealed = self._sealed.pop(name)
+        sealed = self._sealed[name]
         moved = self._cache.append_from(self._blocks[target], sealed)
-        self._cache.free(sealed)
+        self._cache.free(self._sealed.pop(name))
         return moved
 
     def free(self) -> None:

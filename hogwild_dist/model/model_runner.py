@@ -61,7 +61,7 @@ class ModelRunner:
             recorder = Recorder(model.device)
             timeline = timeline or Timeline()
             self._graphs = StepGraphs(decode, exchange.visibility, recorder, timeline)
-            self._samplers = SamplerGraphs(recorder, model.name)
+            self._samplers = SamplerGraphs(recorder)
 
     def forward(self, rows: Sequence[Row]) -> tuple[Tensor, Batch]:
         """Feed every row's new tokens at once, in this process alone.
@@ -113,14 +113,10 @@ class ModelRunner:
 
     @torch.inference_mode()
     def sample(self, logits: Tensor, rows: Sequence[SamplingRow]) -> Sampled:
-        """Choose the token of each row; see `sampler.sample`.
-
-        Raises:
-            ModelError: a logit is NaN or infinite, so that no token can be chosen.
-        """
+        """Choose the token of each row; see `sampler.sample`."""
         if self._samplers is not None:
             return self._samplers.sample(logits, rows)
-        return sample(logits, rows, self.model.name)
+        return sample(logits, rows)
 
     def _run(self, batch: Batch, peers: LayerExchange | None) -> Tensor:
         """Run a forward pass of any size, without fixed buffers."""

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from hogwild_dist.config import SamplingConfig
-from hogwild_dist.errors import ModelError
 from hogwild_dist.kvcache.upload import upload
 from hogwild_dist.model.choice import Filters, draw, draw_likeliest
 
@@ -46,14 +45,16 @@ class Sampled:
 
     Attributes:
         allowed: ``[num_rows, vocab_size]`` logits after penalties, biases and bans.
-        tokens: a token for each row, None where the row asks for none.
+        tokens: a token for each row, None where the row asks for none or is not usable.
+        usable: whether each row's logits are numbers; NaN and infinity are not.
     """
 
     allowed: Tensor
     tokens: list[int | None]
+    usable: list[bool]
 
 
-def sample(logits: Tensor, rows: Sequence[SamplingRow], model: str) -> Sampled:
+def sample(logits: Tensor, rows: Sequence[SamplingRow]) -> Sampled:
     """Choose the token of each row, with one copy from the device to the host.
 
     A second copy follows if a row's filters keep more tokens than were tried at first.
@@ -61,33 +62,31 @@ def sample(logits: Tensor, rows: Sequence[SamplingRow], model: str) -> Sampled:
     Args:
         logits: ``[num_rows, vocab_size]``; not changed.
         rows: how each row's token is chosen.
-        model: name of the model, for the error.
-
-    Raises:
-        ModelError: a logit is NaN or infinite, so that no token can be chosen.
     """
     allowed = allowed_logits(logits, rows)
     greedy = [at for at, row in enumerate(rows) if row.draws and row.config.temperature == 0]
     drawn = [at for at, row in enumerate(rows) if row.draws and row.config.temperature > 0]
     plain = [at for at in drawn if not has_filters(rows[at].config)]
     filtered = [at for at in drawn if has_filters(rows[at].config)]
-    usable = (logits < torch.inf).all().long()[None]
-    found = [usable, _some(allowed, greedy).argmax(-1), draw(*_scores(allowed, plain, rows))]
+    finite = (logits < torch.inf).all(-1)
+    found = [finite.long(), _some(allowed, greedy).argmax(-1), draw(*_scores(allowed, plain, rows))]
     tokens: dict[int, int] = {}
     for size in (*SHORTLISTS.get(logits.device.type, ()), logits.shape[-1]):
         configs = [rows[at].config for at in filtered]
         ids, enough = _draw_filtered(*_scores(allowed, filtered, rows), configs, size)
-        is_usable, *copied = torch.cat([*found, ids, enough.long()]).tolist()
-        if not is_usable:
-            raise no_numbers(model)
+        numbers = torch.cat([*found, ids, enough.long()]).tolist()
+        usable, copied = [bool(one) for one in numbers[: len(rows)]], numbers[len(rows) :]
         order = [*greedy, *plain, *filtered]
         tokens |= dict(zip(order, copied, strict=False))
         whole = copied[len(order) :]
-        filtered = [at for at, suffices in zip(filtered, whole, strict=True) if not suffices]
+        filtered = [
+            at for at, suffices in zip(filtered, whole, strict=True) if usable[at] and not suffices
+        ]
         if not filtered:
             break
-        greedy, plain, found = [], [], [usable]
-    return Sampled(allowed, [tokens.get(at) for at in range(len(rows))])
+        greedy, plain, found = [], [], [finite.long()]
+    chosen = [tokens.get(at) if usable[at] else None for at in range(len(rows))]
+    return Sampled(allowed, chosen, usable)
 
 
 def allowed_logits(logits: Tensor, rows: Sequence[SamplingRow]) -> Tensor:
@@ -190,12 +189,3 @@ def _banned(rows: Sequence[SamplingRow]) -> list[tuple[int, int]]:
 def has_filters(config: SamplingConfig) -> bool:
     """Return whether a worker's tokens are filtered before one is drawn."""
     return bool(config.top_k) or config.top_p < 1 or bool(config.min_p)
-
-
-def no_numbers(model: str) -> ModelError:
-    """Return the error for logits of which no token can be chosen."""
-    return ModelError(
-        f"Model {model!r} computes scores that are not numbers (NaN or infinite), so no token "
-        "can be chosen: its weights are damaged, or too large for the dtype; use another "
-        "--dtype, such as float32, or another model."
-    )

@@ -19,7 +19,11 @@ class Stream(Protocol):
     """The updates of a running session, and the means to change or stop it."""
 
     def __iter__(self) -> Iterator[Update]:
-        """Yield the updates until the session ends."""
+        """Yield the updates until the session ends.
+
+        Raises:
+            HogwildError: the session could not start, or has failed; all updates were yielded.
+        """
 
     def apply_change(self, change: Change) -> None:
         """Apply a change if the session is still running; its events are in a later update."""
@@ -77,12 +81,15 @@ class LocalStream:
         self._pending_changes: deque[Change] = deque()
 
     def __iter__(self) -> Iterator[Update]:
-        yield opening_update(self._session)
-        while not self._session.end_reason:
-            while self._pending_changes:
-                events = self._engine.apply_change(self._session, self._pending_changes.popleft())
-                yield change_update(self._session, events)
-            yield from updates(self._engine.step([self._session]))
+        session = self._session
+        yield opening_update(session, session.opening())
+        while not session.end_reason:
+            while self._pending_changes and not session.end_reason:
+                events = self._engine.apply_change(session, self._pending_changes.popleft())
+                yield change_update(session, events)
+            yield from updates(self._engine.step([session]))
+        if session.failure is not None:
+            raise session.failure
 
     def apply_change(self, change: Change) -> None:
         """Apply a change before the next step."""

@@ -28,7 +28,7 @@ class AnswerCollector:
         self._rule = rule
         self.finishers = finishers
         for worker in finishers:
-            worker.finisher, worker.finish_reason = True, NOT_ASKED
+            worker.finisher, worker.finish_reason, worker.stopped = True, NOT_ASKED, True
         self.asking = False
         """Whether the finishers are writing while the team waits."""
         self.side = 0

@@ -69,6 +69,7 @@ def _join(session: Session, change: AddWorker, rank: int, encode: Encode) -> lis
         raise HogwildError(
             f"The team has {MAX_WORKERS} workers, the most allowed; let one leave first."
         )
+    _check_newcomer(session, spec)
     own = block_name(len(session.workers))
     others = [worker.block.name for worker in session.team if worker.spec.seen]
     view = expand_view(
@@ -93,6 +94,22 @@ def _join(session: Session, change: AddWorker, rank: int, encode: Encode) -> lis
     text = session.join(replace(spec, view=view, newcomers_at=at), rank)
     joined = Joined(step=session.step, worker=text.worker, name=spec.name, role=change.role)
     return [*told, joined, text]
+
+
+def _check_newcomer(session: Session, spec: WorkerSpec) -> None:
+    """Refuse a worker that could not write."""
+    if not spec.first_input:
+        raise HogwildError(f"{spec.name!r} has no first text; give at least one token.")
+    if spec.view[-1:] != ("own",) or "own" in spec.view[:-1]:
+        raise HogwildError(
+            f"The view of {spec.name!r} is {list(spec.view)}; it must end with 'own', the block "
+            "that the worker writes."
+        )
+    if spec.paragraphs_to is not None and spec.paragraphs_to not in session.spec.shared:
+        raise HogwildError(
+            f"Paragraphs of {spec.name!r} would move to {spec.paragraphs_to!r}, which is not a "
+            f"shared block; use {_one_of(session.spec.shared)}."
+        )
 
 
 def _seeing(spec: WorkerSpec, block: str) -> WorkerSpec:

@@ -161,7 +161,7 @@ class SessionEnd(Event):
 
     Attributes:
         reason: why it ended: `answered`, `all_stopped`, `max_total_tokens`, `context_limit`,
-            `cache_limit`, `cancelled` or `timeout`.
+            `cache_limit`, `cancelled`, `timeout` or `failed`.
     """
 
     kind: ClassVar[str] = "session_end"

@@ -12,6 +12,7 @@ from zlib import crc32
 
 from transformers import PreTrainedTokenizerBase
 
+from hogwild_dist.errors import HogwildError
 from hogwild_dist.kvcache.cache import KVCache
 from hogwild_dist.kvcache.rows import Row
 from hogwild_dist.kvcache.session_blocks import SessionBlocks
@@ -21,7 +22,7 @@ from hogwild_dist.session.changes import Change, ChangePhase
 from hogwild_dist.session.events import Event, Text
 from hogwild_dist.session.history import History
 from hogwild_dist.session.spec import SessionSpec, WorkerSpec
-from hogwild_dist.session.termination import Termination
+from hogwild_dist.session.termination import FAILED, Termination
 from hogwild_dist.session.worker import TokenEffect, Worker, team_of
 from hogwild_dist.session.writer import Writer
 
@@ -73,6 +74,7 @@ class Session:
         self.spec = spec
         self.recorded = recorded
         self.forced = forced or {}
+        self._error: HogwildError | None = None
         self.step = 0
         """Number of steps that have been applied."""
         self.changes: dict[ChangePhase, list[Change]] = {"before": [], "during": []}
@@ -93,6 +95,11 @@ class Session:
     def end_reason(self) -> str | None:
         """Why the session ended, or None while it is running."""
         return self._termination.reason
+
+    @property
+    def failure(self) -> HogwildError | None:
+        """The error that ended the session, or None."""
+        return self._error if self.end_reason == FAILED else None
 
     @property
     def active_workers(self) -> list[Worker]:
@@ -213,6 +220,21 @@ class Session:
     def end(self, reason: str) -> list[Event]:
         """Stop all workers and end the session; the text is kept."""
         return self._termination.end(reason, self.step)
+
+    def fail(self, error: HogwildError) -> list[Event]:
+        """End the session because of an error outside its rules; the text is kept."""
+        self._error = error
+        return self.end(FAILED)
+
+    def break_off(self, error: HogwildError) -> list[Event]:
+        """End the session because of an error in its rules; the text shown so far is kept."""
+        self._error = error
+        return self._termination.break_off(self.step)
+
+    def fail_after_step(self, error: HogwildError) -> None:
+        """End the session because of an error, with the next step that is applied."""
+        self._error = error
+        self.cancel(FAILED)
 
     def run_out(self, reason: str) -> list[Event]:
         """Stop the team; finishers, if the session has any, state the answer first."""

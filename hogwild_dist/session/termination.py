@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 
 from hogwild_dist.session.answer_collector import AnswerCollector
-from hogwild_dist.session.events import Event, SessionEnd
+from hogwild_dist.session.events import Event, SessionEnd, WorkerStop
 from hogwild_dist.session.spec import SessionSpec
 from hogwild_dist.session.worker import Worker, team_of
 from hogwild_dist.session.writer import Writer
+
+FAILED = "failed"
+"""Why a session ended that an error ended."""
 
 
 class Termination:
@@ -39,6 +42,19 @@ class Termination:
         events = self._stop_all(reason, step)
         self.reason = reason
         return [*events, SessionEnd(step=step, reason=reason)]
+
+    def break_off(self, step: int) -> list[Event]:
+        """Stop all workers after an error in the rules, which may have left any state.
+
+        Text that is not shown yet stays hidden: it may be what the error is about.
+        """
+        self.reason = FAILED
+        stops: list[Event] = [
+            WorkerStop(step=step, worker=worker.index, name=worker.spec.name, reason=FAILED)
+            for worker in self._workers
+            if not worker.stopped
+        ]
+        return [*stops, SessionEnd(step=step, reason=FAILED)]
 
     def run_out(self, reason: str, step: int) -> list[Event]:
         """Stop the team; finishers, if the session has any, state the answer first."""

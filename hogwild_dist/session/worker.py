@@ -73,6 +73,7 @@ class Worker:
         num_chosen: number of tokens that it chose.
         since_check: number of tokens fed since it was last asked the redundancy question.
         finish_reason: why it stopped, or None while it is active.
+        stopped: whether its stop was shown; later than `finish_reason` under `overlapped`.
         finisher: whether it writes only to state an answer.
         leaves_from: step from which on it leaves when a paragraph ends, or None.
         num_first_chars: length of the text that it did not choose, at the beginning.
@@ -98,6 +99,7 @@ class Worker:
     num_first_chars: int = 0
     begun_at: int = 0
     leaves_from: int | None = None
+    stopped: bool = False
 
     @property
     def active(self) -> bool:
@@ -115,7 +117,7 @@ class Worker:
         self.block, self.pending, self.decoder = block, list(self.spec.first_input), decoder
         self.paragraph_ids, self.paragraph_text = [], ""
         self.token_ids, self.text, self.held = [], "", ""
-        self.finish_reason, self.begun_at = None, self.num_chosen
+        self.finish_reason, self.stopped, self.begun_at = None, False, self.num_chosen
 
     def take(self, token_ids: Sequence[int]) -> str:
         """Add tokens to the current paragraph and the whole text.

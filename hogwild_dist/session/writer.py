@@ -84,7 +84,7 @@ class Writer:
 
     def stop(self, worker: Worker, reason: str, step: int) -> list[Event]:
         """Stop a worker, and show the rest of its text."""
-        worker.finish_reason = reason
+        worker.finish_reason, worker.stopped = reason, True
         rest = "" if reason == "stop_string" else worker.flush()
         stop = WorkerStop(step=step, worker=worker.index, name=worker.spec.name, reason=reason)
         return [_text(worker, (), rest, step, chosen=True), stop] if rest else [stop]

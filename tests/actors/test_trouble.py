@@ -15,7 +15,7 @@ from hogwild_dist.actors.client.shard_group import ShardGroup
 from hogwild_dist.actors.errors import ClusterError
 from hogwild_dist.actors.settings import GroupSettings
 from hogwild_dist.config import ExchangeBackend
-from hogwild_dist.errors import ConfigError, ModelError
+from hogwild_dist.errors import ConfigError, ModelError, SessionError
 from hogwild_dist.run.trace.reader import read_trace
 from hogwild_dist.team.session_request import SessionRequest
 from tests.actors import leftovers
@@ -107,6 +107,22 @@ def test_a_dead_shard_keeps_the_text_and_says_what_died(settings: Settings, tmp_
         Run(group, "Count!", team(3, LAYOUTS["combined"]))
     group.stop()
     assert leftovers.settles(before)
+
+
+def test_a_session_that_fails_leaves_the_group_to_the_others(
+    settings: Settings, damaged_dir: Path, tmp_path: Path
+) -> None:
+    trace = tmp_path / "t.json"
+    with ShardGroup.start(settings(model=damaged_dir)) as group:
+        run = Run(group, "Count to ~!", team(2, LAYOUTS["combined"]), trace)
+        with pytest.raises(SessionError, match="scores for 'Ann' are not numbers"):
+            list(run)
+        assert run.result.end_reason == "failed"
+        assert read_trace(trace).raw["final"]["reason"] == "failed"
+        other = Run(group, "Count!", team(2, LAYOUTS["combined"]))
+        list(other)
+        assert other.result.end_reason == "all_stopped"
+        assert {status.free_pages for status in group.status()} == {group.status()[0].num_pages}
 
 
 def test_a_name_can_be_used_once_and_unknown_names_are_named(settings: Settings) -> None:

@@ -5,13 +5,6 @@ import pytest
 from tests.rank_pool import RankPool
 
 
-@pytest.fixture(scope="session")
-def ranks() -> Iterator[RankPool]:
-    pool = RankPool()
-    yield pool
-    pool.close()
-
-
 @pytest.fixture
 def mortal() -> Iterator[RankPool]:
     """Ranks that may die in a test."""

@@ -13,10 +13,9 @@ from hogwild_dist.exchange.local import LocalExchange
 from hogwild_dist.exchange.process_group import Membership
 from hogwild_dist.exchange.torch_dist import TorchDistExchange
 from hogwild_dist.kvcache.cache import KVCache
-from tests.exchange.conftest import RankPool
 from tests.exchange.forms import FORMS, channels
 from tests.kvcache.test_cache import DIM, HEADS, LAYERS, new_cache
-from tests.rank_pool import RankError
+from tests.rank_pool import RankError, RankPool
 
 pytestmark = pytest.mark.slow
 

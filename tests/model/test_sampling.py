@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from hogwild_dist.config import SamplingConfig
-from hogwild_dist.errors import ConfigError, ModelError
+from hogwild_dist.errors import ConfigError
 from hogwild_dist.model.choice import Filters, likeliest
 from hogwild_dist.model.sampler import SamplingRow, allowed_logits, sample
 from hogwild_dist.model.sampling import uniform
@@ -22,7 +22,7 @@ def row(config: SamplingConfig, number: float | None = 0.5, seen: tuple[int, ...
 
 
 def tokens(logits: Tensor, rows: list[SamplingRow]) -> list[int | None]:
-    return sample(logits, rows, "tiny").tokens
+    return sample(logits, rows).tokens
 
 
 def counts(config: SamplingConfig, draws: int = 4_000) -> list[float]:
@@ -80,7 +80,7 @@ def test_each_row_of_many_is_sampled_as_if_alone(
 ) -> None:
     logits = spread_logits(len(asked), seed, spread, dtype)
     untouched = logits.clone()
-    found = sample(logits, asked, "tiny")
+    found = sample(logits, asked)
     assert torch.equal(logits, untouched)
     for at, one in enumerate(asked):
         allowed = allowed_of_row(logits[at], one.config, list(one.seen_ids()))
@@ -179,9 +179,21 @@ def test_bad_values_are_named(field: str, value: float) -> None:
         SamplingConfig(**{field: value})
 
 
-def test_scores_that_are_no_numbers_name_the_model() -> None:
-    asked = [row(SamplingConfig()), row(SamplingConfig(temperature=1, top_p=0.5))]
-    assert tokens(torch.tensor([[0.0, -torch.inf], [1.0, 2.0]]), asked) == [0, 1]
-    for wrong in (torch.nan, torch.inf):
-        with pytest.raises(ModelError, match="Model 'tiny' computes scores that are not numbers"):
-            tokens(torch.tensor([[0.0, 1.0], [wrong, 2.0]]), asked)
+@pytest.mark.parametrize("wrong", [torch.nan, torch.inf])
+def test_scores_that_are_no_numbers_concern_their_row_alone(wrong: float) -> None:
+    filtered = SamplingConfig(temperature=1, top_p=0.5)
+    asked = [
+        row(SamplingConfig()),
+        row(filtered),
+        row(SamplingConfig(temperature=1)),
+        row(filtered),
+    ]
+    fine = torch.tensor([[0.0, -torch.inf], [1.0, 2.0], [9.0, -9.0], [1.0, 2.0]])
+    found = sample(fine, asked)
+    assert (found.tokens, found.usable) == ([0, 1, 0, 1], [True] * 4)
+    for at in range(4):
+        damaged = fine.clone()
+        damaged[at, 0] = wrong
+        found = sample(damaged, asked)
+        assert found.tokens == [None if one == at else [0, 1, 0, 1][one] for one in range(4)]
+        assert found.usable == [one != at for one in range(4)]

@@ -147,6 +147,6 @@ def _attached(name: str, address: str) -> Iterator[ShardGroup]:
 
 
 def _state(one: SessionSummary) -> str:
-    if one.error is not None:
-        return "lost"
-    return "running" if one.end_reason is None else one.end_reason.replace("_", " ")
+    if one.end_reason is not None:
+        return one.end_reason.replace("_", " ")
+    return "running" if one.error is None else "lost"

@@ -15,6 +15,7 @@ from hogwild_dist.session.events import (
     Text,
     WorkerStop,
 )
+from hogwild_dist.session.termination import FAILED
 from hogwild_dist.team.answer_policy import FINISHER, team_answer
 
 CUT = ("max_tokens", "step_limit", "context_limit", "cache_limit", "timeout", "cancelled")
@@ -100,6 +101,8 @@ class Choice:
             yield from self._finish_paragraph(event.name)
         elif isinstance(event, Answer):
             self._answers.append(event)
+        elif isinstance(event, SessionEnd) and event.reason == FAILED:
+            yield from self._rest_of_thoughts()  # the error follows, and no finish reason
         elif isinstance(event, SessionEnd):
             yield from self._rest_of_thoughts()
             rest = self.stop_filter.rest() if self._streams else self._whole_answer()

@@ -243,7 +243,7 @@ class SessionService:
         Raises:
             ApiError: the session was not recorded, has not ended, or has failed.
         """
-        if snapshot.summary.error is not None:
+        if snapshot.summary.end_reason is None and snapshot.summary.error is not None:
             raise not_found("The session was lost before its end and has no trace; open a new one.")
         if snapshot.summary.end_reason is None:
             raise ApiError(409, "The session has not ended yet; fetch its trace when it has.")

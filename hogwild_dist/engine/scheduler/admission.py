@@ -3,16 +3,18 @@
 Every decision depends only on what all shards agree on, so that all shards decide alike.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from hogwild_dist.engine.containment import contain
 from hogwild_dist.engine.scheduler.reservations import KVReservations
 from hogwild_dist.engine.scheduler.step import InFlightStep, SessionStep
 from hogwild_dist.errors import ConfigError, ContextLimitError
 from hogwild_dist.kvcache.cache import PAGE_TOKENS, Block, KVCache
 from hogwild_dist.model.loaded_model import LoadedModel
+from hogwild_dist.session.changes import AddWorker, Change, Interjection
 from hogwild_dist.session.events import Event
 from hogwild_dist.session.session import Session
-from hogwild_dist.session.spec import SessionSpec
+from hogwild_dist.session.spec import SessionSpec, WorkerSpec
 
 
 def check_fits(spec: SessionSpec, model: LoadedModel, cache_tokens: int, free_pages: int) -> None:
@@ -52,17 +54,23 @@ def check_ids(spec: SessionSpec, model: LoadedModel) -> None:
     Raises:
         ConfigError: a token id is outside the vocabulary.
     """
-    known = model.hf_model.config.get_text_config().vocab_size
-    named = {token for ids in spec.shared.values() for token in ids}
-    for worker in (*spec.workers, *spec.finishers):
-        named.update(worker.first_input, worker.sampling.forbidden_ids)
-        named.update(worker.sampling.logit_bias)
-    unknown = [token for token in named if not 0 <= token < known]
-    if unknown:
-        raise ConfigError(
-            f"Token id {unknown[0]} is outside the vocabulary of {model.name!r} "
-            f"(0 to {known - 1}); use ids of this model's tokenizer."
-        )
+    workers = (*spec.workers, *spec.finishers)
+    _check_known(model, *spec.shared.values(), *(ids for one in workers for ids in _ids_of(one)))
+
+
+def check_change(change: Change, model: LoadedModel) -> None:
+    """Refuse a change with token ids that the model does not have.
+
+    Raises:
+        ConfigError: a token id is outside the vocabulary.
+    """
+    match change:
+        case Interjection():
+            _check_known(model, change.token_ids)
+        case AddWorker():
+            _check_known(model, *_ids_of(change.worker))
+            if change.announcement is not None:
+                _check_known(model, change.announcement.token_ids)
 
 
 def check_space(
@@ -84,6 +92,21 @@ def check_space(
     if tokens >= reservations.max_positions or not reservations.ensure(session, pages):
         raise ContextLimitError(
             f"A text of {count} tokens no longer fits into the session; say it in fewer words."
+        )
+
+
+def _ids_of(worker: WorkerSpec) -> tuple[Iterable[int], ...]:
+    """Return all token ids that a worker's specification names."""
+    return worker.first_input, worker.sampling.forbidden_ids, worker.sampling.logit_bias
+
+
+def _check_known(model: LoadedModel, *texts: Iterable[int]) -> None:
+    known = model.hf_model.config.get_text_config().vocab_size
+    unknown = [token for ids in texts for token in ids if not 0 <= token < known]
+    if unknown:
+        raise ConfigError(
+            f"Token id {unknown[0]} is outside the vocabulary of {model.name!r} "
+            f"(0 to {known - 1}); use ids of this model's tokenizer."
         )
 
 
@@ -132,13 +155,13 @@ def end_in_time(session: Session, step: InFlightStep, reservations: KVReservatio
     that they may feed.
     """
     if _longest_view_ahead(session) > reservations.max_positions:
-        return session.run_out("context_limit")
+        return contain(session, lambda: session.run_out("context_limit"))
     others = [s for s in step.feeds if not s.end_reason and s is not session]
     wanted = _pages_ahead(session)
     if not reservations.has(session):
         wanted += sum(_pages_ahead(other) for other in others)
     if not reservations.ensure(session, wanted):
-        return session.run_out("cache_limit")
+        return contain(session, lambda: session.run_out("cache_limit"))
     return []
 
 
@@ -164,4 +187,5 @@ def _pages_ahead(session: Session) -> int:
 def _ended(session: Session, reason: str) -> SessionStep:
     """End a session that cannot step any more, and return its last step."""
     lengths = session.blocks.lengths()
-    return SessionStep(session, session.step, (), (), lengths, tuple(session.run_out(reason)))
+    events = contain(session, lambda: session.run_out(reason))
+    return SessionStep(session, session.step, (), (), lengths, tuple(events))

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from hogwild_dist.engine.containment import contain, no_numbers
+from hogwild_dist.errors import HogwildError
 from hogwild_dist.exchange.base import AgreedStep, RowReport, StepPlan
 from hogwild_dist.kvcache.cache import Block
 from hogwild_dist.kvcache.rows import Row
@@ -24,6 +26,7 @@ class RowOutcome:
         logits: ``[vocab_size]`` after the last token fed, before penalties and bans.
         allowed: ``[vocab_size]`` logits after penalties and bans.
         token_id: the chosen token, or None if the worker has more text to feed first.
+        failed: whether the session must end, since no token can be chosen for the row.
     """
 
     session: Session
@@ -32,6 +35,7 @@ class RowOutcome:
     logits: Tensor
     allowed: Tensor
     token_id: int | None
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,8 @@ class InFlightStep:
             was applied before the shards agreed on the step.
         ended: sessions that ended when the step was scheduled.
         sides: under `overlapped` visibility, the side that wrote when the forward began.
+        failures: session -> the error of a token on its own worker, if it was applied before the
+            shards agreed on the step.
     """
 
     feeds: dict[Session, list[Feed]]
@@ -98,6 +104,12 @@ class InFlightStep:
     local_effects: dict[Session, dict[int, TokenEffect | None]] = field(default_factory=dict)
     ended: list[SessionStep] = field(default_factory=list)
     sides: dict[Session, int] = field(default_factory=dict)
+    failures: dict[Session, HogwildError] = field(default_factory=dict)
+
+    def fails(self, session: Session) -> bool:
+        """Return whether this shard knows already that the step ends a session by an error."""
+        failed = any(row.failed for row in self.outcomes if row.session is session)
+        return failed or session in self.failures
 
     @property
     def input_rows(self) -> list[Row]:
@@ -139,10 +151,17 @@ def apply_agreed(
     reports = tuple(report for report in agreed.reports if report.session == session.id)
     chosen = {r.worker: r.token_id for r in reports if r.token_id is not None}
     index, lengths = session.step, session.block_lengths(feeds)
-    if local_effects is not None:
-        for feed in feeds:
-            worker = feed.worker.index
-            if worker not in local_effects:
-                local_effects[worker] = session.apply_to_worker(feed, chosen.get(worker))
-    events = session.apply(feeds, chosen, local_effects)
+
+    def apply() -> list[Event]:
+        if local_effects is not None:
+            for feed in feeds:
+                worker = feed.worker.index
+                if worker not in local_effects:
+                    local_effects[worker] = session.apply_to_worker(feed, chosen.get(worker))
+        return session.apply(feeds, chosen, local_effects)
+
+    events = contain(session, apply)
+    failed = [session.workers[report.worker] for report in reports if report.failed]
+    if failed and not session.end_reason:
+        events += contain(session, lambda: session.fail(no_numbers(failed[0])))
     return SessionStep(session, index, tuple(feeds), reports, lengths, tuple(events))

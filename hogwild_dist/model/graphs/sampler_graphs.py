@@ -16,22 +16,20 @@ class SamplerGraphs:
 
     Args:
         recorder: makes recordings.
-        model: name of the model, for errors.
     """
 
-    def __init__(self, recorder: Recorder, model: str) -> None:
+    def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
-        self._model = model
         self._samplers: dict[int, StaticSampler | None] = {}
 
     def sample(self, logits: Tensor, rows: Sequence[SamplingRow]) -> Sampled:
         """Choose the token of each row; see `sampler.sample`."""
         sampler = self._sampler(logits, rows)
         if sampler is not None and sampler.holds(rows):
-            sampled = sampler.sample(logits, rows, self._model)
+            sampled = sampler.sample(logits, rows)
             if sampled is not None:
                 return sampled
-        return sample(logits, rows, self._model)
+        return sample(logits, rows)
 
     def _sampler(self, logits: Tensor, rows: Sequence[SamplingRow]) -> StaticSampler | None:
         """Return a sampler that is ready for the rows, or None if there is none."""

@@ -12,7 +12,7 @@ from hogwild_dist.kvcache.upload import upload
 from hogwild_dist.model.choice import Filters, draw, draw_likeliest
 from hogwild_dist.model.graphs.arena import Arena
 from hogwild_dist.model.graphs.recording import Forward, Recording
-from hogwild_dist.model.sampler import Sampled, SamplingRow, has_filters, no_numbers
+from hogwild_dist.model.sampler import Sampled, SamplingRow, has_filters
 
 SHORTLIST = 4_096
 """Number of likeliest tokens among which filters choose."""
@@ -86,26 +86,23 @@ class StaticSampler:
             self._recordings[way] = self._record(choose)
         return self._recordings[way]
 
-    def sample(self, logits: Tensor, rows: Sequence[SamplingRow], model: str) -> Sampled | None:
+    def sample(self, logits: Tensor, rows: Sequence[SamplingRow]) -> Sampled | None:
         """Choose the token of each row; see `sampler.sample`.
 
         Returns:
             The tokens; None if the likeliest tokens do not suffice for the filters of a row.
-
-        Raises:
-            ModelError: a logit is NaN or infinite, so that no token can be chosen.
         """
         self._logits[: len(rows)].copy_(logits)
         for at, row in enumerate(rows):
             self._update(at, row)
         self._fill(rows)
-        chosen, enough, usable = self.prepare(rows).run()[:, : len(rows)].tolist()
-        if not all(usable):
-            raise no_numbers(model)
-        if not all(one or not row.draws for one, row in zip(enough, rows, strict=True)):
+        chosen, enough, finite = self.prepare(rows).run()[:, : len(rows)].tolist()
+        usable = [bool(one) for one in finite]
+        draws = [row.draws and one for row, one in zip(rows, usable, strict=True)]
+        if not all(one or not drawn for one, drawn in zip(enough, draws, strict=True)):
             return None
-        tokens = [one if row.draws else None for one, row in zip(chosen, rows, strict=True)]
-        return Sampled(self._allowed[: len(rows)].clone(), tokens)
+        tokens = [one if drawn else None for one, drawn in zip(chosen, draws, strict=True)]
+        return Sampled(self._allowed[: len(rows)].clone(), tokens, usable)
 
     def _fill(self, rows: Sequence[SamplingRow]) -> None:
         """Copy the numbers of the rows to the device."""

@@ -10,14 +10,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-import torch
 
 import hogwild_dist
 from hogwild_dist.deploy.cli.app import COMMANDS
 from hogwild_dist.team.presets.files import team_text
 from tests.paths import ROOT
-from tests.tiny_engine import tiny_network
-from tests.tiny_tokenizer import byte_tokenizer
 
 
 def test_help_teaches_the_tool(hogwild) -> None:
@@ -347,21 +344,17 @@ def test_bad_teams_and_answers_are_one_sentence(hogwild, arguments: list, senten
     assert "Traceback" not in done.err
 
 
-def test_a_model_that_computes_nonsense_ends_the_run(hogwild, tmp_path: Path) -> None:
-    network = tiny_network(4_096)
-    tokenizer = byte_tokenizer()
-    (damaged,) = tokenizer.encode("~", add_special_tokens=False)
-    with torch.no_grad():
-        network.get_input_embeddings().weight[damaged] = torch.nan
-    model, trace = tmp_path / "damaged", tmp_path / "t.json"
-    network.save_pretrained(model)
-    tokenizer.save_pretrained(model)
-    common = ("--model", model, "--max-tokens", 4, "--trace", trace)
+def test_a_model_that_computes_nonsense_ends_the_run(
+    hogwild, damaged_dir: Path, tmp_path: Path
+) -> None:
+    trace = tmp_path / "t.json"
+    common = ("--model", damaged_dir, "--max-tokens", 4, "--trace", trace)
     assert hogwild("run", "Count!", *common).code == 0
     for options in ((), ("--temperature", 1), ("--visibility", "overlapped")):
         done = hogwild("run", "Count to ~!", *common, *options)
         assert done.code == 2
-        assert f"Model {str(model)!r} computes scores that are not numbers" in done.err
+        assert "The model's scores for 'Alice' are not numbers" in done.err
+        assert json.loads(trace.read_text())["final"]["reason"] == "failed"
         assert "Traceback" not in done.err
 
 

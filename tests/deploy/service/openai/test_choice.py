@@ -49,6 +49,16 @@ def test_only_blanks_before_an_answer_are_dropped(pieces: list[str], content: st
     assert "".join(one.text for one in said) == choice.content == content
 
 
+def test_a_choice_whose_session_failed_is_never_complete() -> None:
+    choice = choice_of()
+    (said,) = choice.apply(spoken(choice, "The"))
+    assert said == AnswerDelta("The")
+    end = SessionEnd(step=1, reason="failed")
+    assert not list(choice.apply(Update(session=1, step=1, events=(end,))))
+    assert choice.ended
+    assert not choice.done
+
+
 def thought(choice: Choice, text: str, *, chosen: bool = True) -> Update:
     """An update in which the other worker writes."""
     said = Text(step=0, worker=0, name="Thinker", token_ids=(0,), text=text, chosen=chosen)
