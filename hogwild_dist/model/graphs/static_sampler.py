@@ -1,6 +1,6 @@
 """`StaticSampler`: chooses tokens from fixed buffers, by the law of `sampler.sample`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -11,7 +11,7 @@ from hogwild_dist.exchange.base import LayerExchange
 from hogwild_dist.kvcache.upload import upload
 from hogwild_dist.model.choice import Filters, draw, draw_likeliest
 from hogwild_dist.model.graphs.arena import Arena
-from hogwild_dist.model.graphs.recording import Forward, Recording
+from hogwild_dist.model.graphs.captured_pass import Capture, CapturedPass
 from hogwild_dist.model.sampler import Sampled, SamplingRow, has_filters, no_numbers
 
 SHORTLIST = 4_096
@@ -40,22 +40,22 @@ class StaticSampler:
     Args:
         num_rows: number of rows that the buffers hold.
         like: logits ``[any, vocab_size]`` of the dtype and on the device that rows will have.
-        record: makes the recording of one way to choose; there are ways for greedy rows alone, with
+        capture: captures the pass of one way to choose; there are ways for greedy rows alone, with
             filters, and with draws from the whole vocabulary.
     """
 
-    def __init__(self, num_rows: int, like: Tensor, record: Callable[[Forward], Recording]) -> None:
+    def __init__(self, num_rows: int, like: Tensor, capture: Capture) -> None:
         device = like.device
         shape = (num_rows, like.shape[-1])
         wide = torch.promote_types(like.dtype, torch.float32)
-        self._record = record
+        self._capture = capture
         self._logits = torch.zeros(shape, dtype=like.dtype, device=device)
         self._allowed = torch.zeros(shape, dtype=wide, device=device)
         self._biases = torch.zeros(shape, dtype=wide, device=device)
         self._seen = torch.zeros(shape, dtype=torch.bool, device=device)
         self._rules = [_Rules() for _ in range(num_rows)]
         self._arena = Arena(dict.fromkeys(FIELDS, num_rows), device, torch.float64)
-        self._recordings: dict[tuple[bool, bool], Recording] = {}
+        self._passes: dict[tuple[bool, bool], CapturedPass] = {}
         self._fill(())  # a capture begins with passes over dummies, of which zeros are none
 
     @property
@@ -68,8 +68,8 @@ class StaticSampler:
         size = min(SHORTLIST, self._logits.shape[-1])
         return len(rows) <= self.num_rows and all(row.config.top_k < size for row in rows)
 
-    def prepare(self, rows: Sequence[SamplingRow]) -> Recording:
-        """Return the recording of the way to choose that the rows need.
+    def prepare(self, rows: Sequence[SamplingRow]) -> CapturedPass:
+        """Return the pass of the way to choose that the rows need.
 
         Raises:
             RuntimeError: it is made now, and cannot be captured.
@@ -78,13 +78,13 @@ class StaticSampler:
         filtered = any(map(has_filters, drawn))
         plain = not all(map(has_filters, drawn))
         way = (filtered, plain)
-        if way not in self._recordings:
+        if way not in self._passes:
 
             def choose(_peers: LayerExchange | None) -> Tensor:
                 return self._choose(filtered, plain)
 
-            self._recordings[way] = self._record(choose)
-        return self._recordings[way]
+            self._passes[way] = self._capture(choose)
+        return self._passes[way]
 
     def sample(self, logits: Tensor, rows: Sequence[SamplingRow], model: str) -> Sampled | None:
         """Choose the token of each row; see `sampler.sample`.
