@@ -56,7 +56,7 @@ class StaticSampler:
         self._rules = [_Rules() for _ in range(num_rows)]
         self._arena = Arena(dict.fromkeys(FIELDS, num_rows), device, torch.float64)
         self._passes: dict[tuple[bool, bool], CapturedPass] = {}
-        self._fill(())  # a capture begins with passes over dummies, of which zeros are none
+        self.fill(())  # a capture begins with passes over dummies, of which zeros are none
 
     @property
     def num_rows(self) -> int:
@@ -86,29 +86,8 @@ class StaticSampler:
             self._passes[way] = self._capture(choose)
         return self._passes[way]
 
-    def sample(self, logits: Tensor, rows: Sequence[SamplingRow], model: str) -> Sampled | None:
-        """Choose the token of each row; see `sampler.sample`.
-
-        Returns:
-            The tokens; None if the likeliest tokens do not suffice for the filters of a row.
-
-        Raises:
-            ModelError: a logit is NaN or infinite, so that no token can be chosen.
-        """
-        self._logits[: len(rows)].copy_(logits)
-        for at, row in enumerate(rows):
-            self._update(at, row)
-        self._fill(rows)
-        chosen, enough, usable = self.prepare(rows).run()[:, : len(rows)].tolist()
-        if not all(usable):
-            raise no_numbers(model)
-        if not all(one or not row.draws for one, row in zip(enough, rows, strict=True)):
-            return None
-        tokens = [one if row.draws else None for one, row in zip(chosen, rows, strict=True)]
-        return Sampled(self._allowed[: len(rows)].clone(), tokens)
-
-    def _fill(self, rows: Sequence[SamplingRow]) -> None:
-        """Copy the numbers of the rows to the device."""
+    def fill(self, rows: Sequence[SamplingRow]) -> None:
+        """Copy the numbers of the rows to the device, without waiting for it."""
         configs = [row.config for row in rows]
         top_k, top_p, min_p = Filters.numbers(configs, self._logits.shape[-1])
         numbers: dict[str, list[float]] = {
@@ -121,6 +100,27 @@ class StaticSampler:
             "filtered": [has_filters(config) for config in configs],
         }
         self._arena.fill(numbers, {"penalty": 1.0, "top_k": 1.0})
+
+    def sample(self, logits: Tensor, rows: Sequence[SamplingRow], model: str) -> Sampled | None:
+        """Choose the token of each row; see `sampler.sample`.
+
+        Returns:
+            The tokens; None if the likeliest tokens do not suffice for the filters of a row.
+
+        Raises:
+            ModelError: a logit is NaN or infinite, so that no token can be chosen.
+        """
+        self._logits[: len(rows)].copy_(logits)
+        for at, row in enumerate(rows):
+            self._update(at, row)
+        self.fill(rows)
+        chosen, enough, usable = self.prepare(rows).run()[:, : len(rows)].tolist()
+        if not all(usable):
+            raise no_numbers(model)
+        if not all(one or not row.draws for one, row in zip(enough, rows, strict=True)):
+            return None
+        tokens = [one if row.draws else None for one, row in zip(chosen, rows, strict=True)]
+        return Sampled(self._allowed[: len(rows)].clone(), tokens)
 
     def _update(self, at: int, row: SamplingRow) -> None:
         """Bring a row's biases, bans and seen tokens up to date; mostly nothing has changed."""
