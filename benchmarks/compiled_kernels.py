@@ -19,7 +19,7 @@ from triton.compiler import ASTSource
 
 from hogwild_dist.attention.triton.kernels import attend_tasks, merge_parts
 from hogwild_dist.attention.triton.launches import LEAST_ROWS, most_rows, tile_keys
-from hogwild_dist.model.fused.kernels import gate_columns, norm_rows, rotate_heads
+from hogwild_dist.model.fused.kernels import gate_columns, norm_rows, rotate_heads, write_rows
 from hogwild_dist.model.fused.operations import COLUMNS, WIDE_ROW
 
 ARCHITECTURES = (80, 90, 100)
@@ -28,19 +28,20 @@ NUM_GROUPS = 4
 
 TYPES = {
     **dict.fromkeys(("q_ptr", "k_ptr", "v_ptr", "x_ptr", "weight_ptr"), "*bf16"),
-    **dict.fromkeys(("gate_ptr", "up_ptr", "q_out_ptr", "k_out_ptr"), "*bf16"),
+    **dict.fromkeys(("gate_ptr", "up_ptr", "q_out_ptr", "k_out_ptr", "v_out_ptr"), "*bf16"),
     **dict.fromkeys(("cos_ptr", "sin_ptr", "lse_ptr", "parts_out_ptr", "parts_lse_ptr"), "*fp32"),
     **dict.fromkeys(("tokens_ptr", "lows_ptr", "highs_ptr", "tasks_ptr"), "*i32"),
     **dict.fromkeys(("parts_ptr", "part_starts_ptr"), "*i32"),
+    "slots_ptr": "*i64",
     **dict.fromkeys(("q_head", "q_token", "kv_head", "kv_slot", "num_heads"), "i32"),
     **dict.fromkeys(("x_outer", "x_inner", "num_inner", "k_head", "k_token"), "i32"),
-    **dict.fromkeys(("angle_token", "num_q", "num_k"), "i32"),
+    **dict.fromkeys(("angle_token", "num_q", "num_k", "v_head", "v_token", "out_head"), "i32"),
     **dict.fromkeys(("gate_row", "up_row", "num_columns"), "i32"),
     **dict.fromkeys(("scale", "cap", "epsilon"), "fp32"),
 }
 ALIGNED = (
     "q_head", "q_token", "kv_head", "kv_slot", "x_outer", "x_inner", "k_head", "k_token",
-    "angle_token", "gate_row", "up_row", "num_columns",
+    "v_head", "v_token", "out_head", "angle_token", "gate_row", "up_row", "num_columns",
 )  # fmt: skip
 """Numbers that are multiples of 16, as are all pointers."""
 
@@ -67,6 +68,7 @@ def fused_variants() -> Iterator[Variant]:
         num_warps = 8 if size >= WIDE_ROW else 4
         yield norm_rows, {"D": size, "D_PADDED": padded}, "*bf16", num_warps
     yield rotate_heads, {"D": 128, "D_PADDED": 128, "ROTARY": 128}, "*bf16", 1
+    yield write_rows, {"D": 128, "D_PADDED": 128}, "*bf16", 1
     yield gate_columns, {"C": COLUMNS}, "*bf16", 4
 
 

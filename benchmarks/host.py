@@ -2,13 +2,14 @@
 
     python benchmarks/host.py
 
-On a GPU, planning ahead runs beside the device, and so do the launches of sampling, which a CPU
-cannot tell from sampling itself. What lies between two steps is the rest: the session's rules,
-updates, scheduling and cache slots.
+On a GPU, planning ahead runs beside the device, and so do the numbers of sampling and its launches,
+which a CPU cannot tell from sampling itself. What lies between two steps is the rest: the session's
+rules, updates, scheduling and cache slots.
 """
 
 import argparse
 import statistics
+import time
 from collections import defaultdict
 
 import torch
@@ -20,8 +21,12 @@ from hogwild_dist.config import EngineConfig, SamplingConfig
 from hogwild_dist.engine.commands import Inbox, Open
 from hogwild_dist.engine.engine import Engine
 from hogwild_dist.engine.shard_loop import ShardLoop
+from hogwild_dist.model.graphs.capturer import Capturer
+from hogwild_dist.model.graphs.static_sampler import StaticSampler
 from hogwild_dist.model.hub import DEMO_MODEL, resolve_model
 from hogwild_dist.model.loaded_model import LoadedModel, prepare_model
+from hogwild_dist.model.sampler import SamplingRow
+from hogwild_dist.model.sampling import uniform
 from hogwild_dist.team.team import Limits, Team
 from hogwild_dist.timeline import Timeline
 
@@ -63,6 +68,19 @@ def milliseconds(
     return {**found, "between": statistics.median(between)}
 
 
+def sampling_numbers(vocab_size: int, workers: int, rounds: int = 1_000) -> float:
+    """Return the median milliseconds in which the numbers of sampling are found and copied."""
+    capturer = Capturer(torch.device("cpu"))
+    sampler = StaticSampler(workers, torch.zeros(1, vocab_size), capturer.capture)
+    taken = []
+    for index in range(rounds):
+        begin = time.perf_counter()
+        numbers = (uniform(1, worker, index) for worker in range(workers))
+        sampler.fill([SamplingRow(SAMPLING, list, number) for number in numbers])
+        taken.append(1e3 * (time.perf_counter() - begin))
+    return statistics.median(taken)
+
+
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -73,11 +91,12 @@ def main() -> None:
     tokenizer = AutoTokenizer.from_pretrained(resolve_model(DEMO_MODEL))
     model = tiny_model(len(tokenizer))
     table = Table(title="milliseconds a step, medians; one thread")
-    for head in ("workers", *PARTS, "between two steps"):
+    for head in ("workers", *PARTS, "between two steps", "numbers of sampling"):
         table.add_column(head, justify="right")
     for workers in options.workers:
         found = milliseconds(model, tokenizer, workers, options.tokens)
-        table.add_row(str(workers), *(f"{value:.2f}" for value in found.values()))
+        values = (*found.values(), sampling_numbers(len(tokenizer), workers))
+        table.add_row(str(workers), *(f"{value:.2f}" for value in values))
     Console().print(table)
 
 

@@ -7,6 +7,7 @@ Operations that only look at memory in another way, or reserve it, are not count
 """
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from hogwild_dist.kvcache.cache import KVCache, LayerShape
 from hogwild_dist.kvcache.rope import RotaryTables
 from hogwild_dist.kvcache.rows import allocate_slots
 from hogwild_dist.model.fused.install import fuse
+from hogwild_dist.model.fused.operations import write_both
 from hogwild_dist.model.loaded_model import prepare_model
 
 CPU = torch.device("cpu")
@@ -77,6 +79,8 @@ def counted(layers: int, workers: int, variant: str) -> Counter[str]:
         if variant == "fused":
             fuse(hf_model, RotaryTables.from_model(hf_model))
         model = prepare_model(hf_model, name="qwen3")
+        if variant == "fused":
+            model = replace(model, slot_writer=write_both)
         attention = "matmul" if variant == "matmul" else "triton"
         step = team_step(model, workers=workers, context=128 + 32 * workers, attention=attention)
     step()

@@ -15,7 +15,7 @@ from benchmarks.gpu.exchange import guarded
 from benchmarks.gpu.settings import Settings
 from benchmarks.gpu.shapes import SHAPES, random_model
 from benchmarks.gpu.teams import MOST_OWN_TOKENS, OWN_TOKENS, team_step
-from hogwild_dist.model.graphs import recorder
+from hogwild_dist.model.graphs import capturer
 from hogwild_dist.model.graphs.planner import StepPlanner
 from hogwild_dist.model.loaded_model import prepare_model
 from tests.paths import ROOT
@@ -90,7 +90,7 @@ def test_graphs_that_cannot_be_captured_are_not_right(monkeypatch: pytest.Monkey
     def refuse(forward: Any, peers: Any) -> None:
         raise RuntimeError("operation not permitted when stream is capturing")
 
-    monkeypatch.setattr(recorder, "PlainRecording", refuse)
+    monkeypatch.setattr(capturer, "PlainPass", refuse)
     assert not any(row["ok"] for row in graphs(TINY))
 
 

@@ -44,7 +44,7 @@ def team_step(
         teams: number of teams, each with a context of its own.
         attention: name of the attention kernel; None picks the default.
         graphs: whether steps run from fixed buffers, on a GPU as CUDA graphs.
-        timeline: records what is captured and replayed.
+        timeline: notes what is captured and replayed.
     """
     cache = model.new_cache(teams * (context + workers * MOST_OWN_TOKENS))
     backend = find_backend(attention, model.attention_needs)

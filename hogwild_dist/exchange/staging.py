@@ -57,8 +57,8 @@ def pack(cache: KVCache, layers: Sequence[int], slots: Tensor, parts: Sequence[T
 def unpack(cache: KVCache, layers: Sequence[int], slots: Tensor, parts: Sequence[Tensor]) -> None:
     """Copy the parts of a buffer that `pack` filled on any rank into slots of this cache."""
     if len(slots):
-        for slab, part in zip(_slabs(cache, layers), parts, strict=True):
-            slab.index_copy_(1, slots, part)
+        for layer, keys, values in zip(layers, parts[::2], parts[1::2], strict=True):
+            cache.write(layer, slots, keys, values)
 
 
 def _slabs(cache: KVCache, layers: Sequence[int]) -> list[Tensor]:

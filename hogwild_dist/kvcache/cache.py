@@ -13,6 +13,7 @@ from torch import Tensor
 from hogwild_dist.errors import ConfigError
 from hogwild_dist.kvcache.page_allocator import PageAllocator, ceil_div
 from hogwild_dist.kvcache.rope import RotaryTables, rotate
+from hogwild_dist.kvcache.slot_writer import SlotWriter, write_by_index
 
 PAGE_TOKENS = 64
 """Tokens in a page; a small block, such as a separator, wastes at most one page."""
@@ -77,6 +78,7 @@ class KVCache:
         rotary: the model's rotary tables, which rotate keys when a block moves.
         dtype: dtype of keys and values.
         device: device of keys and values.
+        slot_writer: copies new keys and values into slots.
 
     Raises:
         ConfigError: the device does not have enough memory.
@@ -90,11 +92,13 @@ class KVCache:
         rotary: RotaryTables,
         dtype: torch.dtype,
         device: torch.device,
+        slot_writer: SlotWriter = write_by_index,
     ) -> None:
         num_pages = self.pages_of(num_tokens)
         self.rotary = rotary
         self.pages = PageAllocator(num_pages)
         self.blocks: set[Block] = set()
+        self._write_slots = slot_writer
         num_slots = (num_pages + 1) * PAGE_TOKENS  # the last page is never handed out
         self.scratch_slot = num_slots - 1
         """Slot that dummy tokens write to, and that nothing reads."""
@@ -155,8 +159,7 @@ class KVCache:
             keys: ``[num_kv_heads, num_tokens, head_dim]``, rotated at block-local positions.
             values: ``[num_kv_heads, num_tokens, head_dim]``.
         """
-        self.keys[layer].index_copy_(1, slots, keys)
-        self.values[layer].index_copy_(1, slots, values)
+        self._write_slots(self.keys[layer], self.values[layer], slots, keys, values)
 
     def commit(self, block: Block, count: int) -> None:
         """Mark the next `count` tokens of `block` as present on every shard."""

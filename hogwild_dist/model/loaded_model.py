@@ -12,6 +12,7 @@ from hogwild_dist.attention.backend import AttentionNeeds
 from hogwild_dist.config import SamplingConfig
 from hogwild_dist.kvcache.cache import KVCache, LayerShape
 from hogwild_dist.kvcache.rope import RotaryTables
+from hogwild_dist.kvcache.slot_writer import SlotWriter, write_by_index
 from hogwild_dist.model import cpu_linear
 from hogwild_dist.model.compatibility import check_config
 from hogwild_dist.model.generation_defaults import sampling_defaults
@@ -59,6 +60,7 @@ class LoadedModel:
         rotary: tables that rotate queries and moved keys.
         max_positions: context length of the model, in tokens.
         fingerprint: short text that is equal for copies with equal configuration and weights.
+        slot_writer: copies new K and V into the slots of a cache.
     """
 
     name: str
@@ -67,6 +69,7 @@ class LoadedModel:
     rotary: RotaryTables
     max_positions: int
     fingerprint: str
+    slot_writer: SlotWriter = write_by_index
 
     @property
     def device(self) -> torch.device:
@@ -118,6 +121,7 @@ class LoadedModel:
             rotary=self.rotary,
             dtype=self.dtype,
             device=self.device,
+            slot_writer=self.slot_writer,
         )
 
 
@@ -134,18 +138,21 @@ def prepare_model(hf_model: Any, *, name: str) -> LoadedModel:
     hf_model.set_attn_implementation(attention.ATTENTION_NAME)
     fingerprint = _fingerprint(hf_model)
     merge_linears(hf_model)
-    if hf_model.device.type == "cpu":
-        cpu_linear.reorder_linears(hf_model)
-    elif find_spec("triton") is not None:
-        from hogwild_dist.model.fused.install import fuse  # noqa: PLC0415  # needs triton
-
-        fuse(hf_model, rotary)
     config = hf_model.config.get_text_config()
     num_heads = config.num_attention_heads
     shape = LayerShape(
         num_kv_heads=getattr(config, "num_key_value_heads", None) or num_heads,
         head_dim=getattr(config, "head_dim", None) or config.hidden_size // num_heads,
     )
+    slot_writer: SlotWriter = write_by_index
+    if hf_model.device.type == "cpu":
+        cpu_linear.reorder_linears(hf_model)
+    elif find_spec("triton") is not None:
+        from hogwild_dist.model.fused.install import fuse  # noqa: PLC0415  # needs triton
+        from hogwild_dist.model.fused.slot_writer import find_slot_writer  # noqa: PLC0415  # alike
+
+        fuse(hf_model, rotary)
+        slot_writer = find_slot_writer(shape, hf_model.device, hf_model.dtype)
     return LoadedModel(
         name=name,
         hf_model=hf_model,
@@ -153,6 +160,7 @@ def prepare_model(hf_model: Any, *, name: str) -> LoadedModel:
         rotary=rotary,
         max_positions=config.max_position_embeddings,
         fingerprint=fingerprint,
+        slot_writer=slot_writer,
     )
 
 

@@ -17,7 +17,7 @@ from hogwild_dist.kvcache.cache import KVCache
 from hogwild_dist.kvcache.rows import Row, allocate_slots, release_slots
 from hogwild_dist.kvcache.upload import upload
 from hogwild_dist.model.forward import forward
-from hogwild_dist.model.graphs.recorder import Recorder
+from hogwild_dist.model.graphs.capturer import Capturer
 from hogwild_dist.model.graphs.sampler_graphs import SamplerGraphs
 from hogwild_dist.model.graphs.static_step import DecodeModel
 from hogwild_dist.model.graphs.step_graphs import StepGraphs
@@ -34,9 +34,9 @@ class ModelRunner:
         cache: cache that the model made.
         exchange: carries K and V between shards.
         attention: attention backend; None selects the default of device and dtype.
-        graphs: whether decode steps run from fixed buffers, if `recordable_kernel` finds a kernel
+        graphs: whether decode steps run from fixed buffers, if `kernel_for_graphs` finds a kernel
             for it.
-        timeline: records what is captured and replayed.
+        timeline: notes what is captured and replayed.
     """
 
     def __init__(
@@ -55,13 +55,13 @@ class ModelRunner:
         self.attention = attention or find_backend(None, model.attention_needs)
         self._graphs: StepGraphs | None = None
         self._samplers: SamplerGraphs | None = None
-        kernel = recordable_kernel(self.attention, model.device) if graphs else None
+        kernel = kernel_for_graphs(self.attention, model.device) if graphs else None
         if kernel is not None:
             decode = DecodeModel.of(model, cache, kernel)
-            recorder = Recorder(model.device)
+            capturer = Capturer(model.device)
             timeline = timeline or Timeline()
-            self._graphs = StepGraphs(decode, exchange.visibility, recorder, timeline)
-            self._samplers = SamplerGraphs(recorder)
+            self._graphs = StepGraphs(decode, exchange.visibility, capturer, timeline)
+            self._samplers = SamplerGraphs(capturer)
 
     def forward(self, rows: Sequence[Row]) -> tuple[Tensor, Batch]:
         """Feed every row's new tokens at once, in this process alone.
@@ -128,7 +128,7 @@ class ModelRunner:
         return forward(self.model.hf_model, token_ids, positions, last, context)
 
 
-def recordable_kernel(attention: AttentionBackend, device: torch.device) -> TableKernel | None:
+def kernel_for_graphs(attention: AttentionBackend, device: torch.device) -> TableKernel | None:
     """Return the kernel with which steps run from fixed buffers, or None if they cannot.
 
     Args:

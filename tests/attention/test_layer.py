@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hogwild_dist.attention.backend import ScoreRule
+from hogwild_dist.attention import registry
+from hogwild_dist.attention.backend import AttentionNeeds, ScoreRule
 from hogwild_dist.attention.layer import hogwild_attention
-from hogwild_dist.attention.piece_attention import PieceAttention
-from hogwild_dist.attention.piece_kernels import AttentionKernel, attend_cpu, attend_matmul
+from hogwild_dist.attention.piece_attention import PieceAttention, PieceBackend
+from hogwild_dist.attention.piece_kernels import AttentionKernel, attend_matmul
 from hogwild_dist.config import Visibility
 from hogwild_dist.errors import ModelError
 from hogwild_dist.kvcache.rows import Row
@@ -20,7 +21,16 @@ from tests.kvcache.test_cache import DIM, HEADS, new_cache, turned, write
 
 GROUPS = 3
 SCALE = 0.4
-KERNELS = [attend_cpu, attend_matmul]
+
+
+def piece_kernels() -> list[AttentionKernel]:
+    """The package's kernels that attend piece by piece on a CPU."""
+    needs = AttentionNeeds(device=torch.device("cpu"), dtype=torch.float64)
+    backends = [registry.find_backend(name, needs) for name in registry.usable_names(needs)]
+    return [backend.kernel for backend in backends if isinstance(backend, PieceBackend)]
+
+
+KERNELS = piece_kernels()
 
 
 @settings(max_examples=40)

@@ -9,25 +9,34 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hogwild_dist.attention.backend import ScoreRule
+from hogwild_dist.attention import registry
+from hogwild_dist.attention.backend import AttentionNeeds, ScoreRule
 from hogwild_dist.attention.batch import build_batch
 from hogwild_dist.attention.piece_attention import PieceAttention
 from hogwild_dist.attention.piece_kernels import attend_matmul
 from hogwild_dist.attention.tables.kernel import TableKernel
 from hogwild_dist.attention.tables.table_attention import TableBackend
-from hogwild_dist.attention.tables.torch_kernel import TorchKernel
 from hogwild_dist.config import Visibility
 from hogwild_dist.kvcache.cache import Block, KVCache
 from hogwild_dist.kvcache.rows import Row, allocate_slots
-from tests.attention.random_team import LIMITS, SCALE, Shape, compare, fill, queries, team
+from tests.attention.random_team import DEVICE, LIMITS, SCALE, Shape, compare, fill, queries, team
+
+DTYPES = (torch.float64, torch.float32)
 
 
 def kernels() -> list[tuple[TableKernel, torch.dtype]]:
-    found: list[tuple[TableKernel, torch.dtype]] = [(TorchKernel(), torch.float64)]
+    """The package's kernels that are driven by tables, each in the widest dtype that it has."""
+    found = []
+    for one in registry.KERNELS.values():
+        asked = (AttentionNeeds(device=DEVICE, dtype=dtype) for dtype in DTYPES)
+        needs = next((needs for needs in asked if one.fault(needs) is None), None)
+        backend = None if needs is None else one.make(needs)
+        if isinstance(backend, TableBackend):
+            found.append((backend.kernel, needs.dtype))
     if find_spec("triton"):
         from hogwild_dist.attention.triton.launches import TritonKernel  # noqa: PLC0415
 
-        found += [(TritonKernel(1), torch.float32), (TritonKernel(20), torch.float32)]
+        found.append((TritonKernel(20), torch.float32))  # more tasks than on a CPU
     return found
 
 

@@ -23,6 +23,6 @@ def test_kernels_spill_nothing_and_fit_into_shared_memory() -> None:
         cwd=ROOT, env=environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
     variants = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(variants) == 3 * (3 * 3 + 5)
+    assert len(variants) == 3 * (3 * 3 + 6)
     assert [one for one in variants if one["spilled"]] == []
     assert [one for one in variants if one["shared"] > SHARED_BYTES[one["sm"]]] == []

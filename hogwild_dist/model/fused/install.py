@@ -5,7 +5,6 @@ of their own, after a comparison on random numbers. What differs keeps its own o
 """
 
 import inspect
-import logging
 from collections import Counter
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -15,23 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hogwild_dist.errors import first_line
 from hogwild_dist.kvcache.rope import RotaryTables
 from hogwild_dist.model.fused.operations import rms_norm, rotate_both, silu_times
-
-log = logging.getLogger(__name__)
+from hogwild_dist.model.fused.trial import TRIAL_TOKENS, Inputs, agree, random
 
 ROTATION = "apply_rotary_pos_emb"
 """The function of transformers' modules that rotates queries and keys."""
-
-LIMITS = {torch.float32: 1e-5, torch.float16: 1e-2, torch.bfloat16: 5e-2}
-"""Largest difference, over the largest result, that is rounding; other dtypes stay unfused."""
-
-TRIAL_TOKENS = 3
-"""Tokens of the random inputs."""
-
-
-Inputs = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +54,16 @@ def fuse(hf_model: nn.Module, rotary: RotaryTables | None = None) -> Counter[str
     Returns:
         Number of modules with a fused ``norm``, ``gate`` and ``rotation``.
     """
-    agree: dict[Hashable, bool] = {}
+    agreed: dict[Hashable, bool] = {}
     count: Counter[str] = Counter()
     for module in hf_model.modules():
         rotation = None if rotary is None else _rotation(module, rotary)
         for found in (_norm(module), _gate(module), rotation):
             if found is None:
                 continue
-            if found.key not in agree:
-                agree[found.key] = _agree(found)
-            if agree[found.key]:
+            if found.key not in agreed:
+                agreed[found.key] = agree(found.kind, found.own, found.fused, found.inputs)
+            if agreed[found.key]:
                 module.forward = found.forward
                 count[found.kind] += 1
     return count
@@ -89,7 +77,7 @@ def _norm(module: nn.Module) -> _Candidate | None:
         return None
     if "RMSNorm" not in type(module).__name__ or not _takes_one(module):
         return None
-    x = _random((1, TRIAL_TOKENS, len(weight)), weight)
+    x = random((1, TRIAL_TOKENS, len(weight)), weight.device, weight.dtype)
 
     def forward(hidden_states: Tensor) -> Tensor:
         return rms_norm(hidden_states, weight, epsilon)
@@ -106,7 +94,8 @@ def _gate(module: Any) -> _Candidate | None:
     if not _takes_one(module):
         return None
     down = module.down_proj
-    x = _random((1, TRIAL_TOKENS, down.out_features), next(down.parameters()))
+    weight = next(down.parameters())
+    x = random((1, TRIAL_TOKENS, down.out_features), weight.device, weight.dtype)
 
     def forward(x: Tensor) -> Tensor:
         out: Tensor = module.down_proj(silu_times(module.gate_proj(x), module.up_proj(x)))
@@ -138,9 +127,10 @@ def _rotation(module: nn.Module, rotary: RotaryTables) -> _Candidate | None:
     copy = FunctionType(own.__code__, names, own.__name__, own.__defaults__, own.__closure__)
     copy.__kwdefaults__ = own.__kwdefaults__
     like = next(module.parameters())
-    q, k = (_random((1, heads, TRIAL_TOKENS, size), like) for heads in (2, 1))
+    place = like.device, like.dtype
+    q, k = (random((1, heads, TRIAL_TOKENS, size), *place) for heads in (2, 1))
     half = len(rotary.inv_freq[rotary.table_of_layer[layer]])
-    cos, sin = (_random((1, TRIAL_TOKENS, half), like).repeat(1, 1, 2) for _ in range(2))
+    cos, sin = (random((1, TRIAL_TOKENS, half), *place).repeat(1, 1, 2) for _ in range(2))
     return _Candidate(
         "rotation", ("rotation", own, size, half), MethodType(copy, module), original, rotation,
         (q, k, cos, sin),
@@ -150,26 +140,3 @@ def _rotation(module: nn.Module, rotary: RotaryTables) -> _Candidate | None:
 def _takes_one(module: nn.Module) -> bool:
     """Return whether the forward of a module has one parameter."""
     return len(inspect.signature(module.forward).parameters) == 1
-
-
-def _random(shape: tuple[int, ...], like: Tensor) -> Tensor:
-    generator = torch.Generator().manual_seed(1)
-    return torch.randn(shape, generator=generator).to(like.device, like.dtype)
-
-
-def _agree(candidate: _Candidate) -> bool:
-    """Return whether a fused forward computes what the module's own does."""
-    limit = LIMITS.get(candidate.inputs[0].dtype)
-    if limit is None:
-        return False
-    try:
-        right, found = candidate.own(*candidate.inputs), candidate.fused(*candidate.inputs)
-    except Exception as error:  # a compiler or driver may raise anything
-        log.warning("a fused %s does not run here: %s", candidate.kind, first_line(error))
-        return False
-    pairs = zip(_flat(right), _flat(found), strict=True)
-    return all((a - b).abs().max() <= limit * a.abs().max() for a, b in pairs)
-
-
-def _flat(result: Any) -> Inputs:
-    return result if isinstance(result, tuple) else (result,)

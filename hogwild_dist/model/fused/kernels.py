@@ -118,3 +118,38 @@ def gate_columns(  # noqa: PLR0917
     silu = (gate / (1.0 + tl.exp(-gate))).to(stored.dtype).to(tl.float32)
     up = tl.load(up_ptr + row * up_row + column, mask=inside, other=0.0).to(tl.float32)
     tl.store(out_ptr + row * num_columns + column, (silu * up).to(stored.dtype), mask=inside)
+
+
+@triton.jit
+def write_rows(  # noqa: PLR0917
+    k_ptr, v_ptr, slots_ptr, k_out_ptr, v_out_ptr,
+    k_head, k_token, v_head, v_token, out_head,
+    D: tl.constexpr, D_PADDED: tl.constexpr,
+):  # fmt: skip
+    """Copy the key and the value of a head of one token into the token's slot.
+
+    Grid ``[num_tokens, num_heads]``.
+
+    Args:
+        k_ptr: ``[num_heads, num_tokens, D]``.
+        v_ptr: ``[num_heads, num_tokens, D]``.
+        slots_ptr: ``[num_tokens]``.
+        k_out_ptr: ``[num_heads, num_slots, D]``, contiguous.
+        v_out_ptr: ``[num_heads, num_slots, D]``, contiguous.
+        k_head: stride of a head of `k_ptr`.
+        k_token: stride of a token of `k_ptr`.
+        v_head: stride of a head of `v_ptr`.
+        v_token: stride of a token of `v_ptr`.
+        out_head: stride of a head of `k_out_ptr` and `v_out_ptr`.
+        D: head size.
+        D_PADDED: the next power of two.
+    """
+    token = tl.program_id(0).to(tl.int64)
+    head = tl.program_id(1).to(tl.int64)
+    place = tl.arange(0, D_PADDED)
+    inside = place < D
+    target = head * out_head + tl.load(slots_ptr + token) * D + place
+    key = tl.load(k_ptr + head * k_head + token * k_token + place, mask=inside)
+    tl.store(k_out_ptr + target, key, mask=inside)
+    value = tl.load(v_ptr + head * v_head + token * v_token + place, mask=inside)
+    tl.store(v_out_ptr + target, value, mask=inside)

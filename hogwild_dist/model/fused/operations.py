@@ -4,7 +4,7 @@ import torch
 import triton
 from torch import Tensor
 
-from hogwild_dist.model.fused.kernels import gate_columns, norm_rows, rotate_heads
+from hogwild_dist.model.fused.kernels import gate_columns, norm_rows, rotate_heads, write_rows
 
 COLUMNS = 1_024
 """Columns of one program of the gate."""
@@ -69,6 +69,28 @@ def silu_times(gate: Tensor, up: Tensor) -> Tensor:
             gate_rows, up_rows, out, gate_rows.stride(0), up_rows.stride(0), num_columns, C=COLUMNS
         )
     return out
+
+
+def write_both(
+    key_slab: Tensor, value_slab: Tensor, slots: Tensor, keys: Tensor, values: Tensor
+) -> None:
+    """Copy keys and values into slots of a layer's slabs, as `write_by_index` does.
+
+    Args:
+        key_slab: ``[num_kv_heads, num_slots, D]`` keys of a layer, contiguous.
+        value_slab: shaped like `key_slab`, likewise.
+        slots: ``[num_tokens]`` slots.
+        keys: ``[num_kv_heads, num_tokens, D]``.
+        values: shaped like `keys`.
+    """
+    keys, values = (x if x.stride(-1) == 1 else x.contiguous() for x in (keys, values))
+    num_heads, num_tokens, size = keys.shape
+    if num_tokens:
+        write_rows[(num_tokens, num_heads)](
+            keys, values, slots, key_slab, value_slab,
+            keys.stride(0), keys.stride(1), values.stride(0), values.stride(1), key_slab.stride(0),
+            D=size, D_PADDED=triton.next_power_of_2(size), num_warps=1,
+        )  # fmt: skip
 
 
 def _rows(x: Tensor) -> Tensor:

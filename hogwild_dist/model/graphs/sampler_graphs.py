@@ -5,7 +5,7 @@ from functools import partial
 
 from torch import Tensor
 
-from hogwild_dist.model.graphs.recorder import Recorder, attempt
+from hogwild_dist.model.graphs.capturer import Capturer, attempt
 from hogwild_dist.model.graphs.static_sampler import StaticSampler
 from hogwild_dist.model.graphs.step_size import TOKENS
 from hogwild_dist.model.sampler import Sampled, SamplingRow, sample
@@ -15,11 +15,11 @@ class SamplerGraphs:
     """Chooses the tokens of all rows of a step: from fixed buffers where they fit.
 
     Args:
-        recorder: makes recordings.
+        capturer: captures passes.
     """
 
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
+    def __init__(self, capturer: Capturer) -> None:
+        self._capturer = capturer
         self._samplers: dict[int, StaticSampler | None] = {}
 
     def sample(self, logits: Tensor, rows: Sequence[SamplingRow]) -> Sampled:
@@ -38,7 +38,7 @@ class SamplerGraphs:
             return None
         what = f"samplers of up to {size} rows"
         if size not in self._samplers:
-            make = partial(StaticSampler, size, logits, self._recorder.record)
+            make = partial(StaticSampler, size, logits, self._capturer.capture)
             self._samplers[size] = attempt(what, make)
         sampler = self._samplers[size]
         if sampler is not None and attempt(what, partial(sampler.prepare, rows)) is None:

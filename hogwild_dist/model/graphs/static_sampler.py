@@ -1,6 +1,6 @@
 """`StaticSampler`: chooses tokens from fixed buffers, by the law of `sampler.sample`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -11,7 +11,7 @@ from hogwild_dist.exchange.base import LayerExchange
 from hogwild_dist.kvcache.upload import upload
 from hogwild_dist.model.choice import Filters, draw, draw_likeliest
 from hogwild_dist.model.graphs.arena import Arena
-from hogwild_dist.model.graphs.recording import Forward, Recording
+from hogwild_dist.model.graphs.captured_pass import Capture, CapturedPass
 from hogwild_dist.model.sampler import Sampled, SamplingRow, has_filters
 
 SHORTLIST = 4_096
@@ -40,23 +40,23 @@ class StaticSampler:
     Args:
         num_rows: number of rows that the buffers hold.
         like: logits ``[any, vocab_size]`` of the dtype and on the device that rows will have.
-        record: makes the recording of one way to choose; there are ways for greedy rows alone, with
+        capture: captures the pass of one way to choose; there are ways for greedy rows alone, with
             filters, and with draws from the whole vocabulary.
     """
 
-    def __init__(self, num_rows: int, like: Tensor, record: Callable[[Forward], Recording]) -> None:
+    def __init__(self, num_rows: int, like: Tensor, capture: Capture) -> None:
         device = like.device
         shape = (num_rows, like.shape[-1])
         wide = torch.promote_types(like.dtype, torch.float32)
-        self._record = record
+        self._capture = capture
         self._logits = torch.zeros(shape, dtype=like.dtype, device=device)
         self._allowed = torch.zeros(shape, dtype=wide, device=device)
         self._biases = torch.zeros(shape, dtype=wide, device=device)
         self._seen = torch.zeros(shape, dtype=torch.bool, device=device)
         self._rules = [_Rules() for _ in range(num_rows)]
         self._arena = Arena(dict.fromkeys(FIELDS, num_rows), device, torch.float64)
-        self._recordings: dict[tuple[bool, bool], Recording] = {}
-        self._fill(())  # a capture begins with passes over dummies, of which zeros are none
+        self._passes: dict[tuple[bool, bool], CapturedPass] = {}
+        self.fill(())  # a capture begins with passes over dummies, of which zeros are none
 
     @property
     def num_rows(self) -> int:
@@ -68,8 +68,8 @@ class StaticSampler:
         size = min(SHORTLIST, self._logits.shape[-1])
         return len(rows) <= self.num_rows and all(row.config.top_k < size for row in rows)
 
-    def prepare(self, rows: Sequence[SamplingRow]) -> Recording:
-        """Return the recording of the way to choose that the rows need.
+    def prepare(self, rows: Sequence[SamplingRow]) -> CapturedPass:
+        """Return the pass of the way to choose that the rows need.
 
         Raises:
             RuntimeError: it is made now, and cannot be captured.
@@ -78,34 +78,16 @@ class StaticSampler:
         filtered = any(map(has_filters, drawn))
         plain = not all(map(has_filters, drawn))
         way = (filtered, plain)
-        if way not in self._recordings:
+        if way not in self._passes:
 
             def choose(_peers: LayerExchange | None) -> Tensor:
                 return self._choose(filtered, plain)
 
-            self._recordings[way] = self._record(choose)
-        return self._recordings[way]
+            self._passes[way] = self._capture(choose)
+        return self._passes[way]
 
-    def sample(self, logits: Tensor, rows: Sequence[SamplingRow]) -> Sampled | None:
-        """Choose the token of each row; see `sampler.sample`.
-
-        Returns:
-            The tokens; None if the likeliest tokens do not suffice for the filters of a row.
-        """
-        self._logits[: len(rows)].copy_(logits)
-        for at, row in enumerate(rows):
-            self._update(at, row)
-        self._fill(rows)
-        chosen, enough, finite = self.prepare(rows).run()[:, : len(rows)].tolist()
-        usable = [bool(one) for one in finite]
-        draws = [row.draws and one for row, one in zip(rows, usable, strict=True)]
-        if not all(one or not drawn for one, drawn in zip(enough, draws, strict=True)):
-            return None
-        tokens = [one if drawn else None for one, drawn in zip(chosen, draws, strict=True)]
-        return Sampled(self._allowed[: len(rows)].clone(), tokens, usable)
-
-    def _fill(self, rows: Sequence[SamplingRow]) -> None:
-        """Copy the numbers of the rows to the device."""
+    def fill(self, rows: Sequence[SamplingRow]) -> None:
+        """Copy the numbers of the rows to the device, without waiting for it."""
         configs = [row.config for row in rows]
         top_k, top_p, min_p = Filters.numbers(configs, self._logits.shape[-1])
         numbers: dict[str, list[float]] = {
@@ -118,6 +100,24 @@ class StaticSampler:
             "filtered": [has_filters(config) for config in configs],
         }
         self._arena.fill(numbers, {"penalty": 1.0, "top_k": 1.0})
+
+    def sample(self, logits: Tensor, rows: Sequence[SamplingRow]) -> Sampled | None:
+        """Choose the token of each row; see `sampler.sample`.
+
+        Returns:
+            The tokens; None if the likeliest tokens do not suffice for the filters of a row.
+        """
+        self._logits[: len(rows)].copy_(logits)
+        for at, row in enumerate(rows):
+            self._update(at, row)
+        self.fill(rows)
+        chosen, enough, finite = self.prepare(rows).run()[:, : len(rows)].tolist()
+        usable = [bool(one) for one in finite]
+        draws = [row.draws and one for row, one in zip(rows, usable, strict=True)]
+        if not all(one or not drawn for one, drawn in zip(enough, draws, strict=True)):
+            return None
+        tokens = [one if drawn else None for one, drawn in zip(chosen, draws, strict=True)]
+        return Sampled(self._allowed[: len(rows)].clone(), tokens, usable)
 
     def _update(self, at: int, row: SamplingRow) -> None:
         """Bring a row's biases, bans and seen tokens up to date; mostly nothing has changed."""

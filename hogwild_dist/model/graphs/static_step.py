@@ -1,6 +1,6 @@
 """`StaticStep`: a decode step of a fixed size, whose inputs lie in one arena."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -16,15 +16,12 @@ from hogwild_dist.exchange.base import LayerExchange
 from hogwild_dist.kvcache.cache import KVCache
 from hogwild_dist.model.forward import forward
 from hogwild_dist.model.graphs.arena import Arena
-from hogwild_dist.model.graphs.recording import Forward, Recording
+from hogwild_dist.model.graphs.captured_pass import Capture
 from hogwild_dist.model.graphs.step_size import StepSize
 from hogwild_dist.model.loaded_model import LoadedModel
 
 INPUTS = ("token_ids", "positions", "slots", "last_of_rows")
 """What a forward pass reads besides the tables: one number for each token, or for each row."""
-
-Record = Callable[[Forward], Recording]
-"""Makes a recording of a forward pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +55,10 @@ class StaticStep:
     Args:
         decode: the model, and how it attends.
         size: size of the buffers.
-        record: makes the recording.
+        capture: captures the forward pass.
     """
 
-    def __init__(self, decode: DecodeModel, size: StepSize, record: Record) -> None:
+    def __init__(self, decode: DecodeModel, size: StepSize, capture: Capture) -> None:
         self._decode = decode
         self._size = size
         lengths = dict.fromkeys(INPUTS, size.tokens)
@@ -70,7 +67,7 @@ class StaticStep:
                 lengths[_field(index, field)] = length
         self._arena = Arena(lengths, decode.model.device)
         self._fill_with_dummies()
-        self._recording = record(self._forward)
+        self._pass = capture(self._forward)
 
     def run(self, batch: Batch, tables: Mapping[LayerKind, StepTables]) -> Tensor:
         """Run a step.
@@ -95,7 +92,7 @@ class StaticStep:
             padding[_field(index, "part_starts")] = tables[kind].part_starts[-1]
         self._arena.fill(rows, padding)
         num_rows = len(rows["last_of_rows"])
-        return self._recording.run()[:num_rows].clone()
+        return self._pass.run()[:num_rows].clone()
 
     def _forward(self, peers: LayerExchange | None) -> Tensor:
         """Run the model from the buffers; what they hold may change between repetitions."""

@@ -10,8 +10,8 @@ from hogwild_dist.attention.tables.device_tables import build
 from hogwild_dist.config import Visibility
 from hogwild_dist.exchange.base import LayerExchange
 from hogwild_dist.kvcache.rows import Row
+from hogwild_dist.model.graphs.capturer import Capturer, attempt
 from hogwild_dist.model.graphs.planner import PlannedStep, StepPlanner, Tables
-from hogwild_dist.model.graphs.recorder import Recorder, attempt
 from hogwild_dist.model.graphs.static_step import DecodeModel, StaticStep
 from hogwild_dist.model.graphs.step_size import TOKENS, StepSize, smallest_size
 from hogwild_dist.timeline import Timeline
@@ -25,16 +25,16 @@ class StepGraphs:
     Args:
         decode: the model, and how it attends.
         visibility: when rows see the others' new tokens.
-        recorder: makes recordings.
-        timeline: records what is captured and replayed.
+        capturer: captures passes.
+        timeline: notes what is captured and replayed.
     """
 
     def __init__(
-        self, decode: DecodeModel, visibility: Visibility, recorder: Recorder, timeline: Timeline
+        self, decode: DecodeModel, visibility: Visibility, capturer: Capturer, timeline: Timeline
     ) -> None:
         self._decode = decode
         self._planner = StepPlanner(decode.cache, visibility, partial(_tables, decode))
-        self._recorder = recorder
+        self._capturer = capturer
         self._timeline = timeline
         self._steps: dict[tuple[StepSize, bool], StaticStep | None] = {}
 
@@ -79,7 +79,7 @@ class StepGraphs:
         return self._steps[key]
 
     def _new_step(self, size: StepSize, peers: LayerExchange | None) -> StaticStep:
-        return StaticStep(self._decode, size, partial(self._recorder.record, peers=peers))
+        return StaticStep(self._decode, size, partial(self._capturer.capture, peers=peers))
 
 
 def _tables(decode: DecodeModel, batch: Batch) -> Tables:

@@ -9,7 +9,8 @@ from torch.nn import functional
 
 pytest.importorskip("triton", reason="triton is not installed")
 
-from hogwild_dist.model.fused.operations import rms_norm, rotate_both, silu_times
+from hogwild_dist.kvcache.slot_writer import write_by_index
+from hogwild_dist.model.fused.operations import rms_norm, rotate_both, silu_times, write_both
 from tests.attention.random_team import DEVICE
 
 DTYPES = [torch.float32, torch.float16] + [torch.bfloat16] * torch.cuda.is_available()
@@ -90,3 +91,31 @@ def test_gates_multiply(tokens: int, columns: int, dtype: torch.dtype) -> None:
     right = functional.silu(gate.float()).to(dtype) * up
     assert close(silu_times(gate, up), right)
     assert close(silu_times(gate[0], up[0]), right[0])
+
+
+@settings(max_examples=30)
+@given(
+    slots=st.lists(st.integers(0, 9), max_size=6, unique=True),
+    dummies=st.integers(0, 3),
+    heads=st.integers(1, 3),
+    size=st.sampled_from([1, 64, 80]),
+    dtype=st.sampled_from([torch.float64, torch.float32, torch.float16, torch.bfloat16]),
+    split=st.booleans(),
+)
+def test_keys_and_values_are_written_bit_for_bit(
+    slots: list[int], dummies: int, heads: int, size: int, dtype: torch.dtype, split: bool
+) -> None:
+    """Dummies share a slot, in which anything may stand then."""
+    scratch = 10
+    into = torch.tensor([*slots, *[scratch] * dummies], dtype=torch.int64, device=DEVICE)
+    wide = random(len(into), 2 * heads * size + 5, dtype=dtype)[:, : 2 * heads * size]
+    last = (heads, size) if split else (size, heads)
+    k, v = (half.reshape(len(into), *last) for half in wide.chunk(2, -1))
+    order = (1, 0, 2) if split else (2, 0, 1)
+    k, v = k.permute(order), v.permute(order)
+    slabs = random(2, heads, scratch + 2, size, dtype=dtype)
+    right, found = slabs.clone(), slabs.clone()
+    write_by_index(*right, into, k, v)
+    write_both(*found, into, k, v)
+    kept = [slot for slot in range(scratch + 2) if slot != scratch]
+    assert torch.equal(found[:, :, kept], right[:, :, kept])

@@ -20,7 +20,7 @@ from hogwild_dist.config import SamplingConfig
 from hogwild_dist.kvcache.cache import LayerShape
 from hogwild_dist.kvcache.rope import RotaryTables
 from hogwild_dist.model.graphs import static_sampler, static_step
-from hogwild_dist.model.graphs.recording import Forward
+from hogwild_dist.model.graphs.captured_pass import Forward
 from hogwild_dist.model.graphs.static_sampler import StaticSampler
 from hogwild_dist.model.graphs.static_step import DecodeModel, StaticStep
 from hogwild_dist.model.graphs.step_size import StepSize

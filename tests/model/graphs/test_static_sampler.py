@@ -7,15 +7,15 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from hogwild_dist.config import SamplingConfig
-from hogwild_dist.model.graphs.recorder import Recorder
-from hogwild_dist.model.graphs.recording import Forward, PlainRecording
+from hogwild_dist.model.graphs.captured_pass import Forward, PlainPass
+from hogwild_dist.model.graphs.capturer import Capturer
 from hogwild_dist.model.graphs.sampler_graphs import SamplerGraphs
 from hogwild_dist.model.graphs.static_sampler import StaticSampler
 from hogwild_dist.model.sampler import SamplingRow
 from tests.model.one_row_sampler import allowed_of_row, token_of_row
 from tests.model.test_sampling import VOCAB_SIZE, row, rows, spread_logits
 
-CPU = Recorder(torch.device("cpu"))
+CPU = Capturer(torch.device("cpu"))
 
 WAYS = [
     [SamplingConfig()],
@@ -54,7 +54,7 @@ def test_the_same_buffers_serve_one_step_after_the_other(
 
 
 def test_a_view_that_grows_and_then_shrinks_is_penalised_as_it_is_now() -> None:
-    sampler = StaticSampler(1, torch.zeros(1, 6), CPU.record)
+    sampler = StaticSampler(1, torch.zeros(1, 6), CPU.capture)
     logits = torch.tensor([[4.0, 3.0, 2.0, 1.0, 0.5, 0.1]])
     penalty = SamplingConfig(repetition_penalty=10.0)
     for seen, token in (((), 0), ((0,), 1), ((0, 1), 2), ((1,), 0), ((0, 1, 2, 3), 4)):
@@ -69,11 +69,11 @@ def test_the_passes_before_a_capture_find_dummies_that_they_can_sample(
     """An index that is out of bounds would end a GPU's process."""
     passes: list[Tensor] = []
 
-    def record(forward: Forward) -> PlainRecording:
+    def capture(forward: Forward) -> PlainPass:
         passes.append(forward(None))
-        return PlainRecording(forward, None)
+        return PlainPass(forward, None)
 
-    sampler = StaticSampler(4, torch.zeros(1, VOCAB_SIZE), record)
+    sampler = StaticSampler(4, torch.zeros(1, VOCAB_SIZE), capture)
     sampler.prepare([row(config, 0.5) for config in configs])
     token, _, usable = passes[0].tolist()
     assert all(0 <= one < VOCAB_SIZE for one in token)
@@ -81,7 +81,7 @@ def test_the_passes_before_a_capture_find_dummies_that_they_can_sample(
 
 
 def test_what_is_chosen_stays_when_the_next_step_is_sampled() -> None:
-    sampler = StaticSampler(2, torch.zeros(1, 3), CPU.record)
+    sampler = StaticSampler(2, torch.zeros(1, 3), CPU.capture)
     first = sampler.sample(torch.tensor([[1.0, 2.0, 3.0]]), [row(SamplingConfig())])
     sampler.sample(torch.tensor([[9.0, 2.0, 3.0]]), [row(SamplingConfig())])
     assert first.allowed.tolist() == [[1.0, 2.0, 3.0]]
@@ -89,7 +89,7 @@ def test_what_is_chosen_stays_when_the_next_step_is_sampled() -> None:
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_logits_that_are_no_numbers_concern_their_row_and_are_forgotten(bad: float) -> None:
-    sampler = StaticSampler(2, torch.zeros(1, 3), CPU.record)
+    sampler = StaticSampler(2, torch.zeros(1, 3), CPU.capture)
     asked = [row(SamplingConfig()), row(SamplingConfig())]
     damaged = torch.tensor([[1.0, 2.0, 3.0], [1.0, bad, 3.0]])
     found = sampler.sample(damaged, asked)
@@ -100,7 +100,7 @@ def test_logits_that_are_no_numbers_concern_their_row_and_are_forgotten(bad: flo
 def test_what_the_shortlist_cannot_decide_is_left_to_the_whole_vocabulary() -> None:
     flat = torch.linspace(0, 0.1, 9_000, dtype=torch.float64)[None]
     asked = [row(SamplingConfig(temperature=1, top_p=0.9), 0.5)]
-    sampler = StaticSampler(1, flat, CPU.record)
+    sampler = StaticSampler(1, flat, CPU.capture)
     assert sampler.holds(asked)
     assert sampler.sample(flat, asked) is None
     found = SamplerGraphs(CPU).sample(flat, asked)
@@ -108,7 +108,7 @@ def test_what_the_shortlist_cannot_decide_is_left_to_the_whole_vocabulary() -> N
 
 
 def test_rows_that_do_not_fit_are_sampled_without_buffers() -> None:
-    sampler = StaticSampler(1, torch.zeros(1, VOCAB_SIZE), CPU.record)
+    sampler = StaticSampler(1, torch.zeros(1, VOCAB_SIZE), CPU.capture)
     wide = row(SamplingConfig(temperature=1, top_k=VOCAB_SIZE))
     assert not sampler.holds([row(SamplingConfig())] * 2)
     assert not sampler.holds([wide])

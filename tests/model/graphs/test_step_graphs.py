@@ -14,12 +14,12 @@ from hogwild_dist.attention.tables.table_attention import TableBackend
 from hogwild_dist.attention.tables.torch_kernel import TorchKernel
 from hogwild_dist.config import Visibility
 from hogwild_dist.engine.updates import Update
-from hogwild_dist.model.graphs import recorder
-from hogwild_dist.model.graphs.recorder import Recorder
-from hogwild_dist.model.graphs.recording import PlainRecording
+from hogwild_dist.model.graphs import capturer
+from hogwild_dist.model.graphs.captured_pass import PlainPass
+from hogwild_dist.model.graphs.capturer import Capturer
 from hogwild_dist.model.graphs.static_step import DecodeModel
 from hogwild_dist.model.graphs.step_graphs import StepGraphs
-from hogwild_dist.model.model_runner import recordable_kernel
+from hogwild_dist.model.model_runner import kernel_for_graphs
 from hogwild_dist.timeline import Timeline
 from tests.exchange import grid
 from tests.exchange.grid import Case
@@ -71,10 +71,10 @@ def test_a_step_that_is_too_large_for_them_runs_without() -> None:
 def test_what_cannot_be_captured_runs_without_and_is_logged_once_a_size(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refuse(forward: Any, peers: Any) -> PlainRecording:
+    def refuse(forward: Any, peers: Any) -> PlainPass:
         raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB")
 
-    monkeypatch.setattr(recorder, "PlainRecording", refuse)
+    monkeypatch.setattr(capturer, "PlainPass", refuse)
     caplog.set_level(logging.WARNING)
     found, spans = write(CASES[0], "tables")
     assert found == write(CASES[0], None)[0]
@@ -89,16 +89,16 @@ def test_what_reads_its_tables_on_the_host_is_not_captured() -> None:
     """A wait for the device spoils a capture, so that none is tried."""
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
     tables = TableBackend(TorchKernel())
-    assert recordable_kernel(tables, cpu) is tables.kernel
-    assert recordable_kernel(tables, gpu) is None
-    assert recordable_kernel(PieceBackend(attend_matmul), cpu) is None
+    assert kernel_for_graphs(tables, cpu) is tables.kernel
+    assert kernel_for_graphs(tables, gpu) is None
+    assert kernel_for_graphs(PieceBackend(attend_matmul), cpu) is None
 
 
-def test_recordings_end_with_what_runs_them() -> None:
+def test_captured_passes_end_with_what_runs_them() -> None:
     """They hold memory of the device, which must not wait for Python's search for cycles."""
     model = tiny_byte_model()
     decode = DecodeModel.of(model, model.new_cache(64), TorchKernel())
-    graphs = StepGraphs(decode, Visibility.SAME_STEP, Recorder(model.device), Timeline())
+    graphs = StepGraphs(decode, Visibility.SAME_STEP, Capturer(model.device), Timeline())
     seen = weakref.ref(graphs)
     del graphs
     assert seen() is None

@@ -1,4 +1,4 @@
-"""A forward pass on fixed buffers that can be repeated: as CUDA graphs, or as plain calls."""
+"""`CapturedPass`: a pass on fixed buffers that can be repeated, as CUDA graphs or plain calls."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,7 +17,7 @@ WARM_UP_ROUNDS = 2
 """Passes before a capture, in which libraries compile kernels and reserve their workspaces."""
 
 
-class Recording(Protocol):
+class CapturedPass(Protocol):
     """A forward pass that can be repeated."""
 
     def run(self) -> Tensor:
@@ -25,7 +25,11 @@ class Recording(Protocol):
         ...
 
 
-class PlainRecording:
+Capture = Callable[[Forward], CapturedPass]
+"""Captures a forward pass."""
+
+
+class PlainPass:
     """Calls the forward pass.
 
     Args:
@@ -41,7 +45,7 @@ class PlainRecording:
         return self._forward()
 
 
-class GraphRecording:
+class GraphPass:
     """Replays CUDA graphs of a forward pass.
 
     Where the pass sends or receives the keys of a layer, one graph ends and the next begins, and
@@ -50,8 +54,8 @@ class GraphRecording:
     Args:
         forward: the forward pass; the buffers that it reads hold nothing but dummies.
         peers: brings the peers' keys of each layer; None if no peer takes part.
-        stream: the stream on which all recordings are captured.
-        pool: memory pool that all recordings share, from `torch.cuda.graph_pool_handle`.
+        stream: the stream on which all passes are captured.
+        pool: memory pool that all passes share, from `torch.cuda.graph_pool_handle`.
 
     Raises:
         RuntimeError: the pass cannot be captured, or memory does not suffice.

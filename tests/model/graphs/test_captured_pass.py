@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
-from hogwild_dist.model.graphs.recorder import Recorder
-from hogwild_dist.model.graphs.recording import WARM_UP_ROUNDS, GraphRecording
+from hogwild_dist.model.graphs.captured_pass import WARM_UP_ROUNDS, GraphPass
+from hogwild_dist.model.graphs.capturer import Capturer
 
 HISTORY: list[str] = []
 HANDLES = count(1)
@@ -107,19 +107,19 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_pass_without_peers_is_one_graph() -> None:
-    recording = GraphRecording(two_layers, None, Stream(), None)
+    captured = GraphPass(two_layers, None, Stream(), None)
     one_pass = ["keys 0", "own 0", "rest 0", "keys 1", "own 1", "rest 1"]
     assert one_pass * WARM_UP_ROUNDS == HISTORY
     HISTORY.clear()
-    recording.run()
+    captured.run()
     assert ["+".join(one_pass)] == HISTORY
 
 
 def test_peers_are_called_between_graphs_and_only_when_they_are_replayed() -> None:
-    recording = GraphRecording(two_layers, Peers(), Stream(), None)
+    captured = GraphPass(two_layers, Peers(), Stream(), None)
     assert not any("send" in one or "receive" in one for one in HISTORY)
     HISTORY.clear()
-    result = [recording.run(), recording.run()]
+    result = [captured.run(), captured.run()]
     assert result[0] is result[1]
     assert HISTORY == 2 * [
         "keys 0", "send 0", "own 0", "receive 0",
@@ -137,12 +137,12 @@ def test_a_failed_capture_ends_and_the_next_one_succeeds(what: str) -> None:
             raise RuntimeError("operation not permitted when stream is capturing")
         return torch.zeros(1)
 
-    recorder = Recorder(torch.device("cuda"))
+    capturer = Capturer(torch.device("cuda"))
     with pytest.raises(RuntimeError, match="not permitted"):
-        recorder.record(fail)
+        capturer.capture(fail)
     assert Graph.capturing is None
     assert not Allocator.underway
-    recorder.record(two_layers)
+    capturer.capture(two_layers)
 
 
 def test_a_wait_that_only_the_end_of_a_capture_reports_is_an_error_too() -> None:
@@ -151,5 +151,5 @@ def test_a_wait_that_only_the_end_of_a_capture_reports_is_an_error_too() -> None
         return torch.zeros(1)
 
     with pytest.raises(RuntimeError, match="previous error"):
-        Recorder(torch.device("cuda")).record(wait)
+        Capturer(torch.device("cuda")).capture(wait)
     assert not Allocator.underway

@@ -1,4 +1,4 @@
-"""`Recorder`: makes recordings on a device, and says in the log what cannot be recorded."""
+"""`Capturer`: captures passes on a device, and says in the log what cannot be captured."""
 
 import logging
 from collections.abc import Callable
@@ -8,11 +8,11 @@ import torch
 
 from hogwild_dist.errors import first_line
 from hogwild_dist.exchange.base import LayerExchange
-from hogwild_dist.model.graphs.recording import (
+from hogwild_dist.model.graphs.captured_pass import (
+    CapturedPass,
     Forward,
-    GraphRecording,
-    PlainRecording,
-    Recording,
+    GraphPass,
+    PlainPass,
 )
 
 log = logging.getLogger(__name__)
@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Recorder:
-    """Makes the recordings of one model; on a GPU they share a stream and a memory pool.
+class Capturer:
+    """Captures the passes of one model; on a GPU they share a stream and a memory pool.
 
     Args:
         device: device of the model.
@@ -33,8 +33,8 @@ class Recorder:
             self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             self._pool = torch.cuda.graph_pool_handle()
 
-    def record(self, forward: Forward, peers: LayerExchange | None = None) -> Recording:
-        """Return a recording: CUDA graphs on a GPU, plain calls on a CPU.
+    def capture(self, forward: Forward, peers: LayerExchange | None = None) -> CapturedPass:
+        """Return a pass that can be repeated: CUDA graphs on a GPU, plain calls on a CPU.
 
         Args:
             forward: the pass that is repeated.
@@ -44,9 +44,9 @@ class Recorder:
             RuntimeError: the pass cannot be captured, or memory does not suffice.
         """
         if not self._on_gpu:
-            return PlainRecording(forward, peers)
+            return PlainPass(forward, peers)
         try:
-            return GraphRecording(forward, peers, self._stream, self._pool)
+            return GraphPass(forward, peers, self._stream, self._pool)
         except BaseException:
             # The allocator of pinned memory may still hold the pool for a capture.
             self._pool = torch.cuda.graph_pool_handle()
@@ -57,8 +57,8 @@ def attempt(what: str, make: Callable[[], T]) -> T | None:
     """Return what `make` returns; None, with a warning, if it cannot be captured.
 
     Args:
-        what: what is recorded, at the beginning of a sentence.
-        make: makes recordings, or runs them.
+        what: what is captured, at the beginning of a sentence.
+        make: captures passes.
     """
     try:
         return make()
