@@ -25,6 +25,10 @@ class ExchangeError(HogwildError):
     """A shard of a group is lost, or the shards disagree."""
 
 
+class PeersLostError(ExchangeError):
+    """A peer of a shard is lost or too late; this shard can go on in another group."""
+
+
 class SessionError(HogwildError):
     """One session cannot go on; the other sessions do."""
 

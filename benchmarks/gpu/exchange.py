@@ -19,7 +19,7 @@ from hogwild_dist.errors import ExchangeError
 from hogwild_dist.exchange import staging
 from hogwild_dist.exchange.base import StepPlan, StepReport
 from hogwild_dist.exchange.channels import Channels
-from hogwild_dist.exchange.collectives import Collectives
+from hogwild_dist.exchange.collectives import Collectives, ExchangeCounts
 from hogwild_dist.exchange.process_group import Membership, form_group, pick_backend, serve_store
 from hogwild_dist.exchange.stages import Shape, Stage, StagePool
 from hogwild_dist.exchange.torch_dist import TorchDistExchange
@@ -89,7 +89,7 @@ class Echo:
         self.cache = cache
         self.slabs = (*cache.keys, *cache.values)
         self._channel = channels.tensors
-        self._collectives = Collectives(channels, 1, Timeline())
+        self._collectives = Collectives(channels, 1, Timeline(), ExchangeCounts())
         self._pool = StagePool(cache, 0, (0,), device)
         self._layers = range(len(cache.keys))
 

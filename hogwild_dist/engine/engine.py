@@ -5,6 +5,7 @@ receives the others' keys and values through the exchange. All shards apply the 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from weakref import WeakSet
 
 from transformers import PreTrainedTokenizerBase
 
@@ -12,8 +13,9 @@ from hogwild_dist.attention.registry import find_backend
 from hogwild_dist.config import EngineConfig, Visibility
 from hogwild_dist.engine.containment import contain, shard_errors
 from hogwild_dist.engine.overlapped_stepper import OverlappedStepper
-from hogwild_dist.engine.placement import home_rank, newcomer_rank, worker_ranks
+from hogwild_dist.engine.placement import home_rank, moved_ranks, newcomer_rank, worker_ranks
 from hogwild_dist.engine.prefill import Prefill
+from hogwild_dist.engine.rounds import NextEpoch, Recovery, Rounds
 from hogwild_dist.engine.scheduler.admission import check_change, check_fits, check_ids, check_space
 from hogwild_dist.engine.scheduler.reservations import KVReservations, pages_of_newcomer
 from hogwild_dist.engine.scheduler.step import StepOutcome
@@ -44,6 +46,7 @@ class Engine:
         exchange: connects the shards of a group; None for a single process.
         cache: the cache that the exchange writes to; None makes one.
         timeline: records the spans of every step.
+        recovery: gives the shard its place after a loss; None lets a loss end its sessions.
 
     Raises:
         ConfigError: the attention kernel that the config names is unknown.
@@ -58,6 +61,7 @@ class Engine:
         *,
         cache: KVCache | None = None,
         timeline: Timeline | None = None,
+        recovery: Recovery | None = None,
     ) -> None:
         self.config = config or EngineConfig()
         self.model = model
@@ -75,12 +79,15 @@ class Engine:
             timeline=self.timeline,
         )
         self.reservations = KVReservations(self.cache, model.max_positions)
-        self._prefill = Prefill(self.cache, self.runner, self.exchange, self.config.prefill_chunk)
-        self._forward = ShardForward(self.runner, self.exchange, self.cache, self.timeline)
+        self.rounds = Rounds(self.exchange, recovery)
+        self.rounds.on_epoch = self._move_workers
+        self._prefill = Prefill(self.cache, self.runner, self.rounds, self.config.prefill_chunk)
+        self._forward = ShardForward(self.runner, self.rounds, self.cache, self.timeline)
+        self._sessions: WeakSet[Session] = WeakSet()
         stepper = OverlappedStepper if self.overlaps else Stepper
         self._stepper = stepper(
             self._forward,
-            self.exchange,
+            self.rounds,
             self.reservations,
             self.config.max_step_tokens,
             self.timeline,
@@ -117,7 +124,7 @@ class Engine:
             check_fits(spec, self.model, self.config.cache_tokens, self.cache.pages.num_free)
             for name, ids in spec.shared.items():
                 if ids:
-                    self._prefill.encode(Row((session.blocks[name],), ids), self._home(session))
+                    self._prefill.encode(Row((session.blocks[name],), ids), session.id)
         except BaseException:
             session.free()
             raise
@@ -147,11 +154,12 @@ class Engine:
             number, spec, self.cache, self.tokenizer, ranks, recorded=recorded, forced=forced
         )
         self._num_started = number + 1
+        self._sessions.add(session)
         return session
 
     def encode(self, rows: Sequence[tuple[Session, Row]]) -> int:
         """Encode texts of sessions that have not stepped yet; see `Prefill.encode_together`."""
-        return self._prefill.encode_together([(row, self._home(session)) for session, row in rows])
+        return self._prefill.encode_together([(row, session.id) for session, row in rows])
 
     def retire(self, session: Session) -> None:
         """Free the cache pages of a session; its text stays readable."""
@@ -170,14 +178,13 @@ class Engine:
 
     def apply_change(self, session: Session, change: Change) -> list[Event]:
         """Change a running session; every shard makes the same call before the same step."""
-        home = self._home(session)
         rank = newcomer_rank(session.id, len(session.workers), self.exchange.world_size)
 
         def encode(view: tuple[Block, ...], token_ids: tuple[int, ...]) -> None:
             check_space(session, self.reservations, view, len(token_ids))
             if token_ids:
                 with shard_errors(self.exchange.rank):
-                    self._prefill.encode(Row(view, token_ids), home)
+                    self._prefill.encode(Row(view, token_ids), session.id)
 
         phase = self.phase(session)
 
@@ -211,5 +218,11 @@ class Engine:
         """Collect and apply the step in flight under `overlapped` visibility, if there is one."""
         return self._stepper.drain()
 
-    def _home(self, session: Session) -> int:
-        return home_rank(session.id, self.exchange.world_size)
+    def _move_workers(self, epoch: NextEpoch) -> None:
+        """Give every worker its shard in the next group."""
+        world_size = epoch.channels.tensors.group.size()
+        for session in self._sessions:
+            ranks = [worker.rank for worker in session.workers]
+            moved = moved_ranks(ranks, epoch.ranks, session.id, world_size)
+            for worker, rank in zip(session.workers, moved, strict=True):
+                worker.rank = rank

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from hogwild_dist.engine.containment import failure_of
+from hogwild_dist.engine.rounds import Rounds
 from hogwild_dist.engine.scheduler.admission import end_in_time
 from hogwild_dist.engine.scheduler.reservations import KVReservations
 from hogwild_dist.engine.scheduler.step import (
@@ -18,7 +19,7 @@ from hogwild_dist.engine.scheduler.step import (
     apply_agreed,
 )
 from hogwild_dist.engine.shard_forward import ShardForward
-from hogwild_dist.exchange.base import AgreedStep, Exchange
+from hogwild_dist.exchange.base import AgreedStep
 from hogwild_dist.kvcache.rows import allocate_slots, release_slots
 from hogwild_dist.session.changes import ChangePhase
 from hogwild_dist.session.session import Feed, Session
@@ -30,7 +31,7 @@ class OverlappedStepper:
 
     Args:
         forward: computes this shard's rows.
-        exchange: connects the shards of the group.
+        rounds: completes the rounds of this shard, with its exchange.
         reservations: the cache pages that sessions may use.
         max_step_tokens: the most tokens that the workers of a session feed in one step.
         timeline: records the spans of every step.
@@ -39,13 +40,14 @@ class OverlappedStepper:
     def __init__(
         self,
         forward: ShardForward,
-        exchange: Exchange,
+        rounds: Rounds,
         reservations: KVReservations,
         max_step_tokens: int,
         timeline: Timeline,
     ) -> None:
         self._forward = forward
-        self._exchange = exchange
+        self._exchange = rounds.exchange
+        self._rounds = rounds
         self._reservations = reservations
         self._cache = reservations.cache
         self._max_step_tokens = max_step_tokens
@@ -113,7 +115,8 @@ class OverlappedStepper:
         """Collect a posted step and apply it."""
         if step is None:
             return StepOutcome((), (), 0, time.perf_counter() - begin)
-        agreed = self._exchange.collect()
+        agreed = self._rounds.complete(self._exchange.collect, _never)
+        assert agreed is not None, "a step has an outcome"
         applied = []
         for session, feeds in step.feeds.items():
             if session.end_reason:
@@ -172,3 +175,7 @@ class OverlappedStepper:
         for row, slots in zip(rows, allocate_slots(self._cache, rows), strict=True):
             step.slots[row.view[-1]] = slots
         return sorted((*own, *peers), key=lambda feed: feed.worker.index)
+
+
+def _never() -> None:
+    raise AssertionError("a step in flight saw what has changed since; it cannot be computed again")

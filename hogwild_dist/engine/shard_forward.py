@@ -10,8 +10,9 @@ from torch import Tensor
 
 from hogwild_dist.attention.batch import Batch
 from hogwild_dist.config import Visibility
+from hogwild_dist.engine.rounds import Rounds
 from hogwild_dist.engine.scheduler.step import InFlightStep, RowOutcome
-from hogwild_dist.exchange.base import Exchange, LogitsSummary, RowReport, StepReport
+from hogwild_dist.exchange.base import AgreedStep, LogitsSummary, RowReport, StepReport
 from hogwild_dist.kvcache.cache import KVCache
 from hogwild_dist.kvcache.rows import allocate_slots, release_slots
 from hogwild_dist.model.model_runner import ModelRunner
@@ -26,19 +27,23 @@ class ShardForward:
 
     Args:
         runner: runs the model's forward pass.
-        exchange: connects the shards of the group.
+        rounds: completes the rounds of this shard, with its exchange.
         cache: holds the keys and values of all sessions.
         timeline: records the spans of every step.
     """
 
     def __init__(
-        self, runner: ModelRunner, exchange: Exchange, cache: KVCache, timeline: Timeline
+        self,
+        runner: ModelRunner,
+        rounds: Rounds,
+        cache: KVCache,
+        timeline: Timeline,
     ) -> None:
         self._runner = runner
-        self._exchange = exchange
+        self._exchange = rounds.exchange
+        self._rounds = rounds
         self._cache = cache
         self._timeline = timeline
-        self._num_reports = 0
 
     @contextmanager
     def allocated(self, step: InFlightStep) -> Iterator[None]:
@@ -108,6 +113,14 @@ class ShardForward:
             for row, (session, feed) in enumerate(own)
         )
 
+    def compute_all(self, step: InFlightStep) -> None:
+        """Run the forward pass over the rows of all shards, whose tokens are chosen already."""
+        rows = step.input_rows
+        if rows:
+            slots = [step.slots[row.view[-1]] for row in rows]
+            self._runner.compute(rows, slots, alone=True)
+        step.outcomes = ()
+
     def post(self, step: InFlightStep, command: int) -> None:
         """Send the chosen tokens of this shard's rows to the other shards.
 
@@ -126,8 +139,7 @@ class ShardForward:
             for outcome in step.outcomes
         )
         state = crc32(repr([session.fingerprint() for session in step.feeds]).encode())
-        self._exchange.post(StepReport(self._num_reports, command, state, reports))
-        self._num_reports += 1
+        self._exchange.post(StepReport(self._rounds.next_number, command, state, reports))
 
     def agree(self, command: int) -> int:
         """Exchange headers alone, without feeding any token.
@@ -139,9 +151,15 @@ class ShardForward:
             The highest command id up to which every shard holds every command.
         """
         nothing = InFlightStep({})
-        self._exchange.begin(nothing.plan(self._exchange.world_size))
-        self.post(nothing, command)
-        return self._exchange.collect().command
+
+        def together() -> AgreedStep:
+            self._exchange.begin(nothing.plan(self._exchange.world_size))
+            self.post(nothing, command)
+            return self._exchange.collect()
+
+        agreed = self._rounds.complete(together, lambda: None)
+        assert agreed is not None, "headers have an outcome"
+        return agreed.command
 
     def _relay_layers(self) -> None:
         """Receive the peers' layers on a shard that has no row to compute."""

@@ -6,11 +6,12 @@
 import time
 from collections.abc import Callable, Sequence
 
+from hogwild_dist.engine.rounds import Rounds
 from hogwild_dist.engine.scheduler.admission import schedule
 from hogwild_dist.engine.scheduler.reservations import KVReservations
 from hogwild_dist.engine.scheduler.step import InFlightStep, StepOutcome, apply_agreed
 from hogwild_dist.engine.shard_forward import ShardForward
-from hogwild_dist.exchange.base import Exchange
+from hogwild_dist.exchange.base import AgreedStep
 from hogwild_dist.session.changes import ChangePhase
 from hogwild_dist.session.session import Session
 from hogwild_dist.timeline import Timeline
@@ -21,7 +22,7 @@ class Stepper:
 
     Args:
         forward: computes this shard's rows.
-        exchange: connects the shards of the group.
+        rounds: completes the rounds of this shard, with its exchange.
         reservations: the cache pages that sessions may use.
         max_step_tokens: the most tokens that one step feeds.
         timeline: records the spans of every step.
@@ -30,13 +31,14 @@ class Stepper:
     def __init__(
         self,
         forward: ShardForward,
-        exchange: Exchange,
+        rounds: Rounds,
         reservations: KVReservations,
         max_step_tokens: int,
         timeline: Timeline,
     ) -> None:
         self._forward = forward
-        self._exchange = exchange
+        self._exchange = rounds.exchange
+        self._rounds = rounds
         self._reservations = reservations
         self._max_step_tokens = max_step_tokens
         self._timeline = timeline
@@ -57,11 +59,16 @@ class Stepper:
         begin = time.perf_counter()
         with self._timeline.span("step"):
             step = self._schedule(sessions)
-            with self._forward.allocated(step):
+
+            def together() -> AgreedStep:
                 self._exchange.begin(step.plan(self._exchange.world_size))
                 self._forward.compute(step)
                 self._forward.post(step, latest_command())
-                agreed = self._exchange.collect()
+                return self._exchange.collect()
+
+            with self._forward.allocated(step):
+                agreed = self._rounds.complete(together, lambda: self._forward.compute_all(step))
+            assert agreed is not None, "a step has an outcome"
             applied = [
                 apply_agreed(session, feeds, agreed)
                 for session, feeds in step.feeds.items()

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from hogwild_dist.errors import ExchangeError
+from hogwild_dist.errors import PeersLostError
 from hogwild_dist.exchange.bounded import within
 from hogwild_dist.exchange.channels import Channel, Channels
 from hogwild_dist.exchange.stages import Stage
@@ -75,17 +75,20 @@ class Sent:
 class Collectives:
     """Runs the collectives of a rank.
 
-    All methods raise `ExchangeError` if a peer is lost or too late. From then on the exchange is
+    All methods raise `PeersLostError` if a peer is lost or too late. From then on the exchange is
     broken: what is in flight on a device is aborted, and every later call raises.
 
     Args:
         channels: the channels.
         epoch: number of the membership.
         timeline: records the spans of sending and waiting.
+        counts: totals to add to.
     """
 
-    def __init__(self, channels: Channels, epoch: int, timeline: Timeline) -> None:
-        self.counts = ExchangeCounts()
+    def __init__(
+        self, channels: Channels, epoch: int, timeline: Timeline, counts: ExchangeCounts
+    ) -> None:
+        self._counts = counts
         self._channels = channels
         self._rank: int = channels.tensors.group.rank()
         self._epoch = epoch
@@ -102,7 +105,7 @@ class Collectives:
             what: what the collective carries, for errors.
         """
         self._check()
-        number, begin = self.counts.collectives, time.perf_counter()
+        number, begin = self._counts.collectives, time.perf_counter()
         try:
             with self._timeline.span("send", number):
                 stage.repeat_message()
@@ -111,8 +114,8 @@ class Collectives:
                 )
         except RuntimeError as error:
             raise self._lost(what, error) from error
-        self.counts.collectives += 1
-        self.counts.bytes_sent += len(stage.outgoing)
+        self._counts.collectives += 1
+        self._counts.bytes_sent += len(stage.outgoing)
         return Sent(work, channel, stage, what, number, begin)
 
     def wait(self, sent: Sent) -> None:
@@ -149,14 +152,14 @@ class Collectives:
         except (RuntimeError, TimeoutError) as error:
             raise self._lost(sent.what, error) from error
         end = time.perf_counter()
-        self.counts.wait_seconds += end - begin
-        self.counts.seconds += end - sent.begin
+        self._counts.wait_seconds += end - begin
+        self._counts.seconds += end - sent.begin
 
     def _check(self) -> None:
         if self._broken is not None:
-            raise ExchangeError(self._broken)
+            raise PeersLostError(self._broken)
 
-    def _lost(self, what: str, error: Exception) -> ExchangeError:
+    def _lost(self, what: str, error: Exception) -> PeersLostError:
         reason = _LOCATION.sub("", str(error).strip() or repr(error)).splitlines()[0]
         reason = reason.partition(". This is typically")[0].rstrip(".") + "."
         self._broken = (
@@ -164,7 +167,7 @@ class Collectives:
         )
         if self._channels.tensors.on_stream:
             self._abort()
-        return ExchangeError(self._broken)
+        return PeersLostError(self._broken)
 
     def _abort(self) -> None:
         """Release the device from collectives that no peer may ever answer."""

@@ -28,13 +28,17 @@ from torch import Tensor
 from hogwild_dist.config import Visibility
 from hogwild_dist.exchange import staging, wire
 from hogwild_dist.exchange.base import AgreedStep, StepPlan, StepReport, combine_reports
+from hogwild_dist.exchange.bounded import let_go
 from hogwild_dist.exchange.channels import Channels
-from hogwild_dist.exchange.collectives import Collectives, Sent
+from hogwild_dist.exchange.collectives import Collectives, ExchangeCounts, Sent
 from hogwild_dist.exchange.stages import Shape, Stage, StagePool
 from hogwild_dist.kvcache.cache import KVCache
 from hogwild_dist.kvcache.page_allocator import ceil_div
 from hogwild_dist.kvcache.upload import upload
 from hogwild_dist.timeline import Timeline
+
+_OF_AN_EPOCH = ("_channels", "_collectives", "_stages", "_header_stages", "_layer", "_posted")
+"""What holds process groups, or buffers that a collective may still write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,17 @@ class TorchDistExchange:
         visibility: when rows see the others' new tokens; the same on every rank.
         epoch: number of the membership.
         timeline: records the spans of sending and waiting.
+
+    Attributes:
+        rank: rank of this process in the group.
+        world_size: number of processes in the group.
+        epoch: number of the membership.
+        counts: totals of all epochs.
     """
+
+    rank: int
+    world_size: int
+    epoch: int
 
     def __init__(
         self,
@@ -73,21 +87,32 @@ class TorchDistExchange:
         epoch: int,
         timeline: Timeline | None = None,
     ) -> None:
-        self.rank: int = channels.tensors.group.rank()
-        self.world_size: int = channels.tensors.group.size()
         self.visibility = visibility
-        self.epoch = epoch
-        self._channels = channels
-        self._collectives = Collectives(channels, epoch, timeline or Timeline())
-        self.counts = self._collectives.counts
+        self.counts = ExchangeCounts()
+        self._timeline = timeline or Timeline()
         self._cache = cache
         self._device = cache.keys[0].device
         self._layers = range(len(cache.keys))
         self._step_layers = range(0) if visibility is Visibility.SAME_STEP else self._layers
+        self.join(channels, epoch)
+
+    def join(self, channels: Channels, epoch: int) -> None:
+        """Go on in another group; what is in flight in the one before is given up.
+
+        Args:
+            channels: channels of the group.
+            epoch: number of its membership.
+        """
+        let_go([vars(self).pop(name, None) for name in _OF_AN_EPOCH])
+        self.rank = channels.tensors.group.rank()
+        self.world_size = channels.tensors.group.size()
+        self.epoch = epoch
+        self._channels = channels
+        self._collectives = Collectives(channels, epoch, self._timeline, self.counts)
         peers = [rank for rank in range(self.world_size) if rank != self.rank]
         self._nothing = (0,) * self.world_size
-        self._stages = StagePool(cache, self.rank, peers, self._device)
-        self._header_stages = StagePool(cache, self.rank, peers, torch.device("cpu"))
+        self._stages = StagePool(self._cache, self.rank, peers, self._device)
+        self._header_stages = StagePool(self._cache, self.rank, peers, torch.device("cpu"))
         self._plan: StepPlan | None = None
         self._slots: Sequence[Tensor] = ()
         self._layer_stage: Stage | None = None

@@ -88,6 +88,8 @@ class ModelRunner:
         rows: Sequence[Row],
         slots: Sequence[Sequence[int]],
         arriving: Sequence[Row] | None = (),
+        *,
+        alone: bool = False,
     ) -> tuple[Tensor, Batch]:
         """Run the forward pass over rows whose slots are allocated; nothing is committed.
 
@@ -95,11 +97,14 @@ class ModelRunner:
             rows: rows that this process computes, at least one.
             slots: slab slots of each row's new tokens, from `allocate_slots`.
             arriving: rows that the peers compute in the same step; None if they take no part.
+            alone: whether the rows are those of all shards, of which nothing is sent.
 
         Returns:
             Logits after each row's last token, ``[num_rows, vocab_size]``, and the packed batch.
         """
-        layered = arriving is not None and self.exchange.visibility is Visibility.SAME_STEP
+        layered = (
+            arriving is not None and not alone and self.exchange.visibility is Visibility.SAME_STEP
+        )
         peers = self.exchange if layered and self.exchange.world_size > 1 else None
         if self._graphs is None or arriving is None:
             batch = build_batch(rows, slots, self.exchange.visibility, arriving or ())

@@ -13,7 +13,7 @@ from hogwild_dist.config import Visibility
 from hogwild_dist.errors import ExchangeError
 from hogwild_dist.exchange.base import StepPlan, StepReport
 from hogwild_dist.exchange.bounded import within
-from hogwild_dist.exchange.collectives import MOST_AHEAD, Collectives
+from hogwild_dist.exchange.collectives import MOST_AHEAD, Collectives, ExchangeCounts
 from hogwild_dist.exchange.process_group import Membership, serve_store
 from hogwild_dist.exchange.stages import Shape, StagePool
 from hogwild_dist.exchange.torch_dist import TorchDistExchange
@@ -122,7 +122,7 @@ def test_the_host_runs_only_a_few_collectives_ahead() -> None:
     store = serve_store(HOST)
     place = Membership(epoch=1, rank=0, world_size=1, store_host=HOST, store_port=store.port)
     channels = device_channels(place, 0.05, silent=True)
-    collectives = Collectives(channels, 1, Timeline())
+    collectives = Collectives(channels, 1, Timeline(), ExchangeCounts())
     stage = StagePool(new_cache(64), 0, (0,), CPU).take(Shape((0,), (1,), range(1)))
     assert stage is not None
     for number in range(MOST_AHEAD):

@@ -1,0 +1,157 @@
+"""Rounds: what all shards of a group do together, one after the other, and how a loss is met.
+
+A round is an exchange after which the shards' state changes: a step, texts that are encoded, or
+headers alone. All shards go through the same rounds, and between rounds nothing depends on the
+peers. Headers travel in both directions between any two shards, so that no shard completes such a
+round before all others have completed the ones before.
+
+A round is completed in one of two ways: together with the peers, or, where others have completed it
+already and a peer is lost, alone: what all shards would have computed is computed here, and what
+they agreed on comes from who knows it. So sessions, scheduling and cache know nothing of losses.
+All shards take their places in the next group right before the same round.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from hogwild_dist.errors import PeersLostError
+from hogwild_dist.exchange.base import AgreedStep, Exchange
+from hogwild_dist.exchange.channels import Channels
+from hogwild_dist.exchange.torch_dist import TorchDistExchange
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The rounds that a shard has completed.
+
+    Attributes:
+        number: number of completed rounds.
+        agreed_in: number of the last round with headers; 0 before the first.
+        agreed: what the shards agreed on in it.
+    """
+
+    number: int = 0
+    agreed_in: int = 0
+    agreed: AgreedStep | None = None
+
+    def after(self, outcome: AgreedStep | None) -> "Progress":
+        """Return the progress after one more round; its outcome is None if it had no headers."""
+        number = self.number + 1
+        if outcome is None:
+            return Progress(number, self.agreed_in, self.agreed)
+        return Progress(number, number, outcome)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NextEpoch:
+    """A shard's place in the next group.
+
+    Attributes:
+        epoch: number of the new membership.
+        channels: channels of the new group.
+        ranks: rank in the last group -> rank in the new one, of all shards that go on.
+        completed: the most that any shard has completed; the new membership begins after it.
+    """
+
+    epoch: int
+    channels: Channels
+    ranks: Mapping[int, int]
+    completed: Progress
+
+
+class Recovery(Protocol):
+    """Gives a shard its place in the next group.
+
+    Attributes:
+        frozen: whether the shard has to wait for the next group before its next round.
+    """
+
+    frozen: bool
+
+    def wait(self, completed: Progress, error: PeersLostError | None) -> NextEpoch:
+        """Wait for the next membership.
+
+        Args:
+            completed: what this shard has completed.
+            error: why it cannot complete the next round, or None if it was told to wait.
+
+        Raises:
+            PeersLostError: there is no next membership.
+        """
+
+
+class Rounds:
+    """Completes the rounds of a shard.
+
+    Args:
+        exchange: connects the shards of the group.
+        recovery: gives the shard its place after a loss; None lets a loss raise.
+
+    Attributes:
+        exchange: the same exchange in every group.
+        completed: the rounds completed so far.
+        on_epoch: called with a new membership, right before the first round under it.
+    """
+
+    def __init__(self, exchange: Exchange, recovery: Recovery | None = None) -> None:
+        self.exchange = exchange
+        self.completed = Progress()
+        self.on_epoch: Callable[[NextEpoch], None] = lambda _: None
+        self._recovery = recovery
+        self._next: NextEpoch | None = None
+
+    @property
+    def next_number(self) -> int:
+        """Number of the round that is completed next."""
+        return self.completed.number + 1
+
+    def complete(
+        self, together: Callable[[], AgreedStep | None], alone: Callable[[], None]
+    ) -> AgreedStep | None:
+        """Complete a round, and return what the shards agree on; None in a round without headers.
+
+        Args:
+            together: completes the round with the peers; it may be called again, with other peers.
+            alone: computes here what all shards would have computed.
+
+        Raises:
+            PeersLostError: a peer is lost, and there is no next group.
+            ExchangeError: the shards disagree.
+        """
+        while True:
+            self._look_for_next()
+            if self._next is not None and self._next.completed.number >= self.next_number:
+                alone()
+                outcome = self._outcome_of_others()
+                break
+            self._enter()
+            try:
+                outcome = together()
+                break
+            except PeersLostError as error:
+                if self._recovery is None:
+                    raise
+                self._next = self._recovery.wait(self.completed, error)
+        self.completed = self.completed.after(outcome)
+        return outcome
+
+    def _look_for_next(self) -> None:
+        """Wait for the next membership, if this shard was told to."""
+        if self._recovery is not None and self._recovery.frozen:
+            self._next = self._recovery.wait(self.completed, None)
+
+    def _outcome_of_others(self) -> AgreedStep | None:
+        """Return what the peers agreed on in the round that this shard has missed."""
+        assert self._next is not None
+        known = self._next.completed
+        return known.agreed if known.agreed_in == self.next_number else None
+
+    def _enter(self) -> None:
+        """Take this shard's place in the next group, if there is one."""
+        if self._next is None:
+            return
+        assert isinstance(self.exchange, TorchDistExchange), "a process alone has no epochs"
+        self.on_epoch(self._next)
+        self.exchange.join(self._next.channels, self._next.epoch)
+        self._next = None
