@@ -4,6 +4,7 @@ The limits are not a security boundary: run the programs of an untrusted model i
 without network.
 """
 
+import ctypes
 import json
 import os
 import secrets
@@ -28,7 +29,10 @@ FILE_BYTES = 1 << 20
 FREE_BYTES = 256 << 20
 """Free disk space below which a program is stopped."""
 NUM_PROCESSES = 32
+ISOLATED = True
+"""Whether a program runs in a PID namespace of its own, if the system allows one."""
 
+_PR_SET_CHILD_SUBREAPER = 36
 _TRIAL = Path(__file__).with_name("trial.py")
 
 
@@ -86,6 +90,21 @@ def descendants(pid: int) -> list[psutil.Process]:
     return []
 
 
+def adopt_orphans() -> None:
+    """Let this process become the parent of descendants whose parents end, on Linux."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def end_descendants() -> None:
+    """Kill all descendants of this process, adopted ones too, until none is left."""
+    while remaining := descendants(os.getpid()):
+        kill_all(remaining)
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
 def _trial_json(trial: dict[str, object]) -> bytes:
     limits = {
         "RLIMIT_CPU": SECONDS,
@@ -93,7 +112,8 @@ def _trial_json(trial: dict[str, object]) -> bytes:
         "RLIMIT_FSIZE": FILE_BYTES,
         "RLIMIT_CORE": 0,
     }
-    return json.dumps({**trial, "limits": limits}).encode()
+    about = {"limits": limits, "isolated": ISOLATED, "grader": os.getpid()}
+    return json.dumps({**trial, **about}).encode()
 
 
 def _run(process: subprocess.Popen[bytes], trial: bytes, channel: FileIO, folder: str) -> bytes:

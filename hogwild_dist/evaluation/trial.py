@@ -15,13 +15,15 @@ import unittest
 from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
-from os import _exit, fork, getpid, waitpid, write
+from os import _exit, fork, getegid, geteuid, getpid, getppid, waitpid, write
 from signal import SIGKILL, pause
 from types import ModuleType, TracebackType
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_CLONE_NEWUSER = 0x10000000
+_CLONE_NEWPID = 0x20000000
 
 _Method = Callable[..., Any]
 
@@ -30,16 +32,33 @@ _FUTURES = sum(getattr(__future__, name).compiler_flag for name in __future__.al
 
 
 def main() -> None:
-    """Run the program in a child process, because it may kill its parent.
+    """Run the program in a process below a guard, because it may kill its parent.
 
-    On Linux, this process adopts what the child leaves behind, so that the sandbox finds it among
-    the descendants; this process and the child die with the grader.
+    On Linux, program and guard are in a PID namespace, if the system allows one: the program sees
+    no process outside, and what it leaves behind ends with the guard. Elsewhere, guard and this
+    process adopt what the program leaves behind, so that the sandbox finds it among the
+    descendants. All of them die with the grader.
     """
     trial: dict[str, Any] = json.load(sys.stdin)
     _control(_PR_SET_CHILD_SUBREAPER, 1)
     _control(_PR_SET_PDEATHSIG, SIGKILL)
+    if getppid() != trial.pop("grader"):  # which has ended before
+        _exit(0)
     for name, most in trial.pop("limits").items():
         resource.setrlimit(getattr(resource, name), (most, most))
+    if trial.pop("isolated") and sys.platform == "linux":
+        _enter_namespace()
+    guard = fork()
+    if not guard:
+        _guard(trial)
+    waitpid(guard, 0)
+    pause()
+
+
+def _guard(trial: dict[str, Any]) -> None:
+    """Run the program in a child process, report its end, and wait to be killed."""
+    _control(_PR_SET_CHILD_SUBREAPER, 1)
+    _control(_PR_SET_PDEATHSIG, SIGKILL)
     child = fork()
     if not child:
         _control(_PR_SET_PDEATHSIG, SIGKILL)
@@ -52,6 +71,17 @@ def main() -> None:
 def _control(what: int, value: int) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(what, value)
+
+
+def _enter_namespace() -> None:
+    """Put children into a PID namespace; a user who may not have one gets a user namespace too."""
+    user, group = geteuid(), getegid()
+    unshare = ctypes.CDLL(None).unshare
+    if unshare(_CLONE_NEWPID) and not unshare(_CLONE_NEWUSER | _CLONE_NEWPID):
+        maps = {"setgroups": "deny", "uid_map": f"{user} {user} 1", "gid_map": f"{group} {group} 1"}
+        for name, text in maps.items():
+            with open(f"/proc/self/{name}", "w") as file:
+                file.write(text)
 
 
 def _run(preamble: list[str], program: str, tests: str, proof: str, channel: int) -> None:

@@ -1,5 +1,6 @@
 """Programs of models: who passes, who does not, and what is left of them."""
 
+import os
 from collections import namedtuple
 from pathlib import Path
 
@@ -58,7 +59,7 @@ os._exit(0)
         "x = 'a' * (1 << 34)",
         "open('f', 'w').write('x' * (1 << 22))",
         "import os, signal; os.killpg(0, signal.SIGKILL)",
-        "import os, signal; os.kill(os.getppid(), signal.SIGKILL)",
+        "import os, signal; os.kill(os.getppid(), signal.SIGKILL); signal.pause()",
     ],
 )
 def test_programs_are_limited(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,11 +107,13 @@ os.chmod("closed", 0)
     assert not Path(note.read_text()).exists()
 
 
+@pytest.mark.parametrize("isolated", [True, False])
 @pytest.mark.parametrize("end", ["pass", "os.kill(parent, 9)", "time.sleep(60)"])
 def test_no_process_of_a_program_is_left(
-    tmp_path: Path, end: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, end: str, isolated: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sandbox, "SECONDS", 2)
+    monkeypatch.setattr(sandbox, "SECONDS", 3)
+    monkeypatch.setattr(sandbox, "ISOLATED", isolated)
     note = tmp_path / "note"
     program = f"""
 import os, time
@@ -119,12 +122,27 @@ if not os.fork():
     os.setsid()
     if os.fork():
         os._exit(0)
-    open({str(note)!r}, "w").write(str(os.getpid()))
+    open({str(note)!r}, "w").write(os.readlink("/proc/self"))
     time.sleep(600)
 while not os.path.exists({str(note)!r}) or not open({str(note)!r}).read():
-    time.sleep(0.01)
-time.sleep(0.2)
+    time.sleep(0.001)
 {end}
 """
-    assert passes_tests(program, "assert True") is (end == "pass")
+    passes_tests(program, "assert True")
     assert ended(int(note.read_text()))
+
+
+def test_a_program_sees_no_process_outside() -> None:
+    if os.geteuid():
+        pytest.skip("a system may refuse namespaces to its users")
+    program = """
+import os
+outside = 0
+for name in os.listdir("/proc"):
+    try:
+        os.kill(int(name), 0)
+        outside += int(name) > 2
+    except (OSError, ValueError):
+        pass
+"""
+    assert passes_tests(program, "assert (outside, os.getpid(), os.getppid()) == (0, 2, 1)")
