@@ -47,7 +47,7 @@ class GraderPool:
         ConfigError: the grader's library is not installed.
     """
 
-    def __init__(self, kind: GraderKind, seconds: float = 20.0) -> None:
+    def __init__(self, kind: GraderKind, seconds: float = 30.0) -> None:
         if kind is GraderKind.MATH and find_spec("math_verify") is None:
             raise ConfigError(
                 "The math grader needs math-verify; install it with `pip install "

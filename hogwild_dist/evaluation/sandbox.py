@@ -39,6 +39,9 @@ _TRIAL = Path(__file__).with_name("trial.py")
 def passes_tests(program: str, tests: str, preamble: Sequence[str] = ()) -> bool:
     """Return whether a Python program and then its tests run to the last line.
 
+    A program that passes is run once more, in a trial that proves nothing by itself: a program
+    that finds the proof and sends it then, did so before.
+
     Args:
         program: source code by the model.
         tests: source code that raises if the program is wrong, or runs test runners.
@@ -47,6 +50,12 @@ def passes_tests(program: str, tests: str, preamble: Sequence[str] = ()) -> bool
     Raises:
         OSError: too little disk space is free.
     """
+    trial = {"preamble": list(preamble), "program": program, "tests": tests}
+    return _proves({**trial, "counts": True}) and not _proves({**trial, "counts": False})
+
+
+def _proves(trial: dict[str, object]) -> bool:
+    """Return whether the proof comes out of a trial."""
     proof = secrets.token_hex()
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         if disk_usage(folder).free < FREE_BYTES:
@@ -64,15 +73,8 @@ def passes_tests(program: str, tests: str, preamble: Sequence[str] = ()) -> bool
                 start_new_session=True,
             )
             end.close()
-            trial = {
-                "preamble": list(preamble),
-                "program": program,
-                "tests": tests,
-                "proof": proof,
-                "channel": write_end,
-            }
-            received = _run(process, _trial_json(trial), channel, folder)
-            return received == f"{proof}\n".encode()
+            sent = _trial_json({**trial, "proof": proof, "channel": write_end})
+            return _run(process, sent, channel, folder) == f"{proof}\n".encode()
 
 
 def kill_all(processes: Iterable[psutil.Process]) -> None:

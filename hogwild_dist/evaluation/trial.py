@@ -10,12 +10,14 @@ import ctypes
 import doctest
 import json
 import resource
+import runpy
 import sys
 import unittest
 from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
 from os import _exit, fork, getegid, geteuid, getpid, getppid, waitpid, write
+from pathlib import Path
 from signal import SIGKILL, pause
 from types import ModuleType, TracebackType
 from typing import Any
@@ -28,6 +30,7 @@ _CLONE_NEWPID = 0x20000000
 _Method = Callable[..., Any]
 
 _PROGRAM = "program.py"
+_compiled = runpy.run_path(str(Path(__file__).with_name("comparisons.py")))["compiled"]
 _FUTURES = sum(getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
 
 
@@ -84,8 +87,13 @@ def _enter_namespace() -> None:
                 file.write(text)
 
 
-def _run(preamble: list[str], program: str, tests: str, proof: str, channel: int) -> None:
-    """Run preamble, program and tests, and write the proof if they end and no test has failed."""
+def _run(
+    *, preamble: list[str], program: str, tests: str, proof: str, channel: int, counts: bool
+) -> None:
+    """Run preamble, program and tests, and write the proof if they end and no test has failed.
+
+    A trial that does not count writes none whatever happens: then only the program can.
+    """
     own = getpid()
     module = ModuleType("program")
     sys.modules["program"] = sys.modules["__main__"] = module
@@ -97,7 +105,9 @@ def _run(preamble: list[str], program: str, tests: str, proof: str, channel: int
         module.__name__ = "__main__"
         runners.watch(names)
         _run_to_end(tests, names)
-        if getpid() == own and runners.right():  # not in a fork that the program has made
+        if (
+            counts and getpid() == own and runners.right()
+        ):  # not in a fork that the program has made
             write(channel, proof.encode())
     finally:
         _exit(0)
@@ -117,7 +127,7 @@ def _run_each(preamble: list[str], names: dict[str, Any]) -> int:
 def _run_to_end(tests: str, names: dict[str, Any]) -> None:
     """Run tests to their last line, or to where they themselves exit with status 0."""
     try:
-        exec(compile(tests, "tests.py", "exec"), names)
+        exec(_compiled(tests, names), names)
     except SystemExit as end:
         if end.code not in (None, 0) or _is_program(end.__traceback__):
             raise

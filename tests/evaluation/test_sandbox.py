@@ -51,6 +51,67 @@ os._exit(0)
     assert not passes_tests(program, "assert False")
 
 
+THIEF = """
+import os, sys
+def f(x=None):
+    frame = sys._getframe()
+    while frame:
+        if "proof" in frame.f_locals:
+            os.write(frame.f_locals["channel"], frame.f_locals["proof"].encode())
+            os._exit(0)
+        frame = frame.f_back
+"""
+
+
+@pytest.mark.parametrize("program", [THIEF, f"{THIEF}\nf()"])
+def test_a_program_that_reads_the_proof_does_not_pass(program: str) -> None:
+    assert not passes_tests(program, "assert f(1) == 2")
+
+
+LIAR = "class Liar:\n    def __eq__(self, other): return {}\n"
+UNITTEST = """
+import unittest
+class Case(unittest.TestCase):
+    def test(self): self.assertEqual(f(1), 2)
+unittest.main()
+"""
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        LIAR.format("True") + "def f(x): return Liar()",
+        LIAR.format("True") + "def f(x): return [{1: (Liar(),)}]",
+        LIAR.format("isinstance(other, int)") + "def f(x): return Liar()",
+        LIAR.format("isinstance(other, bool)") + "def f(x): return Liar()",
+        LIAR.format("isinstance(other, (str, list))") + "def f(x): return Liar()",
+        "from unittest.mock import ANY\ndef f(x): return ANY",
+    ],
+)
+@pytest.mark.parametrize(
+    "tests",
+    ["assert f(1) == 2", "assert True == f(1)", "assert f(1) in ('a', 2)", UNITTEST],
+)
+def test_a_value_that_equals_everything_does_not_pass(program: str, tests: str) -> None:
+    assert not passes_tests(program, tests)
+
+
+@pytest.mark.parametrize(
+    ("program", "tests"),
+    [
+        ("def f(x): return x", "from unittest.mock import ANY\nassert f([1, 2]) == [1, ANY]"),
+        (
+            "class P:\n    def __init__(self, x): self.x = x\n"
+            "    def __eq__(self, other): return self.x == (getattr(other, 'x', other))",
+            "assert P(1) == P(1)\nassert P(2) == 2\nassert P(1) != 2\nassert P(1) in [P(1)]",
+        ),
+        ("x = [1]\nx.append(x)", "assert len(x) == 2\nassert x == x"),
+    ],
+)
+def test_honest_comparisons_pass(program: str, tests: str) -> None:
+    assert passes_tests(program, tests)
+
+
 @pytest.mark.parametrize(
     "program",
     [
