@@ -17,6 +17,7 @@ def main(kind: str, handle: str) -> None:
     sys.path.insert(0, str(Path(__file__).parents[2]))  # the package of the parent process
     from hogwild_dist.evaluation.graders import GRADERS, warm_up  # noqa: PLC0415
     from hogwild_dist.evaluation.grading import GraderError, GraderKind  # noqa: PLC0415
+    from hogwild_dist.evaluation.sandbox import adopt_orphans, end_descendants  # noqa: PLC0415
 
     if sys.platform == "linux":
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
@@ -24,6 +25,7 @@ def main(kind: str, handle: str) -> None:
     pipe: Connection = Connection(int(handle))
     grader = GraderKind(kind)
     warm_up(grader)
+    adopt_orphans()
     pipe.send(None)
     with suppress(EOFError, OSError):
         while True:
@@ -34,6 +36,7 @@ def main(kind: str, handle: str) -> None:
                 pipe.send(str(error))
             except Exception as error:  # parsers may raise anything on a model's text
                 pipe.send(f"{type(error).__name__}: {error}")
+            end_descendants()
 
 
 if __name__ == "__main__":

@@ -17,6 +17,9 @@ from hogwild_dist.evaluation.sandbox import descendants, kill_all
 START_SECONDS = 120.0
 """Time limit for starting a grader, which includes loading its library."""
 
+EXIT_SECONDS = 5.0
+"""Time limit for the exit of a grader that has closed its pipe."""
+
 _PROCESS = Path(__file__).with_name("grader_process.py")
 
 
@@ -44,7 +47,7 @@ class GraderPool:
         ConfigError: the grader's library is not installed.
     """
 
-    def __init__(self, kind: GraderKind, seconds: float = 20.0) -> None:
+    def __init__(self, kind: GraderKind, seconds: float = 30.0) -> None:
         if kind is GraderKind.MATH and find_spec("math_verify") is None:
             raise ConfigError(
                 "The math grader needs math-verify; install it with `pip install "
@@ -139,6 +142,9 @@ class GraderPool:
     def _exit_error(self) -> GraderError:
         assert self._worker is not None, "a grader must be started before it exits"
         process, _ = self._worker
-        code = process.wait()
+        try:
+            fault = f"died with exit code {process.wait(EXIT_SECONDS)}"
+        except subprocess.TimeoutExpired:
+            fault = "closed its pipe and did not exit"
         self.close()
-        return GraderError(f"the {self._kind} grader died with exit code {code}")
+        return GraderError(f"the {self._kind} grader {fault}")

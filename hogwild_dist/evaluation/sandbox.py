@@ -4,6 +4,7 @@ The limits are not a security boundary: run the programs of an untrusted model i
 without network.
 """
 
+import ctypes
 import json
 import os
 import secrets
@@ -28,12 +29,18 @@ FILE_BYTES = 1 << 20
 FREE_BYTES = 256 << 20
 """Free disk space below which a program is stopped."""
 NUM_PROCESSES = 32
+ISOLATED = True
+"""Whether a program runs in a PID namespace of its own, if the system allows one."""
 
+_PR_SET_CHILD_SUBREAPER = 36
 _TRIAL = Path(__file__).with_name("trial.py")
 
 
 def passes_tests(program: str, tests: str, preamble: Sequence[str] = ()) -> bool:
     """Return whether a Python program and then its tests run to the last line.
+
+    A program that passes is run once more, in a trial that proves nothing by itself: a program
+    that finds the proof and sends it then, did so before.
 
     Args:
         program: source code by the model.
@@ -43,6 +50,12 @@ def passes_tests(program: str, tests: str, preamble: Sequence[str] = ()) -> bool
     Raises:
         OSError: too little disk space is free.
     """
+    trial = {"preamble": list(preamble), "program": program, "tests": tests}
+    return _proves({**trial, "counts": True}) and not _proves({**trial, "counts": False})
+
+
+def _proves(trial: dict[str, object]) -> bool:
+    """Return whether the proof comes out of a trial."""
     proof = secrets.token_hex()
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         if disk_usage(folder).free < FREE_BYTES:
@@ -60,15 +73,8 @@ def passes_tests(program: str, tests: str, preamble: Sequence[str] = ()) -> bool
                 start_new_session=True,
             )
             end.close()
-            trial = {
-                "preamble": list(preamble),
-                "program": program,
-                "tests": tests,
-                "proof": proof,
-                "channel": write_end,
-            }
-            received = _run(process, _trial_json(trial), channel, folder)
-            return received == f"{proof}\n".encode()
+            sent = _trial_json({**trial, "proof": proof, "channel": write_end})
+            return _run(process, sent, channel, folder) == f"{proof}\n".encode()
 
 
 def kill_all(processes: Iterable[psutil.Process]) -> None:
@@ -86,6 +92,21 @@ def descendants(pid: int) -> list[psutil.Process]:
     return []
 
 
+def adopt_orphans() -> None:
+    """Let this process become the parent of descendants whose parents end, on Linux."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def end_descendants() -> None:
+    """Kill all descendants of this process, adopted ones too, until none is left."""
+    while remaining := descendants(os.getpid()):
+        kill_all(remaining)
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
 def _trial_json(trial: dict[str, object]) -> bytes:
     limits = {
         "RLIMIT_CPU": SECONDS,
@@ -93,7 +114,8 @@ def _trial_json(trial: dict[str, object]) -> bytes:
         "RLIMIT_FSIZE": FILE_BYTES,
         "RLIMIT_CORE": 0,
     }
-    return json.dumps({**trial, "limits": limits}).encode()
+    about = {"limits": limits, "isolated": ISOLATED, "grader": os.getpid()}
+    return json.dumps({**trial, **about}).encode()
 
 
 def _run(process: subprocess.Popen[bytes], trial: bytes, channel: FileIO, folder: str) -> bytes:

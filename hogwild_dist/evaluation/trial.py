@@ -10,36 +10,58 @@ import ctypes
 import doctest
 import json
 import resource
+import runpy
 import sys
 import unittest
 from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
-from os import _exit, fork, getpid, waitpid, write
+from os import _exit, fork, getegid, geteuid, getpid, getppid, waitpid, write
+from pathlib import Path
 from signal import SIGKILL, pause
 from types import ModuleType, TracebackType
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_CLONE_NEWUSER = 0x10000000
+_CLONE_NEWPID = 0x20000000
 
 _Method = Callable[..., Any]
 
 _PROGRAM = "program.py"
+_compiled = runpy.run_path(str(Path(__file__).with_name("comparisons.py")))["compiled"]
 _FUTURES = sum(getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
 
 
 def main() -> None:
-    """Run the program in a child process, because it may kill its parent.
+    """Run the program in a process below a guard, because it may kill its parent.
 
-    On Linux, this process adopts what the child leaves behind, so that the sandbox finds it among
-    the descendants; this process and the child die with the grader.
+    On Linux, program and guard are in a PID namespace, if the system allows one: the program sees
+    no process outside, and what it leaves behind ends with the guard. Elsewhere, guard and this
+    process adopt what the program leaves behind, so that the sandbox finds it among the
+    descendants. All of them die with the grader.
     """
     trial: dict[str, Any] = json.load(sys.stdin)
     _control(_PR_SET_CHILD_SUBREAPER, 1)
     _control(_PR_SET_PDEATHSIG, SIGKILL)
+    if getppid() != trial.pop("grader"):  # which has ended before
+        _exit(0)
     for name, most in trial.pop("limits").items():
         resource.setrlimit(getattr(resource, name), (most, most))
+    if trial.pop("isolated") and sys.platform == "linux":
+        _enter_namespace()
+    guard = fork()
+    if not guard:
+        _guard(trial)
+    waitpid(guard, 0)
+    pause()
+
+
+def _guard(trial: dict[str, Any]) -> None:
+    """Run the program in a child process, report its end, and wait to be killed."""
+    _control(_PR_SET_CHILD_SUBREAPER, 1)
+    _control(_PR_SET_PDEATHSIG, SIGKILL)
     child = fork()
     if not child:
         _control(_PR_SET_PDEATHSIG, SIGKILL)
@@ -54,8 +76,24 @@ def _control(what: int, value: int) -> None:
         ctypes.CDLL(None).prctl(what, value)
 
 
-def _run(preamble: list[str], program: str, tests: str, proof: str, channel: int) -> None:
-    """Run preamble, program and tests, and write the proof if they end and no test has failed."""
+def _enter_namespace() -> None:
+    """Put children into a PID namespace; a user who may not have one gets a user namespace too."""
+    user, group = geteuid(), getegid()
+    unshare = ctypes.CDLL(None).unshare
+    if unshare(_CLONE_NEWPID) and not unshare(_CLONE_NEWUSER | _CLONE_NEWPID):
+        maps = {"setgroups": "deny", "uid_map": f"{user} {user} 1", "gid_map": f"{group} {group} 1"}
+        for name, text in maps.items():
+            with open(f"/proc/self/{name}", "w") as file:
+                file.write(text)
+
+
+def _run(
+    *, preamble: list[str], program: str, tests: str, proof: str, channel: int, counts: bool
+) -> None:
+    """Run preamble, program and tests, and write the proof if they end and no test has failed.
+
+    A trial that does not count writes none whatever happens: then only the program can.
+    """
     own = getpid()
     module = ModuleType("program")
     sys.modules["program"] = sys.modules["__main__"] = module
@@ -67,7 +105,9 @@ def _run(preamble: list[str], program: str, tests: str, proof: str, channel: int
         module.__name__ = "__main__"
         runners.watch(names)
         _run_to_end(tests, names)
-        if getpid() == own and runners.right():  # not in a fork that the program has made
+        if (
+            counts and getpid() == own and runners.right()
+        ):  # not in a fork that the program has made
             write(channel, proof.encode())
     finally:
         _exit(0)
@@ -87,7 +127,7 @@ def _run_each(preamble: list[str], names: dict[str, Any]) -> int:
 def _run_to_end(tests: str, names: dict[str, Any]) -> None:
     """Run tests to their last line, or to where they themselves exit with status 0."""
     try:
-        exec(compile(tests, "tests.py", "exec"), names)
+        exec(_compiled(tests, names), names)
     except SystemExit as end:
         if end.code not in (None, 0) or _is_program(end.__traceback__):
             raise

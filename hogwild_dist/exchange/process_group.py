@@ -1,6 +1,7 @@
 """Forming a group of ranks: a store, process groups, and a check that all ranks are alike."""
 
 import json
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -44,10 +45,30 @@ class Membership:
 def serve_store(host: str) -> Any:
     """Open a store on a free port of this machine (`store.port`), where the ranks meet.
 
+    It listens on the given address alone; by itself, PyTorch's store listens on all of them.
+
     Args:
         host: this machine's address as the ranks see it.
+
+    Raises:
+        ExchangeError: this machine does not have the address.
     """
-    return dist.TCPStore(host, 0, is_master=True, wait_for_workers=False, multi_tenant=True)
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+        listener = socket.create_server(address[:2], family=family)
+    except OSError as error:
+        raise ExchangeError(
+            f"The driver cannot listen on {host}, the address that Ray has for its node "
+            f"({error.strerror}); start Ray there with `--node-ip-address` and an address of the "
+            "machine."
+        ) from error
+    return dist.TCPStore(
+        host,
+        listener.getsockname()[1],
+        is_master=True,
+        wait_for_workers=False,
+        master_listen_fd=listener.detach(),
+    )
 
 
 def pick_backend(chosen: ExchangeBackend | None, device: torch.device) -> ExchangeBackend:
@@ -102,12 +123,7 @@ def form_group(
             tensors = _nccl(tensors_store, place, device)
         return Channels(tensors=tensors, headers=headers)
     except (RuntimeError, TimeoutError) as error:  # DistError of PyTorch is a RuntimeError
-        reason = first_line(error)
-        raise ExchangeError(
-            f"Shard {place.rank} did not reach its {place.world_size - 1} peers at "
-            f"{place.store_host}:{place.store_port} within {place.timeout_seconds:g} s ({reason}); "
-            "check that the nodes reach each other on all ports, or raise the timeout."
-        ) from error
+        raise _unreached(place, first_line(error)) from error
 
 
 def check_alike(place: Membership, about: Mapping[str, str]) -> None:
@@ -118,24 +134,50 @@ def check_alike(place: Membership, about: Mapping[str, str]) -> None:
         about: description of this rank, with the same keys on every rank.
 
     Raises:
-        ExchangeError: two ranks differ; the sentence names the first difference.
+        ExchangeError: two ranks differ, and the sentence names the first difference; or a rank was
+            not heard of within the time limit, which is one for all of them.
+    """
+    heard: list[int] = []
+    try:
+        within(place.timeout_seconds, partial(_compare, place, about, heard))
+    except (RuntimeError, TimeoutError, ValueError) as error:
+        reason = first_line(error)
+        if not heard:
+            raise _unreached(place, reason) from error
+        raise ExchangeError(
+            f"Shard {len(heard) - 1} sent no description of itself within "
+            f"{place.timeout_seconds:g} s ({reason}); look at its log, or raise the timeout."
+        ) from error
+
+
+def _compare(place: Membership, about: Mapping[str, str], heard: list[int]) -> None:
+    """Describe this rank, and compare it with each of the others.
+
+    Args:
+        place: place of this rank.
+        about: description of this rank.
+        heard: receives this rank, and then the ranks that have been compared.
     """
     store = _store(place)
     store.set(f"about/{place.rank}", json.dumps(dict(about), sort_keys=True))
+    heard.append(place.rank)
     for rank in range(place.world_size):
-        try:
-            theirs = json.loads(store.get(f"about/{rank}"))
-        except RuntimeError as error:
-            raise ExchangeError(
-                f"Shard {rank} sent no description of itself within {place.timeout_seconds:g} s; "
-                "look at its log, or raise the timeout."
-            ) from error
+        theirs = json.loads(store.get(f"about/{rank}"))
         for key, ours in about.items():
             if theirs.get(key) != ours:
                 raise ExchangeError(
                     f"Shard {rank} has {key} {theirs.get(key)} and shard {place.rank} has {ours}; "
                     "use the same on all nodes."
                 )
+        heard.append(rank)
+
+
+def _unreached(place: Membership, reason: str) -> ExchangeError:
+    return ExchangeError(
+        f"Shard {place.rank} did not reach its {place.world_size - 1} peers at "
+        f"{place.store_host}:{place.store_port} within {place.timeout_seconds:g} s ({reason}); "
+        "check that the nodes reach each other on all ports, or raise the timeout."
+    )
 
 
 def _store(place: Membership) -> Any:

@@ -7,7 +7,8 @@ a budget does not change what the team writes afterwards (paper section 4, budge
 from collections.abc import Mapping, Sequence
 
 from hogwild_dist.kvcache.page_allocator import ceil_div
-from hogwild_dist.session.answers import FormKind, completed_answer
+from hogwild_dist.session.answer_readers import new_reader
+from hogwild_dist.session.answers import FormKind
 from hogwild_dist.session.events import Answer
 from hogwild_dist.session.spec import AnswerRule
 from hogwild_dist.session.worker import TokenEffect, Worker
@@ -52,7 +53,8 @@ class AnswerCollector:
         rule = self._rule
         if rule is None or (rule.by and worker.index not in rule.by and not worker.finisher):
             return None
-        return completed_answer(worker.paragraph_text, newest, rule.form)
+        worker.answer_reader = worker.answer_reader or new_reader(rule.form)
+        return worker.answer_reader.read(worker.paragraph_text, newest)
 
     def stated(self, worker: Worker) -> str | None:
         """Return the text of a finisher that has stopped, if the answer is free text."""

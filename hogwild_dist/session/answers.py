@@ -1,13 +1,10 @@
-"""Announced answers: finding one in a worker's text, in the required form."""
+"""The forms in which answers are announced."""
 
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 
 from hogwild_dist.errors import ConfigError
-from hogwild_dist.session.fences import code_blocks, program
-
-_BOX = "\\boxed{"
+from hogwild_dist.session.answer_pattern import compiled
 
 
 class FormKind(StrEnum):
@@ -26,25 +23,18 @@ class AnswerForm:
     Attributes:
         kind: a LaTeX box, a fenced code block, a `pattern`, or free text, which only a finisher
             states.
-        pattern: regular expression; the answer is its first group, or the whole match.
+        pattern: regular expression of RE2; the answer is its first group, or the whole match.
 
     Raises:
-        ConfigError: the pattern is not a regular expression, or matches the empty text.
+        ConfigError: the pattern is not a regular expression of RE2, is too large, or matches the
+            empty text.
     """
 
     kind: FormKind
     pattern: str = ""
 
     def __post_init__(self) -> None:
-        if self.kind is not FormKind.PATTERN:
-            return
-        try:
-            empty = re.compile(self.pattern).search("") is not None
-        except (re.error, RecursionError, OverflowError) as error:
-            raise ConfigError(
-                f"The answer pattern {self.pattern!r} is not a regular expression: {error}."
-            ) from error
-        if empty:
+        if self.kind is FormKind.PATTERN and compiled(self.pattern).search("") is not None:
             raise ConfigError(
                 f"The answer pattern {self.pattern!r} matches an empty text; require some text."
             )
@@ -55,61 +45,3 @@ class AnswerForm:
         if text in (FormKind.BOXED, FormKind.CODE, FormKind.TEXT):
             return cls(kind=FormKind(text))
         return cls(kind=FormKind.PATTERN, pattern=text)
-
-
-def completed_answer(text: str, newest: int, form: AnswerForm) -> str | None:
-    """Return the answer that the newest characters of a text complete, or None.
-
-    Args:
-        text: text of a worker.
-        newest: number of new characters at its end.
-        form: form of the answer.
-    """
-    since = len(text) - newest
-    match form.kind:
-        case FormKind.BOXED:
-            return _boxed(text, since)
-        case FormKind.CODE:
-            return _code(text, since)
-        case FormKind.PATTERN:
-            return _matched(text, since, form.pattern)
-        case FormKind.TEXT:
-            return None
-
-
-def _boxed(text: str, since: int) -> str | None:
-    """Return the content of the last box that closes at or after `since`; braces nest."""
-    if "}" not in text[since:]:
-        return None
-    start = text.rfind(_BOX)
-    while start >= 0:
-        depth, begin = 1, start + len(_BOX)
-        for end in range(begin, len(text)):
-            depth += {"{": 1, "}": -1}.get(text[end], 0)
-            if depth == 0:
-                content = text[begin:end].strip()
-                if end >= since and content:
-                    return content
-                break
-        start = text.rfind(_BOX, 0, start)
-    return None
-
-
-def _code(text: str, since: int) -> str | None:
-    """Return the content of the last code block that closes after `since`."""
-    if not any(sign in text[since:] for sign in "`~"):
-        return None
-    closed = [one for one in code_blocks(text) if one.closed_at and one.closed_at > since]
-    content = program(closed[-1]) if closed else ""
-    return content if content.strip() else None
-
-
-def _matched(text: str, since: int, pattern: str) -> str | None:
-    found = None
-    for match in re.finditer(pattern, text):
-        if match.end() > since:
-            found = match
-    if found is None:
-        return None
-    answer = found.group(1) if found.re.groups else found.group()
-    return (answer or "").strip() or None

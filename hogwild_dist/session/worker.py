@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 
 from hogwild_dist.kvcache.cache import Block
 from hogwild_dist.model.text_decoder import TextDecoder
+from hogwild_dist.session.answer_readers import AnswerReader
 from hogwild_dist.session.events import Text
+from hogwild_dist.session.fences import FenceReader
 from hogwild_dist.session.spec import WorkerSpec
 from hogwild_dist.session.stop_strings import find_stop, num_held
 
@@ -66,6 +68,8 @@ class Worker:
         paragraph_ids: tokens of the current paragraph.
         paragraph_text: text of the current paragraph.
         paragraph: number of the current paragraph.
+        fences: reads the code blocks of the current paragraph.
+        answer_reader: finds answers in the current paragraph; None until one is looked for.
         decoder: turns its tokens into text, one by one.
         token_ids: all tokens of its text: first text, prefixes, questions and chosen ones.
         text: its text, cut before a stop string.
@@ -89,6 +93,8 @@ class Worker:
     decoder: TextDecoder
     paragraph_ids: list[int] = field(default_factory=list)
     paragraph_text: str = ""
+    fences: FenceReader = field(default_factory=FenceReader)
+    answer_reader: AnswerReader | None = None
     token_ids: list[int] = field(default_factory=list)
     text: str = ""
     held: str = ""
@@ -115,9 +121,14 @@ class Worker:
     def begin_again(self, block: Block, decoder: TextDecoder) -> None:
         """Discard the text and begin again in an empty block."""
         self.block, self.pending, self.decoder = block, list(self.spec.first_input), decoder
-        self.paragraph_ids, self.paragraph_text = [], ""
+        self.begin_paragraph()
         self.token_ids, self.text, self.held = [], "", ""
         self.finish_reason, self.stopped, self.begun_at = None, False, self.num_chosen
+
+    def begin_paragraph(self) -> None:
+        """Begin a paragraph without text."""
+        self.paragraph_ids, self.paragraph_text = [], ""
+        self.fences, self.answer_reader = FenceReader(), None
 
     def take(self, token_ids: Sequence[int]) -> str:
         """Add tokens to the current paragraph and the whole text.

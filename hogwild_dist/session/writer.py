@@ -115,7 +115,7 @@ class Writer:
     def _ends_paragraph(self, worker: Worker, before: str, text: str) -> bool:
         if worker.spec.paragraphs_to is None:
             return False
-        return ends_paragraph(before, text, whole_code=self._spec.whole_code)
+        return ends_paragraph(before, text, worker.fences if self._spec.whole_code else None)
 
     def _stop_reason(
         self, worker: Worker, step: int, *, found_stop_string: bool, answered: bool, ended: bool
@@ -145,7 +145,7 @@ class Writer:
             next_input=None if stops else (token, *start),
             asked=asked,
         )
-        worker.paragraph_ids, worker.paragraph_text = [], ""
+        worker.begin_paragraph()
         return move
 
     def _next_paragraph(self, worker: Worker, move: PendingMove, step: int) -> Text | None:

@@ -8,6 +8,7 @@ from transformers import PreTrainedTokenizerBase
 from hogwild_dist.config import SamplingConfig
 from hogwild_dist.errors import ConfigError, check_positive
 from hogwild_dist.session.spec import MAX_WORKERS, SessionSpec
+from hogwild_dist.session.stop_strings import check_stops
 from hogwild_dist.team.answer_policy import AnswerPolicy
 from hogwild_dist.team.compile import compile_session
 from hogwild_dist.team.layout import LAYOUTS, Layout
@@ -49,8 +50,7 @@ class Limits:
     def __post_init__(self) -> None:
         check_positive("max_tokens", self.max_tokens)
         check_positive("max_total_tokens", self.max_total_tokens)
-        if "" in self.stop_strings:
-            raise ConfigError("A stop string is empty; omit it or give it text.")
+        check_stops(self.stop_strings)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -75,7 +75,7 @@ def test_a_program_ends_with_its_grader(tmp_path: Path) -> None:
     note = tmp_path / "note"
     program = f"""
 import os
-open({str(note)!r}, "w").write(str(os.getpid()))
+open({str(note)!r}, "w").write(os.readlink("/proc/self"))
 while True: pass
 """
     with GraderPool(GraderKind.CODE, seconds=3) as pool:
@@ -85,14 +85,33 @@ while True: pass
     assert ended(int(note.read_text()))
 
 
-def test_a_program_that_kills_its_grader_stops_nobody(tmp_path: Path) -> None:
+def grader_script(folder: Path, line: str) -> Path:
+    """Write the script of a grader process that runs a line of its own before it grades."""
+    script = folder / "grader.py"
+    script.write_text(f"""
+import os, sys, time
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from hogwild_dist.evaluation import grader_process, sandbox
+{line}
+grader_process.main(*sys.argv[1:])
+""")
+    return script
+
+
+def test_a_program_that_kills_its_grader_stops_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It can where there are no namespaces."""
+    monkeypatch.setattr(grading, "_PROCESS", grader_script(tmp_path, "sandbox.ISOLATED = False"))
     note = tmp_path / "note"
     program = f"""
 import os, time
-parent = os.getppid()
-open({str(note)!r}, "w").write(f"{{parent}} {{os.getpid()}}")
-grader = open(f"/proc/{{parent}}/stat").read().rpartition(")")[2].split()[1]
-os.kill(int(grader), 9)
+def parent(pid):
+    return int(open(f"/proc/{{pid}}/stat").read().rpartition(")")[2].split()[1])
+guard = os.getppid()
+sandbox = parent(guard)
+open({str(note)!r}, "w").write(f"{{sandbox}} {{guard}} {{os.getpid()}}")
+os.kill(parent(sandbox), 9)
 time.sleep(600)
 """
     with GraderPool(GraderKind.CODE) as pool:
@@ -100,6 +119,45 @@ time.sleep(600)
             pool.grade(program, "assert True")
         assert pool.grade("x = 1", "assert x == 1")
     assert all(ended(int(pid)) for pid in note.read_text().split())
+
+
+def test_a_process_that_was_left_within_a_moment_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is away before anybody has seen it, and those that would adopt it are killed."""
+    monkeypatch.setattr(grading, "_PROCESS", grader_script(tmp_path, "sandbox.ISOLATED = False"))
+    note = tmp_path / "note"
+    program = f"""
+import os, time
+guard = os.getppid()
+sandbox = int(open(f"/proc/{{guard}}/stat").read().rpartition(")")[2].split()[1])
+if not os.fork():
+    os.setsid()
+    os.kill(sandbox, 9)
+    os.kill(guard, 9)
+    if os.fork():
+        os._exit(0)
+    open({str(note)!r}, "w").write(str(os.getpid()))
+    time.sleep(600)
+time.sleep(600)
+"""
+    with GraderPool(GraderKind.CODE) as pool:
+        assert not pool.grade(program, "assert True")
+        assert pool.grade("x = 1", "assert x == 1")
+        assert not note.exists() or ended(int(note.read_text()))
+
+
+def test_a_grader_that_closes_its_pipe_and_stays_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = grader_script(tmp_path, "os.close(int(sys.argv[2])); time.sleep(600)")
+    monkeypatch.setattr(grading, "_PROCESS", script)
+    monkeypatch.setattr(grading, "EXIT_SECONDS", 0.1)
+    with GraderPool(GraderKind.NUMBER) as pool:
+        with pytest.raises(GraderError, match="number grader closed its pipe and did not exit"):
+            pool.grade("1", "1")
+        monkeypatch.undo()
+        assert pool.grade("1", "1")
 
 
 def test_a_grader_that_loops_or_dies_is_replaced() -> None:

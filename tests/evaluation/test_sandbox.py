@@ -1,5 +1,6 @@
 """Programs of models: who passes, who does not, and what is left of them."""
 
+import os
 from collections import namedtuple
 from pathlib import Path
 
@@ -50,6 +51,67 @@ os._exit(0)
     assert not passes_tests(program, "assert False")
 
 
+THIEF = """
+import os, sys
+def f(x=None):
+    frame = sys._getframe()
+    while frame:
+        if "proof" in frame.f_locals:
+            os.write(frame.f_locals["channel"], frame.f_locals["proof"].encode())
+            os._exit(0)
+        frame = frame.f_back
+"""
+
+
+@pytest.mark.parametrize("program", [THIEF, f"{THIEF}\nf()"])
+def test_a_program_that_reads_the_proof_does_not_pass(program: str) -> None:
+    assert not passes_tests(program, "assert f(1) == 2")
+
+
+LIAR = "class Liar:\n    def __eq__(self, other): return {}\n"
+UNITTEST = """
+import unittest
+class Case(unittest.TestCase):
+    def test(self): self.assertEqual(f(1), 2)
+unittest.main()
+"""
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        LIAR.format("True") + "def f(x): return Liar()",
+        LIAR.format("True") + "def f(x): return [{1: (Liar(),)}]",
+        LIAR.format("isinstance(other, int)") + "def f(x): return Liar()",
+        LIAR.format("isinstance(other, bool)") + "def f(x): return Liar()",
+        LIAR.format("isinstance(other, (str, list))") + "def f(x): return Liar()",
+        "from unittest.mock import ANY\ndef f(x): return ANY",
+    ],
+)
+@pytest.mark.parametrize(
+    "tests",
+    ["assert f(1) == 2", "assert True == f(1)", "assert f(1) in ('a', 2)", UNITTEST],
+)
+def test_a_value_that_equals_everything_does_not_pass(program: str, tests: str) -> None:
+    assert not passes_tests(program, tests)
+
+
+@pytest.mark.parametrize(
+    ("program", "tests"),
+    [
+        ("def f(x): return x", "from unittest.mock import ANY\nassert f([1, 2]) == [1, ANY]"),
+        (
+            "class P:\n    def __init__(self, x): self.x = x\n"
+            "    def __eq__(self, other): return self.x == (getattr(other, 'x', other))",
+            "assert P(1) == P(1)\nassert P(2) == 2\nassert P(1) != 2\nassert P(1) in [P(1)]",
+        ),
+        ("x = [1]\nx.append(x)", "assert len(x) == 2\nassert x == x"),
+    ],
+)
+def test_honest_comparisons_pass(program: str, tests: str) -> None:
+    assert passes_tests(program, tests)
+
+
 @pytest.mark.parametrize(
     "program",
     [
@@ -58,7 +120,7 @@ os._exit(0)
         "x = 'a' * (1 << 34)",
         "open('f', 'w').write('x' * (1 << 22))",
         "import os, signal; os.killpg(0, signal.SIGKILL)",
-        "import os, signal; os.kill(os.getppid(), signal.SIGKILL)",
+        "import os, signal; os.kill(os.getppid(), signal.SIGKILL); signal.pause()",
     ],
 )
 def test_programs_are_limited(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,11 +168,13 @@ os.chmod("closed", 0)
     assert not Path(note.read_text()).exists()
 
 
+@pytest.mark.parametrize("isolated", [True, False])
 @pytest.mark.parametrize("end", ["pass", "os.kill(parent, 9)", "time.sleep(60)"])
 def test_no_process_of_a_program_is_left(
-    tmp_path: Path, end: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, end: str, isolated: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sandbox, "SECONDS", 2)
+    monkeypatch.setattr(sandbox, "SECONDS", 3)
+    monkeypatch.setattr(sandbox, "ISOLATED", isolated)
     note = tmp_path / "note"
     program = f"""
 import os, time
@@ -119,12 +183,27 @@ if not os.fork():
     os.setsid()
     if os.fork():
         os._exit(0)
-    open({str(note)!r}, "w").write(str(os.getpid()))
+    open({str(note)!r}, "w").write(os.readlink("/proc/self"))
     time.sleep(600)
 while not os.path.exists({str(note)!r}) or not open({str(note)!r}).read():
-    time.sleep(0.01)
-time.sleep(0.2)
+    time.sleep(0.001)
 {end}
 """
-    assert passes_tests(program, "assert True") is (end == "pass")
+    passes_tests(program, "assert True")
     assert ended(int(note.read_text()))
+
+
+def test_a_program_sees_no_process_outside() -> None:
+    if os.geteuid():
+        pytest.skip("a system may refuse namespaces to its users")
+    program = """
+import os
+outside = 0
+for name in os.listdir("/proc"):
+    try:
+        os.kill(int(name), 0)
+        outside += int(name) > 2
+    except (OSError, ValueError):
+        pass
+"""
+    assert passes_tests(program, "assert (outside, os.getpid(), os.getppid()) == (0, 2, 1)")

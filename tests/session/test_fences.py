@@ -5,19 +5,41 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from hogwild_dist.session.answers import AnswerForm, completed_answer
-from hogwild_dist.session.fences import code_blocks
-
-CODE = AnswerForm.parse("code")
+from hogwild_dist.session.answer_readers import CodeReader
+from hogwild_dist.session.fences import FenceReader, code_blocks
 
 
 def answers(text: str, size: int = 1) -> list[str]:
     """Return the programs that are found while a text is written in pieces of one size."""
-    found = []
+    found, reader = [], CodeReader()
     for begin in range(0, len(text), size):
         piece = text[begin : begin + size]
-        found.append(completed_answer(text[: begin + len(piece)], len(piece), CODE))
+        found.append(reader.read(text[: begin + len(piece)], len(piece)))
     return [answer for answer in found if answer is not None]
+
+
+def test_markdown_in_markdown_is_searched_to_a_limited_depth() -> None:
+    (program,) = answers("```a\n" * 3000 + "```", 20_000)
+    assert program == "```a\n" * 2991
+
+
+def test_a_long_line_closes_no_block() -> None:
+    assert code_blocks("```\n" + "`" * 1000)[0].closed_at is not None
+    assert code_blocks("```\n" + "`" * 1001)[0].closed_at is None
+
+
+PIECES = ["```", "~~~~", "`", "~", "\n", "\n\n", "> ", "- ", " ", "\t", "x = 1.", "md", "````"]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=40), st.integers(1, 7))
+def test_lines_read_in_pieces_give_the_blocks_of_the_whole_text(
+    pieces: list[str], size: int
+) -> None:
+    text = "".join(pieces) + "\n"
+    reader = FenceReader()
+    for end in (*range(0, len(text), size), len(text)):
+        reader.read(text[:end])
+    assert reader.blocks == code_blocks(text[:-1])
 
 
 CONTENT = ["def g(n):", "    return n", "", "\ttab", "> quoted", "- item", "``", "`` ` ``", "```py"]
@@ -95,5 +117,5 @@ def test_an_indented_fence_in_a_docstring_does_not_end_a_program() -> None:
 
 def test_a_closing_fence_is_found_once_with_what_follows() -> None:
     assert answers("```\nx = 1\n```  \nSo. ```\n", 4) == ["x = 1\n"]
-    assert completed_answer("```\nx = 1\n```\nSo", 6, CODE) == "x = 1\n"
+    assert CodeReader().read("```\nx = 1\n```\nSo", 6) == "x = 1\n"
     assert answers("```\n \n```\n") == []

@@ -1,6 +1,7 @@
 import pytest
 
-from hogwild_dist.session.paragraphs import ends_paragraph, in_code_block
+from hogwild_dist.session.fences import FenceReader
+from hogwild_dist.session.paragraphs import ends_paragraph
 
 
 @pytest.mark.parametrize(
@@ -40,8 +41,8 @@ CODE = "See:\n```python\nx = 1  # one."
 
 def test_a_code_block_stays_whole_where_that_is_asked_for() -> None:
     assert ends_paragraph(CODE, "\n\n")
-    assert not ends_paragraph(CODE, "\n\n", whole_code=True)
-    assert ends_paragraph(f"{CODE}\n```\nDone.", "\n\n", whole_code=True)
+    assert not ends_paragraph(CODE, "\n\n", FenceReader())
+    assert ends_paragraph(f"{CODE}\n```\nDone.", "\n\n", FenceReader())
 
 
 @pytest.mark.parametrize(
@@ -64,4 +65,13 @@ def test_a_code_block_stays_whole_where_that_is_asked_for() -> None:
     ],
 )
 def test_fences_open_and_close(text: str, inside: bool) -> None:
-    assert in_code_block(text) == inside
+    ends = ends_paragraph(f"{text}\nDone.", "\n\n", FenceReader())
+    assert ends != inside
+
+
+def test_a_block_is_followed_from_one_blank_line_to_the_next() -> None:
+    text, fences, ends = "", FenceReader(), []
+    for piece in ("See.\n\n", "```\nx.", "\n\n", "y.\n```\n", "z.", "\n\n", "```.\n\n\n", "```"):
+        ends.append(ends_paragraph(text, piece, fences))
+        text += piece
+    assert ends == [True, False, False, False, False, True, False, False]

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from hogwild_dist.deploy.service.openai.messages import Message
 from hogwild_dist.session.answers import FormKind
+from hogwild_dist.session.stop_strings import MAX_CHARS
 
 UNSUPPORTED = {
     "logprobs": (None, False),
@@ -30,6 +31,7 @@ IGNORED = ("user", "store", "metadata", "service_tier", "parallel_tool_calls", "
 REQUIRED = ("model", "messages")
 
 Size = Annotated[int, Field(ge=1, le=2**31)]
+StopString = Annotated[str, Field(max_length=MAX_CHARS)]
 
 
 class _Part(BaseModel):
@@ -70,7 +72,7 @@ class ChatRequest(BaseModel):
     top_p: Annotated[float | None, Field(ge=0, le=1)] = None
     seed: Annotated[int | None, Field(ge=-(2**63), lt=2**63)] = None
     n: Annotated[int | None, Field(ge=1)] = None
-    stop: str | Annotated[list[str], Field(max_length=4)] | None = None
+    stop: StopString | Annotated[list[StopString], Field(max_length=4)] | None = None
     logit_bias: (
         dict[
             Annotated[str, Field(pattern=r"^[0-9]{1,9}$")],

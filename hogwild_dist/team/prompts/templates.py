@@ -15,11 +15,11 @@ from typing import Any, Literal, Self
 
 import jinja2
 from jinja2 import meta
-from jinja2.sandbox import SandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hogwild_dist.errors import ConfigError
 from hogwild_dist.model.prompt_text import PromptText
+from hogwild_dist.team.prompts.bounded_templates import BoundedEnvironment
 from hogwild_dist.team.user_files import first_fault
 
 SUFFIX = ".jinja"
@@ -78,7 +78,8 @@ class Prompts:
         values count as typed by people.
 
         Raises:
-            ConfigError: the template is malformed or uses an unknown variable.
+            ConfigError: the template is malformed, uses an unknown variable, or writes or repeats
+                too much.
         """
         if name not in self.templates:
             return PromptText()
@@ -212,7 +213,7 @@ def _settings(values: Mapping[str, Any], label: str) -> PromptSettings:
 
 def _environment(
     templates: Mapping[str, str], marks: tuple[str, str] = ("", "")
-) -> SandboxedEnvironment:
+) -> BoundedEnvironment:
     """Return an environment that puts marks around the values that people typed.
 
     A value may hold marks, if a part of the template was rendered into it; they are replaced.
@@ -224,12 +225,12 @@ def _environment(
         text = str(value).replace(marks[0], "").replace(marks[1], "")
         return f"{marks[0]}{text}{marks[1]}"
 
-    return SandboxedEnvironment(
+    return BoundedEnvironment(
+        write=mark,
         loader=jinja2.DictLoader({name + SUFFIX: text for name, text in templates.items()}),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=mark,
     )
 
 
@@ -275,7 +276,7 @@ def _included(templates: Mapping[str, str], label: str) -> set[str]:
             names: Sequence[str | None] = list(
                 meta.find_referenced_templates(environment.parse(text))
             )
-        except jinja2.TemplateError as error:
+        except Exception as error:  # such as RecursionError, of expressions in expressions
             raise ConfigError(
                 f"The prompt template '{name}{SUFFIX}' of {label!r} is malformed: "
                 f"{str(error).rstrip('.')}."

@@ -111,6 +111,8 @@ def test_reasoning_tags_are_opened_once(template: str, setting: str, opened: str
         ),
         ({"prompts": "= 1"}, "is not TOML"),
         ({"extra": "{% if"}, "'extra.jinja' of .* is malformed"),
+        ({"extra": "{{" + "(" * 3000}, "'extra.jinja' of .* is malformed: maximum recursion"),
+        ({"extra": "{{" + "1" * 5000}, "'extra.jinja' of .* is malformed: Exceeds the limit"),
     ],
 )
 def test_bad_folders_are_named(tmp_path: Path, files: dict[str, str], sentence: str) -> None:
@@ -143,6 +145,45 @@ def test_a_template_with_a_mistake_is_named(tmp_path: Path, template: str, end: 
     prompts = load_prompts("combined", folder(tmp_path, first=template))
     with pytest.raises(ConfigError, match=rf"'first.jinja' of .* cannot be filled in: .*{end}$"):
         texts(prompts)
+
+
+COUNTED = "{% for i in range(4000) %}"
+DOUBLE = "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        COUNTED + COUNTED + "{% endfor %}{% endfor %}",
+        "{% for i in names %}" * 9 + "{% endfor %}" * 9,
+        COUNTED + "{% for j in range(4000) if false %}{% endfor %}{% endfor %}",
+        COUNTED + "x" * 2000 + "{% endfor %}",
+        COUNTED + "{{ 'x' * 2000 }}{% endfor %}",
+        COUNTED + "{% set x = 'x' ~ '" + "x" * 2000 + "' %}{% endfor %}",
+        COUNTED + "{% set x = 'x'.ljust(2000) %}{% endfor %}",
+        "{% set n = namespace(x='xx') %}" + COUNTED + "{% set n.x = n.x + n.x %}{% endfor %}",
+        "{% set n = namespace(x=[1]) %}" + COUNTED + "{% set n.x = n.x + n.x %}{% endfor %}",
+        DOUBLE + "{{ f(40) }}",
+        "{% set n = namespace(x=0) %}{% include 'twice.jinja' %}",
+        "{{ 'x' * 10 ** 10 }}",
+        "{{ 9 ** (9 ** 9) }}",
+        "{% set n = namespace(x=9) %}" + COUNTED + "{% set n.x = n.x * n.x %}{% endfor %}",
+    ],
+)
+def test_a_template_that_does_too_much_is_ended(tmp_path: Path, template: str) -> None:
+    twice = "{% set n.x = n.x + 1 %}{% if n.x < 10 ** 9 %}{% include ['none', 'twice.jinja'] %}"
+    files = {"first": template, "twice": twice + "{% include 'twice.jinja' %}{% endif %}"}
+    prompts = load_prompts("combined", folder(tmp_path, **files))
+    fault = "it writes and repeats more than 4194304 characters|maximum recursion depth"
+    with pytest.raises(ConfigError, match=rf"'first.jinja' of .* cannot be filled in: ({fault})"):
+        prompts.render("first", worker="x", names=list("abcdefgh"))
+
+
+def test_a_long_problem_may_be_repeated_to_a_few_workers(tmp_path: Path) -> None:
+    first = "{% for name in names %}{{ name ~ ': ' }}{{ problem }} {{ 2 * 3 }}{% endfor %}"
+    prompts = load_prompts("combined", folder(tmp_path, first=first))
+    text = str(prompts.render("first", names=["A", "B"], problem="x" * 1_000_000))
+    assert text == "".join(f"{name}: {'x' * 1_000_000} 6" for name in "AB")
 
 
 @pytest.mark.parametrize("filled", ["{{ x }}", "{{ x[1:] }}", "{{ x[:-1] }}", "{{ x | reverse }}"])
