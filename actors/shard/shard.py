@@ -2,11 +2,11 @@
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
-from itertools import count
 from typing import Any
 
 import ray
@@ -16,18 +16,16 @@ import transformers
 from hogwild_dist.actors.logs import write_structured
 from hogwild_dist.actors.metrics import ShardMetrics
 from hogwild_dist.actors.settings import ShardSettings
+from hogwild_dist.actors.shard.driver_link import DriverLink
 from hogwild_dist.engine.commands import Command, Inbox
-from hogwild_dist.engine.engine import Engine
-from hogwild_dist.engine.shard_loop import ShardLoop
-from hogwild_dist.engine.updates import Update
+from hogwild_dist.engine.member import Listeners, Member, Opening, Standing
+from hogwild_dist.engine.scheduler.step import StepOutcome
 from hogwild_dist.errors import ConfigError, ExchangeError, HogwildError, ModelError
 from hogwild_dist.exchange.process_group import (
     Membership,
     check_alike,
-    form_group,
     pick_backend,
 )
-from hogwild_dist.exchange.torch_dist import TorchDistExchange
 from hogwild_dist.model.hub import resolve_model
 from hogwild_dist.model.loaded_model import LoadedModel, ModelInfo
 from hogwild_dist.model.loader import load_model, load_tokenizer, pick_device
@@ -76,16 +74,6 @@ class ShardStatus:
     bytes_sent: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Member:
-    """Engine and exchange of a shard that has joined a group."""
-
-    engine: Engine
-    exchange: TorchDistExchange
-    loop: ShardLoop
-    metrics: ShardMetrics
-
-
 class Shard:
     """Ray actor that runs one shard; its control methods answer while `run` is running.
 
@@ -100,7 +88,7 @@ class Shard:
         self._settings = settings
         self._inbox = Inbox()
         self._model: LoadedModel | None = None
-        self._joined: _Member | None = None
+        self._joined: Member | None = None
         self._node: str = ray.util.get_node_ip_address()
         write_structured(group=group, shard=index, node=self._node)
 
@@ -149,29 +137,26 @@ class Shard:
             ConfigError: there is not enough memory for the KV cache; the error names the node.
         """
         assert self._model is not None, "load the model first"
-        fields = {"shard": membership.rank, "epoch": membership.epoch, "node": self._node}
-        write_structured(group=self._group, **fields)
+        self._write_place(membership)
         check_alike(membership, self._configuration())
-        config = self._settings.engine
-        channels = form_group(membership, self._model.device, self._node, config.exchange_backend)
-        with self._errors_name_node():
-            cache = self._model.new_cache(config.cache_tokens)
-        timeline = Timeline(enabled=self._settings.timeline)
-        exchange = TorchDistExchange(channels, cache, config.visibility, membership.epoch, timeline)
-        engine = Engine(
-            self._model, self._tokenizer, config, exchange, cache=cache, timeline=timeline
+        link = DriverLink(driver)
+        member = Member(
+            self._model,
+            self._tokenizer,
+            self._settings.engine,
+            inbox=self._inbox,
+            place=membership,
+            host=self._node,
+            listeners=Listeners(
+                publish=link.publish,
+                on_loss=link.lose_peers,
+                observe=self._observe,
+            ),
+            audit=self._settings.audit,
+            timeline=Timeline(enabled=self._settings.timeline),
         )
-
-        call_numbers = count()
-
-        def publish(updates: Sequence[Update]) -> None:
-            if membership.rank == 0 and updates:
-                driver.publish.remote(next(call_numbers), list(updates))
-
-        metrics = ShardMetrics(self._group, membership.rank, engine, exchange.counts)
-        audit = self._settings.audit
-        loop = ShardLoop(engine, self._inbox, publish, observe=metrics.observe, audit=audit)
-        self._joined = _Member(engine, exchange, loop, metrics)
+        metrics = ShardMetrics(self._group, membership.rank, member.engine, member.exchange.counts)
+        self._joined, self._metrics = member, metrics
         log.info("joined a group of %d", membership.world_size)
 
     def run(self) -> int:
@@ -181,8 +166,8 @@ class Shard:
             ExchangeError: a peer was lost, or this shard failed.
         """
         try:
-            applied = self._member.loop.run()
-            self._member.metrics.observe_pages()
+            applied = self._member.run()
+            self._metrics.observe_pages()
             return applied
         except HogwildError:
             raise
@@ -195,11 +180,11 @@ class Shard:
 
     def replay_fed(self, trace: Trace) -> list[RowComparison]:
         """Replay a trace with its own tokens; return the comparisons of this shard's workers."""
-        return list(replay_fed(trace, self._member.engine))
+        return self._member.work(lambda: list(replay_fed(trace, self._member.engine)))
 
     def replay_free(self, trace: Trace) -> list[list[str]]:
         """Replay a trace with tokens the group chooses; return the differences of each step."""
-        return list(replay_free(trace, self._member.engine))
+        return self._member.work(lambda: list(replay_free(trace, self._member.engine)))
 
     @ray.method(concurrency_group="control")
     def command(self, number: int, command: Command) -> None:
@@ -229,8 +214,48 @@ class Shard:
         """Return the block checksums of an ended session; requires a group that audits."""
         return self._member.loop.checksums[session]
 
+    @ray.method(concurrency_group="control")
+    def freeze(self, epoch: int) -> Standing:
+        """Stop before the next round, for a membership of this number; see `Member.freeze`."""
+        return self._member.freeze(epoch)
+
+    @ray.method(concurrency_group="control")
+    def standing(self) -> Standing:
+        """Return where this shard stands."""
+        return self._member.standing()
+
+    @ray.method(concurrency_group="control")
+    def form(self, membership: Membership) -> None:
+        """Meet the other shards of a new group; see `Member.form`."""
+        self._member.form(membership)
+        self._write_place(membership)
+
+    @ray.method(concurrency_group="control")
+    def open(self, opening: Opening) -> None:
+        """Go on in the group that was formed last."""
+        self._member.open(opening)
+        log.info("goes on in epoch %d", opening.epoch)
+
+    @ray.method(concurrency_group="control")
+    def give_up(self, reason: str) -> None:
+        """End the loop with an error: there is no next group."""
+        self._member.gate.fail(reason)
+
+    @ray.method(concurrency_group="life")
+    def live(self) -> None:
+        """Return never; the caller learns at once when this process dies."""
+        threading.Event().wait()
+
+    def _write_place(self, membership: Membership) -> None:
+        """Name rank and epoch in the log from now on."""
+        fields = {"shard": membership.rank, "epoch": membership.epoch, "node": self._node}
+        write_structured(group=self._group, **fields)
+
+    def _observe(self, outcome: StepOutcome) -> None:
+        self._metrics.observe(outcome)
+
     @property
-    def _member(self) -> _Member:
+    def _member(self) -> Member:
         assert self._joined is not None, "join a group first"
         return self._joined
 

@@ -80,7 +80,6 @@ class Engine:
         )
         self.reservations = KVReservations(self.cache, model.max_positions)
         self.rounds = Rounds(self.exchange, recovery)
-        self.rounds.on_epoch = self._move_workers
         self._prefill = Prefill(self.cache, self.runner, self.rounds, self.config.prefill_chunk)
         self._forward = ShardForward(self.runner, self.rounds, self.cache, self.timeline)
         self._sessions: WeakSet[Session] = WeakSet()
@@ -218,11 +217,10 @@ class Engine:
         """Collect and apply the step in flight under `overlapped` visibility, if there is one."""
         return self._stepper.drain()
 
-    def _move_workers(self, epoch: NextEpoch) -> None:
+    def move_workers(self, epoch: NextEpoch) -> None:
         """Give every worker its shard in the next group."""
-        world_size = epoch.channels.tensors.group.size()
         for session in self._sessions:
             ranks = [worker.rank for worker in session.workers]
-            moved = moved_ranks(ranks, epoch.ranks, session.id, world_size)
+            moved = moved_ranks(ranks, epoch.ranks, session.id, epoch.world_size)
             for worker, rank in zip(session.workers, moved, strict=True):
                 worker.rank = rank

@@ -11,7 +11,7 @@ they agreed on comes from who knows it. So sessions, scheduling and cache know n
 All shards take their places in the next group right before the same round.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -49,32 +49,36 @@ class NextEpoch:
 
     Attributes:
         epoch: number of the new membership.
+        world_size: number of shards in the new group.
         channels: channels of the new group.
         ranks: rank in the last group -> rank in the new one, of all shards that go on.
         completed: the most that any shard has completed; the new membership begins after it.
+        shown: number of the last publication that was shown to readers.
     """
 
     epoch: int
+    world_size: int
     channels: Channels
     ranks: Mapping[int, int]
     completed: Progress
+    shown: int
 
 
 class Recovery(Protocol):
-    """Gives a shard its place in the next group.
+    """Gives a shard its place in the next group."""
 
-    Attributes:
-        frozen: whether the shard has to wait for the next group before its next round.
-    """
+    @property
+    def frozen(self) -> bool:
+        """Whether the shard has to wait for its next group before its next round."""
 
-    frozen: bool
-
-    def wait(self, completed: Progress, error: PeersLostError | None) -> NextEpoch:
+    def wait(self, error: PeersLostError | None) -> Sequence[NextEpoch]:
         """Wait for the next membership.
 
         Args:
-            completed: what this shard has completed.
-            error: why it cannot complete the next round, or None if it was told to wait.
+            error: why the next round cannot be completed, or None if the shard was told to wait.
+
+        Returns:
+            The memberships since the last one that was returned, in order.
 
         Raises:
             PeersLostError: there is no next membership.
@@ -99,7 +103,8 @@ class Rounds:
         self.completed = Progress()
         self.on_epoch: Callable[[NextEpoch], None] = lambda _: None
         self._recovery = recovery
-        self._next: NextEpoch | None = None
+        self._ahead: list[NextEpoch] = []
+        """Memberships in which this shard has not taken its place yet."""
 
     @property
     def next_number(self) -> int:
@@ -120,38 +125,35 @@ class Rounds:
             ExchangeError: the shards disagree.
         """
         while True:
-            self._look_for_next()
-            if self._next is not None and self._next.completed.number >= self.next_number:
-                alone()
-                outcome = self._outcome_of_others()
-                break
+            if self._recovery is not None and self._recovery.frozen:
+                self._ahead += self._recovery.wait(None)
             self._enter()
+            if self._ahead:
+                alone()
+                known = self._ahead[-1].completed
+                outcome = known.agreed if known.agreed_in == self.next_number else None
+                break
             try:
                 outcome = together()
                 break
             except PeersLostError as error:
                 if self._recovery is None:
                     raise
-                self._next = self._recovery.wait(self.completed, error)
+                lost = str(error)  # the error itself holds on to the group
+            self._leave()
+            self._ahead += self._recovery.wait(PeersLostError(lost))
         self.completed = self.completed.after(outcome)
         return outcome
 
-    def _look_for_next(self) -> None:
-        """Wait for the next membership, if this shard was told to."""
-        if self._recovery is not None and self._recovery.frozen:
-            self._next = self._recovery.wait(self.completed, None)
-
-    def _outcome_of_others(self) -> AgreedStep | None:
-        """Return what the peers agreed on in the round that this shard has missed."""
-        assert self._next is not None
-        known = self._next.completed
-        return known.agreed if known.agreed_in == self.next_number else None
+    def _leave(self) -> None:
+        if isinstance(self.exchange, TorchDistExchange):
+            self.exchange.leave()
 
     def _enter(self) -> None:
-        """Take this shard's place in the next group, if there is one."""
-        if self._next is None:
-            return
-        assert isinstance(self.exchange, TorchDistExchange), "a process alone has no epochs"
-        self.on_epoch(self._next)
-        self.exchange.join(self._next.channels, self._next.epoch)
-        self._next = None
+        """Take this shard's place in the memberships that begin before the next round."""
+        while self._ahead and self._ahead[0].completed.number < self.next_number:
+            following = self._ahead.pop(0)
+            assert isinstance(self.exchange, TorchDistExchange), "a process alone has no epochs"
+            if not self._ahead:  # the groups before the last one have broken up
+                self.exchange.join(following.channels, following.epoch)
+            self.on_epoch(following)

@@ -103,7 +103,7 @@ class TorchDistExchange:
             channels: channels of the group.
             epoch: number of its membership.
         """
-        let_go([vars(self).pop(name, None) for name in _OF_AN_EPOCH])
+        self.leave()
         self.rank = channels.tensors.group.rank()
         self.world_size = channels.tensors.group.size()
         self.epoch = epoch
@@ -118,6 +118,13 @@ class TorchDistExchange:
         self._layer_stage: Stage | None = None
         self._layer: Sent | None = None
         self._posted: deque[_Posted] = deque()
+
+    def leave(self) -> None:
+        """Close the connections to the peers, who then learn at once that this rank has given up.
+
+        They may wait for what it never sends, while their connection to a lost peer tells nothing.
+        """
+        let_go([vars(self).pop(name, None) for name in _OF_AN_EPOCH])
 
     def begin(self, plan: StepPlan) -> None:
         """Begin a step in which the ranks feed what the plan says."""

@@ -1,0 +1,152 @@
+"""Regrouping: how the shards that are left form the next group of a membership and go on.
+
+The protocol, of which every part may be repeated under a higher epoch:
+
+1. Every shard is told the number of the next membership, and stops before its next round. From then
+   on it ignores older memberships. A shard that does not answer is lost.
+2. When all have stopped, the most that any of them has completed is known. What was shown to
+   readers counts too: the lost shard may have been the only one that had completed it.
+3. The shards meet in a new group. If one is lost meanwhile, it begins again at 1.
+4. The group is opened: shards that are behind complete what they have missed alone, and all go on.
+
+The module knows nothing of Ray: a member is whatever `call` can call.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from hogwild_dist.actors.driver.publications import Publications
+from hogwild_dist.actors.errors import ClusterError
+from hogwild_dist.engine.member import Opening, Standing
+from hogwild_dist.exchange.process_group import Membership, serve_store
+
+ANSWER_SECONDS = 1.0
+"""Time in which a live shard answers a call."""
+
+POLL_SECONDS = 0.01
+"""Pause between two questions whether a shard has stopped."""
+
+TRIES = 3
+"""Groups that are tried; the last one has one shard, since the others may not reach each other."""
+
+log = logging.getLogger("hogwild_dist.driver")
+
+M = TypeVar("M", bound=Hashable)
+Call = Callable[..., Awaitable[Any]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Formed(Generic[M]):
+    """A group that goes on.
+
+    Attributes:
+        epoch: number of its membership.
+        members: its members, by rank.
+        commands: for each member, the highest command id up to which it holds every command.
+        store: the store in which it met, which must live as long as the group.
+    """
+
+    epoch: int
+    members: Sequence[M]
+    commands: Sequence[int]
+    store: Any
+
+
+async def regroup(
+    members: Sequence[M],
+    call: Call,
+    *,
+    epoch: int,
+    publications: Publications,
+    host: str,
+    timeout_seconds: float,
+) -> Formed[M]:
+    """Form the next group of the members that are left, and let it go on.
+
+    Args:
+        members: members of the last group that may be left, by their ranks in it.
+        call: calls a method of a member: ``call(member, method, *arguments)``.
+        epoch: number of the last membership that was begun.
+        publications: what the group has published.
+        host: this machine's address as the members see it.
+        timeout_seconds: time limit of a collective, in seconds.
+
+    Raises:
+        ClusterError: no member is left, or no group could be formed.
+    """
+    ranks = {member: rank for rank, member in enumerate(members)}
+    left = list(members)
+    for attempt in range(TRIES):
+        epoch += 1
+        standings = await _stop(left, call, epoch, timeout_seconds)
+        left = [member for member in left if member in standings]
+        if not left:
+            break
+        progress = [one.completed for one in standings.values() if one.completed is not None]
+        completed = max([*progress, publications.begin(epoch)], key=lambda one: one.number)
+        left = left[:1] if attempt == TRIES - 1 else left
+        store = serve_store(host)
+        places = [
+            Membership(
+                epoch=epoch,
+                rank=rank,
+                world_size=len(left),
+                store_host=host,
+                store_port=store.port,
+                timeout_seconds=timeout_seconds,
+            )
+            for rank in range(len(left))
+        ]
+        if not await _all(left, call, "form", places, timeout_seconds + ANSWER_SECONDS):
+            continue
+        opening = Opening(
+            epoch=epoch,
+            ranks={ranks[member]: rank for rank, member in enumerate(left)},
+            completed=completed,
+            shown=publications.shown,
+        )
+        await _all(left, call, "open", [opening] * len(left), ANSWER_SECONDS)
+        commands = [standings[member].command for member in left]
+        return Formed(epoch=epoch, members=left, commands=commands, store=store)
+    raise ClusterError("No shard of the group is left that can go on.")
+
+
+async def _stop(members: Sequence[M], call: Call, epoch: int, seconds: float) -> dict[M, Standing]:
+    """Stop members before their next round; return where those stand that have stopped in time."""
+
+    async def stop(member: M) -> Standing | None:
+        deadline = asyncio.get_running_loop().time() + seconds + ANSWER_SECONDS
+        standing: Standing | None = await _answer(call(member, "freeze", epoch))
+        while standing is not None and standing.completed is None:
+            if asyncio.get_running_loop().time() > deadline:
+                return None
+            await asyncio.sleep(POLL_SECONDS)
+            standing = await _answer(call(member, "standing"))
+        return standing
+
+    found = await asyncio.gather(*map(stop, members))
+    return {one: standing for one, standing in zip(members, found, strict=True) if standing}
+
+
+async def _answer(reply: Awaitable[Any]) -> Any:
+    """Return a reply, or None if there is none in time."""
+    try:
+        return await asyncio.wait_for(reply, ANSWER_SECONDS)
+    except Exception as error:
+        log.warning("a shard does not answer: %s", error or type(error).__name__)
+        return None
+
+
+async def _all(
+    members: Sequence[M], call: Call, method: str, arguments: Sequence[Any], seconds: float
+) -> bool:
+    """Call a method of all members; return whether all have done it in time."""
+    calls = [
+        asyncio.wait_for(call(member, method, argument), seconds)
+        for member, argument in zip(members, arguments, strict=True)
+    ]
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    return not any(isinstance(result, BaseException) for result in results)
