@@ -7,6 +7,7 @@ from fastapi import APIRouter, Header, Query
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from hogwild_dist.config import MAX_TOP_K
 from hogwild_dist.deploy.service.errors import RESPONSES
 from hogwild_dist.deploy.service.http.dependencies import (
     ClientDep,
@@ -15,6 +16,7 @@ from hogwild_dist.deploy.service.http.dependencies import (
     ServiceDep,
 )
 from hogwild_dist.deploy.service.openai.completion import sampling_of
+from hogwild_dist.deploy.service.openai.schema import Size
 from hogwild_dist.deploy.service.sessions.schema import (
     SessionSummaryView,
     SessionView,
@@ -45,14 +47,14 @@ class SessionRequest(_Part):
 
     problem: str
     team: str | None = None
-    workers: Annotated[int | None, Field(ge=1)] = None
+    workers: Size | None = None
     layout: str | None = None
-    max_tokens: Annotated[int | None, Field(ge=1, le=2**31)] = None
-    answer_tokens: Annotated[int | None, Field(ge=1, le=2**31)] = None
+    max_tokens: Size | None = None
+    answer_tokens: Size | None = None
     answer: Literal[FormKind.TEXT, FormKind.BOXED, FormKind.CODE] = FormKind.TEXT
     temperature: Annotated[float | None, Field(ge=0, le=2)] = None
     top_p: Annotated[float | None, Field(ge=0, le=1)] = None
-    top_k: Annotated[int | None, Field(ge=0, le=2**31)] = None
+    top_k: Annotated[int | None, Field(ge=0, le=MAX_TOP_K)] = None
     min_p: Annotated[float | None, Field(ge=0, le=1)] = None
     repetition_penalty: Annotated[float | None, Field(gt=0, le=10)] = None
     logit_bias: None = None
