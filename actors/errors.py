@@ -41,6 +41,17 @@ def plain(error: Exception) -> Exception:
     return error
 
 
+def reason_of(error: Exception) -> str:
+    """Return an error in one sentence, also one that nobody expected."""
+    told = plain(error)
+    if isinstance(told, HogwildError):
+        return str(told)
+    return (
+        f"The group's driver failed: {type(told).__name__}: {first_line(told).rstrip('.')}; look "
+        "for the details in its log."
+    )
+
+
 def death(who: str, error: Exception) -> ClusterError:
     """Return an error that says an actor died, and why if Ray knows.
 

@@ -18,15 +18,16 @@ from hogwild_dist.actors.driver.in_order import InOrder
 from hogwild_dist.actors.driver.journal import Journal, Owner, SessionSnapshot, SessionSummary
 from hogwild_dist.actors.driver.lifecycle import READABLE_SECONDS, Lifecycle, probe
 from hogwild_dist.actors.driver.shard_set import ShardSet
-from hogwild_dist.actors.errors import ClusterError, plain
+from hogwild_dist.actors.errors import ClusterError, plain, reason_of
 from hogwild_dist.actors.logs import write_structured
 from hogwild_dist.actors.metrics import DriverMetrics
 from hogwild_dist.actors.settings import GroupSettings
 from hogwild_dist.actors.shard.info import GroupInfo, Load
 from hogwild_dist.actors.shard.shard import ShardStatus
+from hogwild_dist.actors.watched import watch
 from hogwild_dist.engine.commands import ApplyChange, Cancel, Open
 from hogwild_dist.engine.updates import Update
-from hogwild_dist.errors import ConfigError
+from hogwild_dist.errors import ConfigError, HogwildError
 from hogwild_dist.run.trace.reader import Trace
 from hogwild_dist.run.trace.replay import RowComparison
 from hogwild_dist.session.changes import AddWorker, Change
@@ -85,6 +86,8 @@ class Driver:
             asyncio.create_task(self._command_sender.keep_running()),
             asyncio.create_task(self._lifecycle.watch()),
         ]
+        for task in self._tasks:
+            watch(task, self._fail)
         return self._info
 
     async def progress(self) -> str:
@@ -280,9 +283,12 @@ class Driver:
         log.info(progress)
 
     def _fail(self, error: Exception) -> None:
-        """Fail all sessions after a shard was lost; their text stays in the journal."""
-        self._lost_reason = str(plain(error))
-        log.error("the group is lost: %s", self._lost_reason)
+        """Fail all sessions after the first failure; their text stays in the journal."""
+        if self._lost_reason is not None:
+            return
+        self._lost_reason = reason_of(error)
+        unexpected = None if isinstance(plain(error), HogwildError) else error
+        log.error("the group is lost: %s", self._lost_reason, exc_info=unexpected)
         self._journal.fail(self._lost_reason)
         self._release()
 

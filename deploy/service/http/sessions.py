@@ -12,6 +12,7 @@ from hogwild_dist.deploy.service.errors import RESPONSES
 from hogwild_dist.deploy.service.http.dependencies import (
     ClientDep,
     ReadableSession,
+    RequestIdDep,
     RunningSession,
     ServiceDep,
 )
@@ -163,7 +164,11 @@ async def create(request: SessionRequest, service: ServiceDep, client: ClientDep
     if client.counts_tokens:
         client.count_tokens(opened.prompt_tokens)
         service.sessions.meter(opened.id, client.count_tokens)
-    return session_view(*await service.sessions.snapshot(str(opened.id)))
+    try:
+        return session_view(*await service.sessions.snapshot(str(opened.id)))
+    except BaseException:  # the client does not learn the session's name
+        service.sessions.cancel_in_background(opened.id)
+        raise
 
 
 @router.get("/sessions")
@@ -196,6 +201,7 @@ async def session(found: ReadableSession) -> SessionView:
 async def events(
     found: ReadableSession,
     service: ServiceDep,
+    request_id: RequestIdDep,
     after: Annotated[int, Query(ge=0, le=2**53)] = 0,
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> StreamingResponse:
@@ -204,7 +210,14 @@ async def events(
         after = int(last_event_id)
     after = min(after, found.snapshot.cursor)
     return StreamingResponse(
-        session_events(service.sessions, service.metrics, found.id, found.snapshot, after),
+        session_events(
+            service.sessions,
+            service.metrics,
+            found.id,
+            found.snapshot,
+            after=after,
+            request_id=request_id,
+        ),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store"},
     )
