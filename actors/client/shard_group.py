@@ -27,8 +27,11 @@ from hogwild_dist.timeline import Span
 POLL_SECONDS = 5.0
 """Longest time the driver holds a read that has no updates."""
 
-MAX_CALLS = 10_000
-"""Concurrent calls of a driver; every client that waits for updates takes one."""
+MAX_READERS = 10_000
+"""Clients of a driver that may wait for updates at the same time; others wait for their turn."""
+
+MAX_CALLS = 1_000
+"""Other concurrent calls of a driver."""
 
 STOP_SECONDS = 10.0
 """Time for a cancelled session to end, and for a driver to stop, before the client moves on."""
@@ -68,7 +71,7 @@ class ShardGroup:
             NameTakenError: a group of that name is already running.
             HogwildError: the model cannot be loaded, or the shards' software or settings differ.
         """
-        remote: Any = ray.remote(Driver)
+        remote: Any = ray.remote(concurrency_groups={"readers": MAX_READERS})(Driver)  # type: ignore[call-overload]
         try:
             driver = remote.options(
                 num_cpus=0,

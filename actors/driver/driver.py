@@ -38,7 +38,10 @@ log = logging.getLogger("hogwild_dist.driver")
 
 
 class Driver:
-    """Ray actor that controls a group of shards; its methods share one event loop.
+    """Ray actor that controls a group of shards; its work is done in one event loop.
+
+    Reads are calls of a concurrency group of their own, so that clients that wait for updates do
+    not keep other calls waiting.
 
     Args:
         settings: settings of the group.
@@ -60,6 +63,7 @@ class Driver:
         self._ordered_updates: InOrder[Sequence[Update]] = InOrder()
         self._num_sessions = 0
         self._tasks: list[asyncio.Task[None]] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def start(self) -> GroupInfo:
         """Place the shards, load the model on each of them and form their group.
@@ -68,6 +72,7 @@ class Driver:
             ClusterError: the cluster is too small or a shard died; nothing is left running.
             HogwildError: the model cannot be loaded, or the shards' software or settings differ.
         """
+        self._loop = asyncio.get_running_loop()
         try:
             await self._shards.start(ray.get_runtime_context().current_actor)
         except BaseException as error:
@@ -211,6 +216,7 @@ class Driver:
             self._journal.expect_join(session, exclusive=exclusive)
         self._command_sender.send(ApplyChange(session=session, change=change))
 
+    @ray.method(concurrency_group="readers")
     async def read(
         self, session: int, cursor: int, seconds: float
     ) -> tuple[list[Update], bool, str | None]:
@@ -222,6 +228,14 @@ class Driver:
         Raises:
             ConfigError: there is no such session.
         """
+        # Ray calls this in another event loop than the methods outside the group.
+        loop = self._loop or asyncio.get_running_loop()
+        reading = asyncio.run_coroutine_threadsafe(self._read(session, cursor, seconds), loop)
+        return await asyncio.wrap_future(reading)
+
+    async def _read(
+        self, session: int, cursor: int, seconds: float
+    ) -> tuple[list[Update], bool, str | None]:
         record = self._journal.record(session)  # the journal may drop the session while we wait
         updates, ended = await self._journal.read(session, cursor, seconds)
         return updates, ended, record.error
