@@ -1,5 +1,6 @@
 """Settings of a group of shards."""
 
+import re
 from dataclasses import dataclass, fields
 from enum import Enum
 from math import inf
@@ -11,8 +12,24 @@ from hogwild_dist.run.load import LoadSettings
 NAMESPACE = "hogwild-dist"
 """Ray namespace of drivers and shards, where other clients find them by name."""
 
+GROUP_NAME = re.compile(r"\w[\w.-]{0,63}")
+"""Form of a group's name. Its shards are named after it, with a slash."""
+
 MAX_TIMEOUT_SECONDS = 86_400
 """Longest time limit of a collective."""
+
+
+def check_group_name(name: str) -> None:
+    """Refuse a name that no group can have.
+
+    Raises:
+        ConfigError: the name has another form.
+    """
+    if not GROUP_NAME.fullmatch(name):
+        raise ConfigError(
+            f"The group name {name[:80]!r} cannot be used; use 1 to 64 letters, digits, '_', '-' "
+            "and '.', with a letter, digit or '_' first."
+        )
 
 
 class Spread(Enum):

@@ -158,7 +158,7 @@ class ServiceConfig(_Part):
         log_texts: whether logs may contain the first words of problems.
     """
 
-    name: Annotated[str, Field(pattern=r"^[\w.-]{1,40}$")] = "hogwild-service"
+    name: Annotated[str, Field(pattern=r"^\w[\w.-]{0,39}$")] = "hogwild-service"
     load_settings: LoadSettings = LoadSettings()
     model_name: str | None = None
     teams: tuple[str, ...] = TEAMS
