@@ -15,6 +15,14 @@ class GoneError(ClusterError):
     """A group does not exist, or no longer exists, and neither do its sessions."""
 
 
+class SilentError(ClusterError):
+    """A group's driver does not answer; it may be stopped or overloaded."""
+
+
+class LostError(ClusterError):
+    """A group has lost its shards, or was stopped; its driver only keeps the text so far."""
+
+
 class NameTakenError(ClusterError):
     """A group of that name is already running."""
 

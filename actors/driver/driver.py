@@ -18,7 +18,7 @@ from hogwild_dist.actors.driver.in_order import InOrder
 from hogwild_dist.actors.driver.journal import Journal, Owner, SessionSnapshot, SessionSummary
 from hogwild_dist.actors.driver.lifecycle import READABLE_SECONDS, Lifecycle, probe
 from hogwild_dist.actors.driver.shard_set import ShardSet
-from hogwild_dist.actors.errors import ClusterError, plain, reason_of
+from hogwild_dist.actors.errors import ClusterError, LostError, plain, reason_of
 from hogwild_dist.actors.logs import write_structured
 from hogwild_dist.actors.metrics import DriverMetrics
 from hogwild_dist.actors.settings import GroupSettings
@@ -33,6 +33,9 @@ from hogwild_dist.run.trace.replay import RowComparison
 from hogwild_dist.session.changes import AddWorker, Change
 from hogwild_dist.team.session_request import SessionRequest
 from hogwild_dist.timeline import Span
+
+CHECKSUM_SECONDS = 20.0
+"""Time for a session to end whose checksums are asked for."""
 
 log = logging.getLogger("hogwild_dist.driver")
 
@@ -253,8 +256,17 @@ class Driver:
         return await self._shards.call("timeline")
 
     async def checksums(self, session: int) -> list[dict[str, int]]:
-        """Wait until all shards have ended a session; return its block checksums, by rank."""
+        """Wait until all shards have ended a session; return its block checksums, by rank.
+
+        Raises:
+            ClusterError: the session goes on.
+        """
+        deadline = time.monotonic() + CHECKSUM_SECONDS
         while any(session in status.sessions for status in await self.status()):
+            if time.monotonic() > deadline:
+                raise ClusterError(
+                    f"Session {session} has not ended within {CHECKSUM_SECONDS:g} s; cancel it."
+                )
             await asyncio.sleep(0.05)
         return await self._shards.call("checksums", session)
 
@@ -328,7 +340,7 @@ class Driver:
 
     def _check_ready(self) -> None:
         if self._lost_reason is not None:
-            raise ClusterError(f"The group of shards is lost: {self._lost_reason}")
+            raise LostError(f"The group of shards is lost: {self._lost_reason}")
         if self._info is None:
             raise ClusterError(
                 f"The group of shards is not ready yet ({self._progress}); try again later."

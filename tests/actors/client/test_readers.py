@@ -7,7 +7,7 @@ import pytest
 import ray
 
 from hogwild_dist import Run
-from hogwild_dist.actors.client import shard_group
+from hogwild_dist.actors.client import drivers
 from hogwild_dist.actors.client.shard_group import ShardGroup
 from hogwild_dist.actors.settings import NAMESPACE, GroupSettings
 from tests.actors import leftovers
@@ -17,8 +17,8 @@ from tests.actors.test_named_group import ENDLESS
 def test_more_readers_than_may_wait_at_once(
     settings: Callable[..., GroupSettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shard_group, "MAX_READERS", 2)
-    monkeypatch.setattr(shard_group, "MAX_CALLS", 4)
+    monkeypatch.setattr(drivers, "MAX_READERS", 2)
+    monkeypatch.setattr(drivers, "MAX_CALLS", 4)
     group = ShardGroup.start(settings(1), name="read-by-many")
     try:
         writes = Run(group, "Count!", ENDLESS)
