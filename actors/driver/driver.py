@@ -34,6 +34,9 @@ from hogwild_dist.session.changes import AddWorker, Change
 from hogwild_dist.team.session_request import SessionRequest
 from hogwild_dist.timeline import Span
 
+STOPPED = "the group was stopped"
+"""Why a group is lost that was ended on purpose; its driver ends soon and frees its name."""
+
 CHECKSUM_SECONDS = 20.0
 """Time for a session to end whose checksums are asked for."""
 
@@ -299,7 +302,7 @@ class Driver:
         for task in self._tasks:
             if task is not asyncio.current_task():
                 task.cancel()
-        self._lost_reason = "the group was stopped"
+        self._lost_reason = STOPPED
         self._journal.fail("The group was stopped.")
         await self._shards.cancel_start()
         self._release()
@@ -340,7 +343,8 @@ class Driver:
 
     def _check_ready(self) -> None:
         if self._lost_reason is not None:
-            raise LostError(f"The group of shards is lost: {self._lost_reason}")
+            kind = ClusterError if self._lost_reason == STOPPED else LostError
+            raise kind(f"The group of shards is lost: {self._lost_reason}")
         if self._info is None:
             raise ClusterError(
                 f"The group of shards is not ready yet ({self._progress}); try again later."

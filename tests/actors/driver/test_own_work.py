@@ -10,7 +10,7 @@ import pytest
 
 from hogwild_dist.actors.driver import driver as module
 from hogwild_dist.actors.driver.driver import Driver
-from hogwild_dist.actors.errors import ClusterError
+from hogwild_dist.actors.errors import ClusterError, LostError
 from hogwild_dist.actors.settings import GroupSettings, ShardSettings
 from hogwild_dist.actors.watched import watch
 from tests.actors.driver.test_journal import ORIGIN
@@ -68,6 +68,19 @@ def test_work_that_fails_loses_the_group(
     (line,) = [one for one in caplog.records if one.levelno == logging.ERROR]
     assert line.getMessage() == f"the group is lost: {reason}"
     assert line.exc_info is not None
+
+
+def test_a_group_that_was_stopped_is_not_lost_by_accident(driver: Driver) -> None:
+    """Its name is free in a moment; until then clients may read how their sessions ended."""
+
+    async def stopped() -> None:
+        await driver.start()
+        await driver.stop()
+        with pytest.raises(ClusterError, match="the group was stopped") as caught:
+            await driver.info()
+        assert not isinstance(caught.value, LostError)
+
+    asyncio.run(stopped())
 
 
 @pytest.mark.parametrize(
