@@ -7,7 +7,9 @@ made from it that have not started. Ray finds them by the `contextvars` context 
 import asyncio
 import contextvars
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 class DetachedContext:
@@ -20,6 +22,6 @@ class DetachedContext:
         """Run a function; cancelling the caller does not cancel the actor calls it makes."""
         self._context.copy().run(function, *arguments)
 
-    def task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def task(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Start a task; cancelling the caller does not cancel the actor calls it makes."""
         return asyncio.create_task(work, context=self._context.copy())

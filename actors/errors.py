@@ -15,6 +15,14 @@ class GoneError(ClusterError):
     """A group does not exist, or no longer exists, and neither do its sessions."""
 
 
+class SilentError(ClusterError):
+    """A group's driver does not answer; it may be stopped or overloaded."""
+
+
+class LostError(ClusterError):
+    """A group has lost its shards, or was stopped; its driver only keeps the text so far."""
+
+
 class NameTakenError(ClusterError):
     """A group of that name is already running."""
 
@@ -39,6 +47,17 @@ def plain(error: Exception) -> Exception:
     if isinstance(error, ray.exceptions.RayError):
         return ClusterError(f"Ray failed: {first_line(error)}")
     return error
+
+
+def reason_of(error: Exception) -> str:
+    """Return an error in one sentence, also one that nobody expected."""
+    told = plain(error)
+    if isinstance(told, HogwildError):
+        return str(told)
+    return (
+        f"The group's driver failed: {type(told).__name__}: {first_line(told).rstrip('.')}; look "
+        "for the details in its log."
+    )
 
 
 def death(who: str, error: Exception) -> ClusterError:

@@ -1,7 +1,9 @@
 """Settings of a group of shards."""
 
+import re
 from dataclasses import dataclass, fields
 from enum import Enum
+from math import inf
 from typing import Any, Self
 
 from hogwild_dist.errors import ConfigError
@@ -9,6 +11,25 @@ from hogwild_dist.run.load import LoadSettings
 
 NAMESPACE = "hogwild-dist"
 """Ray namespace of drivers and shards, where other clients find them by name."""
+
+GROUP_NAME = re.compile(r"\w[\w.-]{0,63}")
+"""Form of a group's name. Its shards are named after it, with a slash."""
+
+MAX_TIMEOUT_SECONDS = 86_400
+"""Longest time limit of a collective."""
+
+
+def check_group_name(name: str) -> None:
+    """Refuse a name that no group can have.
+
+    Raises:
+        ConfigError: the name has another form.
+    """
+    if not GROUP_NAME.fullmatch(name):
+        raise ConfigError(
+            f"The group name {name[:80]!r} cannot be used; use 1 to 64 letters, digits, '_', '-' "
+            "and '.', with a letter, digit or '_' first."
+        )
 
 
 class Spread(Enum):
@@ -29,11 +50,22 @@ class ShardSettings(LoadSettings):
         timeout_seconds: time limit of a collective, in seconds.
         audit: whether to keep a checksum of every block of an ended session.
         timeline: whether to keep the timeline spans of every step.
+
+    Raises:
+        ConfigError: a number is out of range.
     """
 
     timeout_seconds: float = 60.0
     audit: bool = False
     timeline: bool = False
+
+    def __post_init__(self) -> None:
+        LoadSettings.__post_init__(self)
+        if not 0 < self.timeout_seconds <= MAX_TIMEOUT_SECONDS:
+            raise ConfigError(
+                f"timeout_seconds is {self.timeout_seconds}; it must be above 0 and at most "
+                f"{MAX_TIMEOUT_SECONDS}."
+            )
 
     @classmethod
     def loading(cls, settings: LoadSettings, **own: Any) -> Self:
@@ -82,14 +114,14 @@ class GroupSettings:
     def __post_init__(self) -> None:
         for name, value, good, allowed in (
             ("shards", self.num_shards, 1 <= self.num_shards <= 64, "from 1 to 64"),
-            ("cpus_per_shard", self.cpus_per_shard, self.cpus_per_shard >= 0, "0 or more"),
-            ("wait_seconds", self.wait_seconds, self.wait_seconds >= 0, "0 or more"),
-            ("lease_seconds", self.lease_seconds, self.lease_seconds > 0, "above 0"),
+            ("cpus_per_shard", self.cpus_per_shard, 0 <= self.cpus_per_shard < inf, "0 or more"),
+            ("wait_seconds", self.wait_seconds, 0 <= self.wait_seconds < inf, "0 or more"),
+            ("lease_seconds", self.lease_seconds, 0 < self.lease_seconds < inf, "above 0"),
             ("kept_sessions", self.kept_sessions, self.kept_sessions >= 0, "0 or more"),
             (
                 "orphan_seconds",
                 self.orphan_seconds,
-                self.orphan_seconds is None or self.orphan_seconds > 0,
+                self.orphan_seconds is None or 0 < self.orphan_seconds < inf,
                 "above 0",
             ),
             (

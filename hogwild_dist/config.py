@@ -31,9 +31,19 @@ class ExchangeBackend(Enum):
     """From GPU to GPU; each shard needs one of its own."""
 
 
+MAX_TOP_K = 1 << 31
+"""More tokens than any vocabulary has."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SamplingConfig:
-    """How the next token is chosen; the defaults choose the likeliest token."""
+    """How the next token is chosen; the defaults choose the likeliest token.
+
+    Scores stay finite with every value that is allowed.
+
+    Raises:
+        ConfigError: a number is out of range, or not a number.
+    """
 
     temperature: float = 0.0
     """0 is greedy; otherwise logits are divided by it."""
@@ -54,23 +64,35 @@ class SamplingConfig:
 
     def __post_init__(self) -> None:
         for token in (*self.forbidden_ids, *self.logit_bias):
-            if token < 0:
-                raise ConfigError(f"Token id {token} is negative; a token has an id of 0 or more.")
-        for name, value, good in (
-            ("temperature", self.temperature, self.temperature >= 0),
-            ("top_p", self.top_p, 0 < self.top_p <= 1),
-            ("top_k", self.top_k, isinstance(self.top_k, int) and self.top_k >= 0),
-            ("min_p", self.min_p, 0 <= self.min_p <= 1),
-            ("repetition_penalty", self.repetition_penalty, self.repetition_penalty > 0),
+            if not isinstance(token, int) or token < 0:
+                raise ConfigError(f"Token id {token} is no id of a token; ids are 0 or more.")
+        for name, value, good, allowed in (
+            (
+                "temperature",
+                self.temperature,
+                self.temperature == 0 or 1e-10 <= self.temperature <= 1e10,
+                "0 (greedy) or from 1e-10 to 1e10",
+            ),
+            ("top_p", self.top_p, 0 < self.top_p <= 1, "above 0 and at most 1"),
+            (
+                "top_k",
+                self.top_k,
+                isinstance(self.top_k, int) and 0 <= self.top_k <= MAX_TOP_K,
+                f"a whole number from 0 (off) to {MAX_TOP_K}",
+            ),
+            ("min_p", self.min_p, 0 <= self.min_p <= 1, "from 0 to 1"),
+            (
+                "repetition_penalty",
+                self.repetition_penalty,
+                1e-3 <= self.repetition_penalty <= 1e3,
+                "from 0.001 to 1000 (1 is none)",
+            ),
+            *(
+                (f"logit_bias of token {token}", bias, -1e6 <= bias <= 1e6, "from -1e6 to 1e6")
+                for token, bias in self.logit_bias.items()
+            ),
         ):
             if not good:
-                allowed = {
-                    "temperature": "0 or more",
-                    "top_p": "above 0 and at most 1",
-                    "top_k": "a whole number, 0 (off) or more",
-                    "min_p": "from 0 to 1",
-                    "repetition_penalty": "above 0 (1 is none)",
-                }[name]
                 raise ConfigError(f"{name} is {value}; it must be {allowed}.")
 
 

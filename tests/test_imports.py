@@ -37,7 +37,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"client"},
         {"driver"},
         {"shard", "placement"},
-        {"metrics", "logs", "detached"},
+        {"metrics", "logs", "detached", "watched"},
         {"settings"},
         {"errors"},
     ],
@@ -59,7 +59,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"openai"},
         {"sessions"},
         {"keys", "metrics"},
-        {"config", "errors"},
+        {"config", "errors", "failures"},
     ],
 }
 """Package -> its rooms from the top floor to the ground; rooms of one floor do not meet."""

@@ -2,14 +2,15 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import ray
 
+from hogwild_dist.actors.client.calls import get_async
 from hogwild_dist.actors.driver.journal import Owner, SessionSnapshot, SessionSummary
-from hogwild_dist.actors.errors import ClusterError, GoneError, plain
-from hogwild_dist.actors.settings import NAMESPACE
+from hogwild_dist.actors.errors import ClusterError, GoneError
+from hogwild_dist.actors.settings import NAMESPACE, check_group_name
 from hogwild_dist.actors.shard.info import GroupInfo, Load
 from hogwild_dist.engine.updates import Update
 from hogwild_dist.session.changes import AddWorker, Change
@@ -25,16 +26,19 @@ STOP_SECONDS = 5.0
 class AsyncShardGroup:
     """A running named group, whose methods are awaited.
 
-    Every method raises `ClusterError` if the driver cannot be reached, and `GoneError` if it died.
+    Every method raises `ClusterError` if the driver cannot be reached, `SilentError` if it does not
+    answer in time (`calls.CALL_SECONDS`), and `GoneError` if it died.
 
     Args:
         name: name of the group.
 
     Raises:
         GoneError: there is no group of that name.
+        ConfigError: no group can have that name.
     """
 
     def __init__(self, name: str) -> None:
+        check_group_name(name)
         self.name = name
         try:
             self._driver: Any = ray.get_actor(name, namespace=NAMESPACE)
@@ -43,36 +47,36 @@ class AsyncShardGroup:
 
     async def info(self) -> GroupInfo:
         """Return a description of the group; `ClusterError` if it is not ready or lost."""
-        result: GroupInfo = await _get(self._driver.info.remote())
+        result: GroupInfo = await get_async(self._driver.info.remote())
         return result
 
     async def load(self) -> Load:
         """Return the group's load."""
-        result: Load = await _get(self._driver.load.remote())
+        result: Load = await get_async(self._driver.load.remote())
         return result
 
     async def open(self, request: SessionRequest, *, recorded: bool, owner: Owner) -> int:
         """Start a session as soon as it fits, and return its id; see `Driver.open`."""
         reference = self._driver.open.remote(request, recorded=recorded, owner=owner)
-        number: int = await _get(reference)
+        number: int = await get_async(reference)
         return number
 
     async def snapshot(self, session: int) -> SessionSnapshot:
         """Return the state of a session, without its single updates."""
-        result: SessionSnapshot = await _get(self._driver.snapshot.remote(session))
+        result: SessionSnapshot = await get_async(self._driver.snapshot.remote(session))
         return result
 
     async def sessions(self) -> list[SessionSummary]:
         """Return a summary of every session in the driver's journal."""
-        result: list[SessionSummary] = await _get(self._driver.sessions.remote())
+        result: list[SessionSummary] = await get_async(self._driver.sessions.remote())
         return result
 
     async def read(
         self, session: int, cursor: int, seconds: float
     ) -> tuple[list[Update], bool, str | None]:
         """Return the updates of a session from `cursor` on; see `Driver.read`."""
-        result: tuple[list[Update], bool, str | None] = await _get(
-            self._driver.read.remote(session, cursor, seconds)
+        result: tuple[list[Update], bool, str | None] = await get_async(
+            self._driver.read.remote(session, cursor, seconds), held=seconds
         )
         return result
 
@@ -99,45 +103,31 @@ class AsyncShardGroup:
 
     async def cancel(self, session: int) -> None:
         """Cancel a session."""
-        await _get(self._driver.cancel.remote(session))
+        await get_async(self._driver.cancel.remote(session))
 
     async def apply_change(self, session: int, change: Change) -> None:
         """Change a running session."""
-        await _get(self._driver.apply_change.remote(session, change))
+        await get_async(self._driver.apply_change.remote(session, change))
 
     async def join(self, session: int, worker: AddWorker) -> None:
         """Let a worker join a running session; `ConfigError` if another worker is joining."""
-        await _get(self._driver.apply_change.remote(session, worker, exclusive=True))
+        await get_async(self._driver.apply_change.remote(session, worker, exclusive=True))
 
     async def probe(self, request: SessionRequest, seconds: float) -> None:
         """Check that the group generates tokens; see `Driver.probe`."""
-        await _get(self._driver.probe.remote(request, seconds))
+        await get_async(self._driver.probe.remote(request, seconds), held=seconds)
 
     async def lease(self, holder: str, seconds: float) -> float:
         """Lease the group to a service replica, unless another one holds it; see `Driver.lease`."""
-        seconds_left: float = await _get(self._driver.lease.remote(holder, seconds))
+        seconds_left: float = await get_async(self._driver.lease.remote(holder, seconds))
         return seconds_left
 
     async def retire(self, seconds: float) -> None:
         """Take no more sessions, and stop after the last one or after `seconds`."""
-        await _get(self._driver.retire.remote(seconds))
+        await get_async(self._driver.retire.remote(seconds))
 
     async def end(self) -> None:
         """Stop the group and its shards, even if its driver is stuck."""
         with contextlib.suppress(ClusterError, TimeoutError):
-            await asyncio.wait_for(_get(self._driver.stop.remote()), STOP_SECONDS)
+            await asyncio.wait_for(get_async(self._driver.stop.remote()), STOP_SECONDS)
         ray.kill(self._driver)
-
-
-async def _get(reference: Awaitable[Any]) -> Any:
-    """Return the result of a call, or raise its error in one sentence.
-
-    Raises:
-        CancelledError: Ray cancelled the call because its caller is being cancelled.
-    """
-    try:
-        return await reference
-    except ray.exceptions.TaskCancelledError:
-        raise asyncio.CancelledError from None  # the group is not at fault
-    except ray.exceptions.RayError as error:
-        raise plain(error) from None

@@ -1,17 +1,15 @@
 """Client of a group of shards: start or attach, open sessions and read their updates."""
 
-import contextlib
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
-import ray
-
-from hogwild_dist.actors.driver.driver import Driver
+from hogwild_dist.actors.client.calls import get, wait
+from hogwild_dist.actors.client.drivers import described, end, find_driver, new_driver
 from hogwild_dist.actors.driver.journal import SessionSummary
-from hogwild_dist.actors.errors import ClusterError, NameTakenError, plain
-from hogwild_dist.actors.settings import NAMESPACE, GroupSettings
+from hogwild_dist.actors.errors import ClusterError
+from hogwild_dist.actors.settings import GroupSettings
 from hogwild_dist.actors.shard.info import GroupInfo
 from hogwild_dist.actors.shard.shard import ShardStatus
 from hogwild_dist.engine.updates import Update
@@ -27,11 +25,8 @@ from hogwild_dist.timeline import Span
 POLL_SECONDS = 5.0
 """Longest time the driver holds a read that has no updates."""
 
-MAX_CALLS = 10_000
-"""Concurrent calls of a driver; every client that waits for updates takes one."""
-
 STOP_SECONDS = 10.0
-"""Time for a cancelled session to end, and for a driver to stop, before the client moves on."""
+"""Time for a cancelled session to end before the client moves on."""
 
 
 class ShardGroup:
@@ -56,7 +51,7 @@ class ShardGroup:
         name: str | None = None,
         tell: Callable[[str], None] = lambda _: None,
     ) -> Self:
-        """Start a driver and its shards.
+        """Start a driver and its shards; they take the place of a lost group of the same name.
 
         Args:
             settings: settings of the group.
@@ -68,27 +63,12 @@ class ShardGroup:
             NameTakenError: a group of that name is already running.
             HogwildError: the model cannot be loaded, or the shards' software or settings differ.
         """
-        remote: Any = ray.remote(Driver)
+        driver = new_driver(settings, name, tell)
         try:
-            driver = remote.options(
-                num_cpus=0,
-                name=name,
-                namespace=NAMESPACE,
-                lifetime="detached" if name else None,
-                max_restarts=0,
-                max_concurrency=MAX_CALLS,
-                enable_task_events=False,  # Ray's head node would keep an event for every read
-            ).remote(settings, name)
-        except ValueError as error:
-            raise NameTakenError(
-                f"A group named {name!r} is already running; attach to it with --attach, stop it "
-                f"with `hogwild group stop {name}`, or choose another --name."
-            ) from error
-        try:
-            info = _wait_for_start(driver.start.remote(), driver, tell)
+            info = wait(driver.start.remote(), driver, tell)
             return cls(driver, info, owned=name is None)
         except BaseException:
-            _end(driver)
+            end(driver)
             raise
 
     @classmethod
@@ -96,16 +76,11 @@ class ShardGroup:
         """Attach to a running named group.
 
         Raises:
-            ClusterError: there is no group of that name, or it is not ready or lost.
+            ClusterError: there is no group of that name, it is not ready or lost, or its driver
+                does not answer.
         """
-        try:
-            driver = ray.get_actor(name, namespace=NAMESPACE)
-        except ValueError as error:
-            raise ClusterError(
-                f"No group named {name!r} runs on this cluster; start it with "
-                f"`hogwild group start {name}`."
-            ) from error
-        return cls(driver, _get(driver.info.remote()), owned=False)
+        driver = find_driver(name)
+        return cls(driver, described(name, driver), owned=False)
 
     def open(self, request: SessionRequest, *, recorded: bool) -> "RemoteStream":
         """Open a session and return the stream of its updates.
@@ -117,7 +92,7 @@ class ShardGroup:
         Raises:
             ClusterError: the group is lost or retiring.
         """
-        session = _get(self._driver.open.remote(request, recorded=recorded))
+        session = get(self._driver.open.remote(request, recorded=recorded))
         return RemoteStream(self._driver, session)
 
     def follow(self, session: int) -> "RemoteStream":
@@ -126,7 +101,7 @@ class ShardGroup:
         Raises:
             ConfigError: there is no such session.
         """
-        _get(self._driver.snapshot.remote(session))  # raises if there is no such session
+        get(self._driver.snapshot.remote(session))  # raises if there is no such session
         return RemoteStream(self._driver, session, owned=False)
 
     def cancel(self, session: int) -> None:
@@ -135,7 +110,7 @@ class ShardGroup:
         Raises:
             ConfigError: there is no such session.
         """
-        _get(self._driver.cancel.remote(session))
+        get(self._driver.cancel.remote(session))
 
     def change_texts(self, session: int) -> ChangeTexts:
         """Return the builder of changes for any client's session.
@@ -143,7 +118,7 @@ class ShardGroup:
         Raises:
             ConfigError: there is no such session.
         """
-        return ChangeTexts(_get(self._driver.snapshot.remote(session)).origin, self.tokenizer)
+        return ChangeTexts(get(self._driver.snapshot.remote(session)).origin, self.tokenizer)
 
     def apply_change(self, session: int, change: Change) -> None:
         """Change any client's running session.
@@ -151,41 +126,41 @@ class ShardGroup:
         Raises:
             ConfigError: there is no such session, or it has ended.
         """
-        _get(self._driver.apply_change.remote(session, change))
+        get(self._driver.apply_change.remote(session, change))
 
     def sessions(self) -> list[SessionSummary]:
         """Return a summary of every session in the driver's journal."""
-        result: list[SessionSummary] = _get(self._driver.sessions.remote())
+        result: list[SessionSummary] = get(self._driver.sessions.remote())
         return result
 
     def status(self) -> list[ShardStatus]:
         """Return the status of each shard, by rank."""
-        result: list[ShardStatus] = _get(self._driver.status.remote())
+        result: list[ShardStatus] = get(self._driver.status.remote())
         return result
 
     def timelines(self) -> list[list[Span]]:
         """Return each shard's timeline spans, by rank; empty unless the group keeps timelines."""
-        result: list[list[Span]] = _get(self._driver.timelines.remote())
+        result: list[list[Span]] = get(self._driver.timelines.remote())
         return result
 
     def checksums(self, session: int) -> list[dict[str, int]]:
         """Return block checksums of an ended session, by rank; requires a group that audits."""
-        result: list[dict[str, int]] = _get(self._driver.checksums.remote(session))
+        result: list[dict[str, int]] = wait(self._driver.checksums.remote(session), self._driver)
         return result
 
     def replay_fed(self, trace: Trace) -> list[RowComparison]:
         """Replay a trace with its own tokens; see `hogwild_dist.run.trace.replay`."""
-        rows: list[RowComparison] = _get(self._driver.replay_fed.remote(trace))
+        rows: list[RowComparison] = wait(self._driver.replay_fed.remote(trace), self._driver)
         return rows
 
     def replay_free(self, trace: Trace) -> list[list[str]]:
         """Replay a trace with tokens the group chooses; see `hogwild_dist.run.trace.replay`."""
-        steps: list[list[str]] = _get(self._driver.replay_free.remote(trace))
+        steps: list[list[str]] = wait(self._driver.replay_free.remote(trace), self._driver)
         return steps
 
     def stop(self) -> None:
         """Stop the group and all its sessions."""
-        _end(self._driver)
+        end(self._driver)
 
     def __enter__(self) -> Self:
         return self
@@ -223,14 +198,14 @@ class RemoteStream:
         Raises:
             ConfigError: the session has ended.
         """
-        _get(self._driver.apply_change.remote(self.session, change))
+        get(self._driver.apply_change.remote(self.session, change))
 
     def stop(self) -> list[Update]:
         """Cancel the session if this client opened it, and return the unread updates."""
         if self._ended or not self._owned:
             return []
         unread: list[Update] = []
-        _get(self._driver.cancel.remote(self.session))
+        get(self._driver.cancel.remote(self.session))
         deadline = time.monotonic() + STOP_SECONDS
         while not self._ended and time.monotonic() < deadline:
             unread += self._next(deadline - time.monotonic())
@@ -238,7 +213,7 @@ class RemoteStream:
 
     def _next(self, seconds: float) -> list[Update]:
         reference = self._driver.read.remote(self.session, self._cursor, seconds)
-        updates, self._ended, error = _get(reference)
+        updates, self._ended, error = get(reference, held=seconds)
         self._cursor += len(updates)
         if self._ended and error is not None and not updates:
             raise ClusterError(f"Session {self.session} was lost: {error}")
@@ -246,29 +221,3 @@ class RemoteStream:
         self._ended = self._ended and (error is None or failed)
         result: list[Update] = updates
         return result
-
-
-def _wait_for_start(reference: Any, driver: Any, tell: Callable[[str], None]) -> Any:
-    """Wait for a driver to start, and report its progress."""
-    last = ""
-    while not ray.wait([reference], timeout=0.5)[0]:
-        progress = _get(driver.progress.remote())
-        if progress != last:
-            tell(progress)
-            last = progress
-    return _get(reference)
-
-
-def _get(reference: Any) -> Any:
-    """Return the result of a call, or raise its error in one sentence."""
-    try:
-        return ray.get(reference)
-    except ray.exceptions.RayError as error:
-        raise plain(error) from None
-
-
-def _end(driver: Any) -> None:
-    """Stop a driver and all that it started; a driver that is already dead is no error."""
-    with contextlib.suppress(ray.exceptions.RayError):
-        ray.get(driver.stop.remote(), timeout=STOP_SECONDS)
-    ray.kill(driver)

@@ -18,26 +18,36 @@ from hogwild_dist.actors.driver.in_order import InOrder
 from hogwild_dist.actors.driver.journal import Journal, Owner, SessionSnapshot, SessionSummary
 from hogwild_dist.actors.driver.lifecycle import READABLE_SECONDS, Lifecycle, probe
 from hogwild_dist.actors.driver.shard_set import ShardSet
-from hogwild_dist.actors.errors import ClusterError, plain
+from hogwild_dist.actors.errors import ClusterError, LostError, plain, reason_of
 from hogwild_dist.actors.logs import write_structured
 from hogwild_dist.actors.metrics import DriverMetrics
 from hogwild_dist.actors.settings import GroupSettings
 from hogwild_dist.actors.shard.info import GroupInfo, Load
 from hogwild_dist.actors.shard.shard import ShardStatus
+from hogwild_dist.actors.watched import watch
 from hogwild_dist.engine.commands import ApplyChange, Cancel, Open
 from hogwild_dist.engine.updates import Update
-from hogwild_dist.errors import ConfigError
+from hogwild_dist.errors import ConfigError, HogwildError
 from hogwild_dist.run.trace.reader import Trace
 from hogwild_dist.run.trace.replay import RowComparison
 from hogwild_dist.session.changes import AddWorker, Change
 from hogwild_dist.team.session_request import SessionRequest
 from hogwild_dist.timeline import Span
 
+STOPPED = "the group was stopped"
+"""Why a group is lost that was ended on purpose; its driver ends soon and frees its name."""
+
+CHECKSUM_SECONDS = 20.0
+"""Time for a session to end whose checksums are asked for."""
+
 log = logging.getLogger("hogwild_dist.driver")
 
 
 class Driver:
-    """Ray actor that controls a group of shards; its methods share one event loop.
+    """Ray actor that controls a group of shards; its work is done in one event loop.
+
+    Reads are calls of a concurrency group of their own, so that clients that wait for updates do
+    not keep other calls waiting.
 
     Args:
         settings: settings of the group.
@@ -59,6 +69,7 @@ class Driver:
         self._ordered_updates: InOrder[Sequence[Update]] = InOrder()
         self._num_sessions = 0
         self._tasks: list[asyncio.Task[None]] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def start(self) -> GroupInfo:
         """Place the shards, load the model on each of them and form their group.
@@ -67,6 +78,7 @@ class Driver:
             ClusterError: the cluster is too small or a shard died; nothing is left running.
             HogwildError: the model cannot be loaded, or the shards' software or settings differ.
         """
+        self._loop = asyncio.get_running_loop()
         try:
             await self._shards.start(ray.get_runtime_context().current_actor)
         except BaseException as error:
@@ -85,6 +97,8 @@ class Driver:
             asyncio.create_task(self._command_sender.keep_running()),
             asyncio.create_task(self._lifecycle.watch()),
         ]
+        for task in self._tasks:
+            watch(task, self._fail)
         return self._info
 
     async def progress(self) -> str:
@@ -208,6 +222,7 @@ class Driver:
             self._journal.expect_join(session, exclusive=exclusive)
         self._command_sender.send(ApplyChange(session=session, change=change))
 
+    @ray.method(concurrency_group="readers")
     async def read(
         self, session: int, cursor: int, seconds: float
     ) -> tuple[list[Update], bool, str | None]:
@@ -219,6 +234,14 @@ class Driver:
         Raises:
             ConfigError: there is no such session.
         """
+        # Ray calls this in another event loop than the methods outside the group.
+        loop = self._loop or asyncio.get_running_loop()
+        reading = asyncio.run_coroutine_threadsafe(self._read(session, cursor, seconds), loop)
+        return await asyncio.wrap_future(reading)
+
+    async def _read(
+        self, session: int, cursor: int, seconds: float
+    ) -> tuple[list[Update], bool, str | None]:
         record = self._journal.record(session)  # the journal may drop the session while we wait
         updates, ended = await self._journal.read(session, cursor, seconds)
         return updates, ended, record.error
@@ -236,8 +259,17 @@ class Driver:
         return await self._shards.call("timeline")
 
     async def checksums(self, session: int) -> list[dict[str, int]]:
-        """Wait until all shards have ended a session; return its block checksums, by rank."""
+        """Wait until all shards have ended a session; return its block checksums, by rank.
+
+        Raises:
+            ClusterError: the session goes on.
+        """
+        deadline = time.monotonic() + CHECKSUM_SECONDS
         while any(session in status.sessions for status in await self.status()):
+            if time.monotonic() > deadline:
+                raise ClusterError(
+                    f"Session {session} has not ended within {CHECKSUM_SECONDS:g} s; cancel it."
+                )
             await asyncio.sleep(0.05)
         return await self._shards.call("checksums", session)
 
@@ -270,7 +302,7 @@ class Driver:
         for task in self._tasks:
             if task is not asyncio.current_task():
                 task.cancel()
-        self._lost_reason = "the group was stopped"
+        self._lost_reason = STOPPED
         self._journal.fail("The group was stopped.")
         await self._shards.cancel_start()
         self._release()
@@ -280,9 +312,12 @@ class Driver:
         log.info(progress)
 
     def _fail(self, error: Exception) -> None:
-        """Fail all sessions after a shard was lost; their text stays in the journal."""
-        self._lost_reason = str(plain(error))
-        log.error("the group is lost: %s", self._lost_reason)
+        """Fail all sessions after the first failure; their text stays in the journal."""
+        if self._lost_reason is not None:
+            return
+        self._lost_reason = reason_of(error)
+        unexpected = None if isinstance(plain(error), HogwildError) else error
+        log.error("the group is lost: %s", self._lost_reason, exc_info=unexpected)
         self._journal.fail(self._lost_reason)
         self._release()
 
@@ -308,7 +343,8 @@ class Driver:
 
     def _check_ready(self) -> None:
         if self._lost_reason is not None:
-            raise ClusterError(f"The group of shards is lost: {self._lost_reason}")
+            kind = ClusterError if self._lost_reason == STOPPED else LostError
+            raise kind(f"The group of shards is lost: {self._lost_reason}")
         if self._info is None:
             raise ClusterError(
                 f"The group of shards is not ready yet ({self._progress}); try again later."

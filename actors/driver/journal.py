@@ -110,7 +110,7 @@ class Record:
         started: time of opening, in seconds since the Unix epoch.
         opened: time of opening, by the monotonic clock.
         cancelled: whether the session was cancelled.
-        joining: whether a worker was asked to join and has neither joined nor been refused yet.
+        num_joining: workers that were asked to join and have neither joined nor been refused yet.
     """
 
     id: int
@@ -126,7 +126,7 @@ class Record:
     started: float = field(default_factory=time.time)
     opened: float = field(default_factory=time.monotonic)
     cancelled: bool = False
-    joining: bool = False
+    num_joining: int = 0
 
     @property
     def ended(self) -> bool:
@@ -252,8 +252,10 @@ class Journal:
                 record.error = str(update.error)
             for event in update.events:
                 record.transcript.add(event)
-                if isinstance(event, Joined | Refused):
-                    record.joining = False
+                if isinstance(event, Joined):
+                    record.num_joining -= 1
+                if isinstance(event, Refused) and event.change == "join":
+                    record.num_joining -= 1
                 if isinstance(event, Text) and event.chosen:
                     self.last_token = time.monotonic()
             record.notify()
@@ -271,11 +273,11 @@ class Journal:
             ConfigError: another worker is joining, or there is no such session.
         """
         record = self.record(session)
-        if exclusive and record.joining:
+        if exclusive and record.num_joining:
             raise ConfigError(
                 f"Another worker is joining session {session}; try again once it has joined."
             )
-        record.joining = True
+        record.num_joining += 1
 
     def fail(self, reason: str) -> None:
         """End all open sessions with an error."""

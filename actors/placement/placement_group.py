@@ -67,6 +67,7 @@ async def reserve(
                 f"shard{'s' * (settings.num_shards > 1)}, "
                 f"{waited:.0f} of {time_limit:.0f} s"
             )
+        ready.result()  # raises if Ray could not say whether the group is ready
     except BaseException:
         ready.cancel()
         remove_placement_group(group)

@@ -11,7 +11,7 @@ import torch
 from hogwild_dist import Engine
 from hogwild_dist.actors.client.connect import connected
 from hogwild_dist.actors.client.shard_group import ShardGroup
-from hogwild_dist.actors.settings import GroupSettings, ShardSettings
+from hogwild_dist.actors.settings import GroupSettings, ShardSettings, check_group_name
 from hogwild_dist.config import SamplingConfig
 from hogwild_dist.deploy.cli.options.placement import ShardOptions
 from hogwild_dist.deploy.cli.options.sampling import SamplingOptions
@@ -42,6 +42,9 @@ class ExecutionTarget:
     timeline: bool = False
 
     def __post_init__(self) -> None:
+        for name in (self.name, self.attach):
+            if name is not None:
+                check_group_name(name)
         if self.name is not None and self.address is None:
             raise ConfigError(
                 f"The group {self.name!r} needs a Ray cluster that outlives this command; start "

@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from hogwild_dist.actors.settings import GroupSettings, ShardSettings
+from hogwild_dist.config import SamplingConfig
 from hogwild_dist.errors import ConfigError
 from hogwild_dist.run.load import LoadSettings
 from hogwild_dist.session.spec import MAX_WORKERS
@@ -17,7 +18,7 @@ from hogwild_dist.team.presets import TEAMS
 from hogwild_dist.team.user_files import first_fault
 
 Count = Annotated[int, Field(ge=1)]
-Seconds = Annotated[float, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 Host = Annotated[str, Field(pattern=r"^(\*|[\w.-]+|\[?[0-9A-Fa-f:.]+\]?)$")]
 
@@ -49,6 +50,15 @@ class Defaults(_Part):
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
     repetition_penalty: Annotated[float, Field(gt=0, le=10)] = 1.0
+
+    @model_validator(mode="after")
+    def _can_sample(self) -> Self:
+        SamplingConfig(
+            temperature=self.temperature,
+            top_p=self.top_p,
+            repetition_penalty=self.repetition_penalty,
+        )
+        return self
 
 
 class Bounds(_Part):
@@ -148,13 +158,13 @@ class ServiceConfig(_Part):
         log_texts: whether logs may contain the first words of problems.
     """
 
-    name: Annotated[str, Field(pattern=r"^[\w.-]{1,40}$")] = "hogwild-service"
+    name: Annotated[str, Field(pattern=r"^\w[\w.-]{0,39}$")] = "hogwild-service"
     load_settings: LoadSettings = LoadSettings()
     model_name: str | None = None
     teams: tuple[str, ...] = TEAMS
     shards: Annotated[int, Field(ge=1, le=64)] = 1
-    cpus_per_shard: Annotated[float, Field(ge=0)] = 1.0
-    start_seconds: Annotated[float, Field(ge=0)] = 600.0
+    cpus_per_shard: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    start_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 600.0
     health_seconds: Seconds = 30.0
     kept_sessions: Annotated[int, Field(ge=0)] = 1_000
     defaults: Defaults = Defaults()

@@ -38,7 +38,7 @@ def apply_change(
             case RemoveWorker():
                 events = _leave(session, change.name)
     except HogwildError as error:
-        return [Refused(step=session.step, reason=str(error))]
+        return [Refused(step=session.step, reason=str(error), change=change.kind)]
     session.changes[phase].append(change)
     return events
 

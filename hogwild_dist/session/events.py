@@ -127,10 +127,12 @@ class Refused(Event):
 
     Attributes:
         reason: the reason, as one sentence.
+        change: kind of the change: `interject`, `join` or `leave`; empty if it was not understood.
     """
 
     kind: ClassVar[str] = "refused"
     reason: str
+    change: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -29,6 +29,8 @@ LIMITS = {
     "too_long": "{max_length} or fewer of them",
     "string_too_short": "a text of {min_length} or more characters",
     "string_too_long": "a text of {max_length} or fewer characters",
+    "finite_number": "a finite number",
+    "int_parsing_size": "a whole number of fewer digits",
     "string_pattern_mismatch": "a text that matches {pattern}",
 }
 """Type of an error -> the expected value."""

@@ -19,9 +19,11 @@ def test_nobody_is_served_twice_while_another_waits(script: list[str | None]) ->
             queue.put(tenant, (tenant, number))
             waiting[tenant].append(number)
         elif len(queue):
-            head = queue.head
-            owner, item = queue.pop()
-            assert head == (owner, item)
+            assert [item for _, item in queue.heads[1:]] == [
+                waiting[tenant][0] for tenant, _ in queue.heads[1:]
+            ]
+            owner, item = queue.heads[0]
+            queue.serve((owner, item))
             assert item == waiting[owner].pop(0)
             for other, items in waiting.items():
                 if other == owner or not items:
@@ -32,6 +34,18 @@ def test_nobody_is_served_twice_while_another_waits(script: list[str | None]) ->
         assert len(queue) == sum(map(len, waiting.values()))
 
 
+def test_who_is_served_out_of_turn_leaves_the_turn_of_others() -> None:
+    queue: FairQueue[int] = FairQueue()
+    for number, tenant in enumerate("aabbc"):
+        queue.put(tenant, number)
+    queue.serve(2)
+    assert queue.heads == [0, 4, 3]
+    queue.serve(4)
+    assert queue.heads == [0, 3]
+    with pytest.raises(ValueError, match="not the first of a tenant"):
+        queue.serve(1)
+
+
 def test_an_item_can_leave() -> None:
     queue: FairQueue[int] = FairQueue()
     for number in (1, 2, 3):
@@ -39,8 +53,8 @@ def test_an_item_can_leave() -> None:
     queue.put("b", 4)
     queue.remove(2)
     queue.remove(4)
-    assert [queue.pop() for _ in range(len(queue))] == [1, 3]
+    assert queue.heads == [1]
+    queue.serve(1)
+    assert queue.heads == [3]
     with pytest.raises(ValueError, match="is not in the queue"):
         queue.remove(2)
-    with pytest.raises(IndexError, match="empty"):
-        queue.pop()

@@ -1,5 +1,7 @@
 """Sampling of many rows at once, beside the law for one row and transformers' processors."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -163,20 +165,72 @@ def test_random_numbers_are_in_range(seed: int, worker: int, index: int) -> None
     assert 0 <= uniform(seed, worker, index) < 1
 
 
+HUGE = 10**400
+"""A number that no float can be."""
+
+
 @pytest.mark.parametrize(
-    ("field", "value"),
+    ("field", "values"),
     [
-        ("temperature", -1.0),
-        ("top_p", 0.0),
-        ("top_p", 1.5),
-        ("top_k", -1),
-        ("min_p", 2.0),
-        ("repetition_penalty", 0.0),
+        ("temperature", [-1.0, math.inf, math.nan, 1e-300, HUGE]),
+        ("top_p", [0.0, 1.5, math.inf, math.nan, HUGE]),
+        ("top_k", [-1, 1.5, math.inf, math.nan, 2**31 + 1, HUGE]),
+        ("min_p", [2.0, math.inf, math.nan, HUGE]),
+        ("repetition_penalty", [0.0, math.inf, math.nan, 1e-300, HUGE]),
     ],
 )
-def test_bad_values_are_named(field: str, value: float) -> None:
-    with pytest.raises(ConfigError, match=f"{field} is {value}; it must be"):
-        SamplingConfig(**{field: value})
+def test_bad_values_are_named(field: str, values: list[float]) -> None:
+    for value in values:
+        with pytest.raises(ConfigError, match=f"{field} is {value}; it must be"):
+            SamplingConfig(**{field: value})
+
+
+@pytest.mark.parametrize("bias", [-math.inf, math.inf, math.nan, 1e7, HUGE])
+def test_a_bias_that_is_no_number_is_named(bias: float) -> None:
+    with pytest.raises(ConfigError, match=f"logit_bias of token 3 is {bias}; it must be from"):
+        SamplingConfig(logit_bias={3: bias})
+
+
+@pytest.mark.parametrize("token", [-1, 1.5])
+def test_what_is_no_token_is_named(token: float) -> None:
+    with pytest.raises(ConfigError, match=f"Token id {token} is no id of a token"):
+        SamplingConfig(forbidden_ids=(token,))
+    with pytest.raises(ConfigError, match=f"Token id {token} is no id of a token"):
+        SamplingConfig(logit_bias={token: 1.0})
+
+
+NUMBERS = st.one_of(
+    st.floats(0, 2), st.floats(), st.sampled_from([1e-10, 1e10, 1e-3, 1e3]), st.integers()
+)
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "temperature": NUMBERS,
+            "top_p": NUMBERS,
+            "top_k": st.one_of(st.integers(), st.sampled_from([0, 1, 2**31])),
+            "min_p": NUMBERS,
+            "repetition_penalty": NUMBERS,
+            "logit_bias": st.dictionaries(st.integers(0, 9), NUMBERS, max_size=3),
+        },
+    ),
+    st.lists(st.floats(-1e4, 1e4, width=32), min_size=10, max_size=10),
+    st.floats(0, 1, exclude_max=True),
+)
+def test_settings_are_refused_or_leave_all_scores_finite(
+    fields: dict[str, object], logits: list[float], number: float
+) -> None:
+    try:
+        config = SamplingConfig(**fields)
+    except ConfigError:
+        return
+    asked = [row(config, number, seen=(0, 5))]
+    chosen = sample(torch.tensor([logits]), asked, "tiny")
+    scores = chosen.allowed / (config.temperature or 1.0)
+    assert scores.isfinite().all()
+    assert chosen.tokens[0] in range(len(logits))
 
 
 @pytest.mark.parametrize("wrong", [torch.nan, torch.inf])

@@ -236,6 +236,7 @@ def test_what_cannot_be_done_is_refused_and_changes_nothing(
     (event,) = engine.apply_change(session, change)
     assert isinstance(event, Refused)
     assert sentence in event.reason
+    assert event.change == change.kind
     assert (session.fingerprint(), engine.cache.pages.num_free) == before
 
 

@@ -9,8 +9,10 @@ import typer
 from rich.table import Table
 
 from hogwild_dist.actors.client.connect import connected
+from hogwild_dist.actors.client.drivers import end_group
 from hogwild_dist.actors.client.shard_group import ShardGroup
 from hogwild_dist.actors.driver.journal import SessionSummary
+from hogwild_dist.actors.settings import check_group_name
 from hogwild_dist.deploy.cli.execution import ExecutionTarget, start_group
 from hogwild_dist.deploy.cli.options.grouped import grouped
 from hogwild_dist.deploy.cli.options.placement import ShardOptions
@@ -135,13 +137,15 @@ def leave(
 
 @app.command()
 def stop(name: Name, address: At = "auto") -> None:
-    """End a group and its sessions."""
-    with _attached(name, address) as group:
-        group.stop()
+    """End a group and its sessions, also one that is lost or does not answer."""
+    check_group_name(name)
+    with connected(address):
+        end_group(name)
 
 
 @contextmanager
 def _attached(name: str, address: str) -> Iterator[ShardGroup]:
+    check_group_name(name)
     with connected(address), ShardGroup.attach(name) as group:
         yield group
 

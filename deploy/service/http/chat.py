@@ -11,8 +11,15 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.sse import format_sse_event
 
+from hogwild_dist.actors.errors import ClusterError
 from hogwild_dist.deploy.service.errors import RESPONSES, ApiError, FieldError, error_body
-from hogwild_dist.deploy.service.http.dependencies import ClientDep, Service, ServiceDep
+from hogwild_dist.deploy.service.failures import sentence_of
+from hogwild_dist.deploy.service.http.dependencies import (
+    ClientDep,
+    RequestIdDep,
+    Service,
+    ServiceDep,
+)
 from hogwild_dist.deploy.service.keys import Client
 from hogwild_dist.deploy.service.metrics import Pace
 from hogwild_dist.deploy.service.openai.choice import AnswerDelta, Choice, ThoughtDelta
@@ -23,7 +30,6 @@ from hogwild_dist.deploy.service.sessions.session_params import SessionParams
 from hogwild_dist.deploy.service.sessions.session_service import Opened
 from hogwild_dist.deploy.service.sessions.sse import GATHER_SECONDS, chosen_steps
 from hogwild_dist.engine.updates import Update
-from hogwild_dist.errors import HogwildError
 
 router = APIRouter(prefix="/v1", tags=["openai"], responses=RESPONSES)
 
@@ -33,7 +39,7 @@ QUEUED_UPDATES = 4
 QUIET_SECONDS = 5.0
 """Time without a chunk after which a keep-alive is sent; a paragraph may take minutes."""
 
-ChoiceUpdate = tuple[int, list[Update], HogwildError | None]
+ChoiceUpdate = tuple[int, list[Update], Exception | None]
 """The index of a choice, its updates, and its error if it has failed."""
 
 STARTED = int(time.time())
@@ -63,7 +69,7 @@ async def model(model: str, service: ServiceDep, _: ClientDep) -> dict[str, Any]
     },
 )
 async def complete(
-    request: ChatRequest, service: ServiceDep, client: ClientDep
+    request: ChatRequest, service: ServiceDep, client: ClientDep, request_id: RequestIdDep
 ) -> JSONResponse | StreamingResponse:
     """Let a team work on a chat; the message holds its answer, and its thoughts separately."""
     _check_model(request.model, service)
@@ -74,7 +80,7 @@ async def complete(
             async for _ in results:
                 pass
         return JSONResponse(completion.whole())
-    chunks = _stream(request, completion, service, client)
+    chunks = _stream(request, completion, service, client, request_id)
     first = await anext(chunks)  # errors that refuse the request are raised before it
     return StreamingResponse(
         _prepended(first, chunks),
@@ -137,8 +143,12 @@ async def _open_session(params: SessionParams, service: Service, client: Client)
 
 
 async def _stream(
-    request: ChatRequest, completion: Completion, service: Service, client: Client
-) -> AsyncIterator[bytes]:
+    request: ChatRequest,
+    completion: Completion,
+    service: Service,
+    client: Client,
+    request_id: str,
+) -> AsyncGenerator[bytes]:
     """Yield chunks as server-sent events; an error in between is the last one."""
     started: set[int] = set()
     sent = time.monotonic()
@@ -158,10 +168,10 @@ async def _stream(
                 elif time.monotonic() - sent > QUIET_SECONDS:
                     yield format_sse_event(comment="keep-alive")
                     sent = time.monotonic()
-    except HogwildError as error:
+    except Exception as error:
         if not started:
             raise
-        yield _event(error_body(500, str(error)))
+        yield _event(error_body(500, sentence_of(error, request_id)))
         return
     if request.stream_options is not None and request.stream_options.include_usage:
         yield _event(completion.usage_chunk())
@@ -207,15 +217,25 @@ async def _follow_choices(
 async def _pump(
     queue: asyncio.Queue[ChoiceUpdate], index: int, choice: Choice, service: Service
 ) -> None:
-    """Fetch the updates of one choice, as fast as the queue is read."""
+    """Fetch the updates of one choice, as fast as the queue is read.
+
+    Whatever ends it is put into the queue, so that nobody waits for updates that never come.
+    """
     pace = Pace(service.metrics)
+    reason: Exception = ClusterError("The session ended without its last update; open a new one.")
     try:
         async for updates in service.sessions.follow(choice.opened.id):
             pace.observe_steps(chosen_steps(updates))
             await queue.put((index, updates, None))
             await asyncio.sleep(GATHER_SECONDS if updates else 0)
-    except HogwildError as error:
-        await queue.put((index, [], error))
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        reason = ClusterError("A call of the session's group was cancelled; try again.")
+    except Exception as error:
+        reason = error
+    await queue.put((index, [], reason))
 
 
 def _cancel_running(service: Service, choices: Sequence[Choice]) -> None:
@@ -229,7 +249,8 @@ def _event(data: dict[str, Any]) -> bytes:
     return format_sse_event(data_str=json.dumps(data))
 
 
-async def _prepended(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for chunk in rest:
-        yield chunk
+async def _prepended(first: bytes, rest: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
+    async with aclosing(rest):
+        yield first
+        async for chunk in rest:
+            yield chunk

@@ -8,6 +8,7 @@ from fastapi import Depends, Header, Request
 from hogwild_dist.actors.driver.journal import SessionSnapshot
 from hogwild_dist.deploy.service.config import ServiceConfig
 from hogwild_dist.deploy.service.errors import ApiError
+from hogwild_dist.deploy.service.http.request_ids import REQUEST_ID
 from hogwild_dist.deploy.service.keys import Client, Keyring
 from hogwild_dist.deploy.service.metrics import ServiceMetrics
 from hogwild_dist.deploy.service.sessions.ids import SessionId
@@ -53,6 +54,15 @@ def _client(service: ServiceDep, authorization: Annotated[str | None, Header()] 
 
 ClientDep = Annotated[Client, Depends(_client)]
 """The client whose key came with the request."""
+
+
+def _request_id(request: Request) -> str:
+    found: str = request.scope[REQUEST_ID]
+    return found
+
+
+RequestIdDep = Annotated[str, Depends(_request_id)]
+"""The id under which the request is logged."""
 
 
 async def _found(service: ServiceDep, session: str) -> NamedSession:

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-import traceback
 from collections.abc import Iterable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,7 +13,16 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 
 from hogwild_dist.deploy.service.errors import error_body
-from hogwild_dist.deploy.service.http.request_ids import App, Receive, Scope, Send, given_id, new_id
+from hogwild_dist.deploy.service.failures import report_failure
+from hogwild_dist.deploy.service.http.request_ids import (
+    REQUEST_ID,
+    App,
+    Receive,
+    Scope,
+    Send,
+    given_id,
+    new_id,
+)
 from hogwild_dist.deploy.service.metrics import ServiceMetrics
 
 log = logging.getLogger("hogwild_dist.service")
@@ -137,6 +145,7 @@ class RequestLog:
         start, status = time.perf_counter(), 0
         given = given_id(scope)
         request_id = given or new_id()
+        scope[REQUEST_ID] = request_id
         # Serve's proxy itself returns an id that came with the request.
         more = HEADERS if given else {**HEADERS, "x-request-id": request_id}
 
@@ -156,12 +165,11 @@ class RequestLog:
             status = status or GONE
             raise
         except Exception as error:
-            _log_failure(error, request_id)
+            message = report_failure(error, request_id)
             if status:
                 raise InterruptedResponseError(
                     f"The response to request {request_id} failed after it had started."
                 ) from None
-            message = f"The service failed; its log describes the failure of request {request_id}."
             await JSONResponse(error_body(500, message), 500)(scope, receive, with_headers)
         finally:
             self._count(scope, request_id, status, time.perf_counter() - start)
@@ -187,15 +195,3 @@ def _host(header: str) -> str | None:
         return urlsplit(f"//{header}").hostname
     except ValueError:
         return None
-
-
-def _log_failure(error: Exception, request_id: str) -> None:
-    """Log where a request failed, without the exception's message: it may contain client text."""
-    log.error(
-        "request failed",
-        extra={
-            "request": request_id,
-            "error": type(error).__name__,
-            "traceback": "".join(traceback.format_tb(error.__traceback__)),
-        },
-    )

@@ -13,6 +13,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 HEADER = b"x-request-id"
+REQUEST_ID = "hogwild.request_id"
+"""Key of the scope under which a request's id is kept for its route."""
+
 CONTROLLER = {
     "runtime_env": {
         "env_vars": {"RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": f"{__name__}:for_proxies"}

@@ -7,14 +7,17 @@ from fastapi import APIRouter, Header, Query
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from hogwild_dist.config import MAX_TOP_K
 from hogwild_dist.deploy.service.errors import RESPONSES
 from hogwild_dist.deploy.service.http.dependencies import (
     ClientDep,
     ReadableSession,
+    RequestIdDep,
     RunningSession,
     ServiceDep,
 )
 from hogwild_dist.deploy.service.openai.completion import sampling_of
+from hogwild_dist.deploy.service.openai.schema import Size
 from hogwild_dist.deploy.service.sessions.schema import (
     SessionSummaryView,
     SessionView,
@@ -45,14 +48,14 @@ class SessionRequest(_Part):
 
     problem: str
     team: str | None = None
-    workers: Annotated[int | None, Field(ge=1)] = None
+    workers: Size | None = None
     layout: str | None = None
-    max_tokens: Annotated[int | None, Field(ge=1, le=2**31)] = None
-    answer_tokens: Annotated[int | None, Field(ge=1, le=2**31)] = None
+    max_tokens: Size | None = None
+    answer_tokens: Size | None = None
     answer: Literal[FormKind.TEXT, FormKind.BOXED, FormKind.CODE] = FormKind.TEXT
     temperature: Annotated[float | None, Field(ge=0, le=2)] = None
     top_p: Annotated[float | None, Field(ge=0, le=1)] = None
-    top_k: Annotated[int | None, Field(ge=0, le=2**31)] = None
+    top_k: Annotated[int | None, Field(ge=0, le=MAX_TOP_K)] = None
     min_p: Annotated[float | None, Field(ge=0, le=1)] = None
     repetition_penalty: Annotated[float | None, Field(gt=0, le=10)] = None
     logit_bias: None = None
@@ -161,7 +164,11 @@ async def create(request: SessionRequest, service: ServiceDep, client: ClientDep
     if client.counts_tokens:
         client.count_tokens(opened.prompt_tokens)
         service.sessions.meter(opened.id, client.count_tokens)
-    return session_view(*await service.sessions.snapshot(str(opened.id)))
+    try:
+        return session_view(*await service.sessions.snapshot(str(opened.id)))
+    except BaseException:  # the client does not learn the session's name
+        service.sessions.cancel_in_background(opened.id)
+        raise
 
 
 @router.get("/sessions")
@@ -194,6 +201,7 @@ async def session(found: ReadableSession) -> SessionView:
 async def events(
     found: ReadableSession,
     service: ServiceDep,
+    request_id: RequestIdDep,
     after: Annotated[int, Query(ge=0, le=2**53)] = 0,
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> StreamingResponse:
@@ -202,7 +210,14 @@ async def events(
         after = int(last_event_id)
     after = min(after, found.snapshot.cursor)
     return StreamingResponse(
-        session_events(service.sessions, service.metrics, found.id, found.snapshot, after),
+        session_events(
+            service.sessions,
+            service.metrics,
+            found.id,
+            found.snapshot,
+            after=after,
+            request_id=request_id,
+        ),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store"},
     )

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from hogwild_dist.config import MAX_TOP_K
 from hogwild_dist.deploy.service.openai.messages import Message
 from hogwild_dist.session.answers import FormKind
 from hogwild_dist.session.stop_strings import MAX_CHARS
@@ -71,7 +72,7 @@ class ChatRequest(BaseModel):
     temperature: Annotated[float | None, Field(ge=0, le=2)] = None
     top_p: Annotated[float | None, Field(ge=0, le=1)] = None
     seed: Annotated[int | None, Field(ge=-(2**63), lt=2**63)] = None
-    n: Annotated[int | None, Field(ge=1)] = None
+    n: Size | None = None
     stop: StopString | Annotated[list[StopString], Field(max_length=4)] | None = None
     logit_bias: (
         dict[
@@ -82,12 +83,12 @@ class ChatRequest(BaseModel):
     ) = None
 
     team: str | None = None
-    workers: Annotated[int | None, Field(ge=1)] = None
+    workers: Size | None = None
     layout: str | None = None
     budgets: Budgets = Budgets()
     answer: Literal[FormKind.TEXT, FormKind.BOXED, FormKind.CODE] = FormKind.TEXT
     thoughts: Literal["paragraphs", "tokens"] = "paragraphs"
-    top_k: Annotated[int | None, Field(ge=0)] = None
+    top_k: Annotated[int | None, Field(ge=0, le=MAX_TOP_K)] = None
     min_p: Annotated[float | None, Field(ge=0, le=1)] = None
     repetition_penalty: Annotated[float | None, Field(gt=0, le=10)] = None
 

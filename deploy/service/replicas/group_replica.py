@@ -11,6 +11,7 @@ from hogwild_dist.actors.client.async_shard_group import AsyncShardGroup
 from hogwild_dist.actors.client.shard_group import ShardGroup
 from hogwild_dist.actors.errors import ClusterError, GoneError, NameTakenError
 from hogwild_dist.actors.logs import write_structured
+from hogwild_dist.actors.watched import watch
 from hogwild_dist.deploy.service.config import ServiceConfig
 from hogwild_dist.deploy.service.replicas.autoscaling import SESSIONS
 from hogwild_dist.errors import HogwildError
@@ -46,7 +47,7 @@ class GroupReplica:
         self._probe_request = _probe_request(config)
         self._group = await self._adopt() or await self._start()
         self._leased = True
-        self._lease_task = asyncio.create_task(self._keep_lease())
+        self._keep_leased()
 
     async def check_health(self) -> None:
         """Check the group; Serve calls this also before the replica counts as started.
@@ -134,6 +135,11 @@ class GroupReplica:
             "one ends."
         )
 
+    def _keep_leased(self) -> None:
+        """Keep the lease in the background."""
+        self._lease_task = asyncio.create_task(self._keep_lease())
+        watch(self._lease_task, self._lose_lease)
+
     async def _keep_lease(self) -> None:
         """Renew the lease, and notice if another replica has taken it."""
         while True:
@@ -142,6 +148,11 @@ class GroupReplica:
             except HogwildError as error:
                 log.warning("%s does not answer: %s", self._group.name, error)
             await asyncio.sleep(LEASE_SECONDS / 4)
+
+    def _lose_lease(self, error: Exception) -> None:
+        """Let the next health check fail: the lease is not renewed any more."""
+        log.error("the lease of %s is not renewed", self._group.name, exc_info=error)
+        self._leased = False
 
 
 def _probe_request(config: ServiceConfig) -> SessionRequest:

@@ -5,13 +5,16 @@ import random
 import time
 
 from hogwild_dist.actors.client.async_shard_group import AsyncShardGroup
-from hogwild_dist.actors.errors import ClusterError, GoneError
+from hogwild_dist.actors.errors import ClusterError, GoneError, SilentError
 from hogwild_dist.actors.shard.info import GroupInfo, Load
 from hogwild_dist.deploy.service.config import ServiceConfig
 from hogwild_dist.errors import HogwildError
 
 LOOKUP_SECONDS = 1.0
 """Shortest time between two lookups of a slot that has no group."""
+
+SILENT_SECONDS = 10.0
+"""Time for which no request asks a group again whose driver has not answered."""
 
 
 class GroupRouter:
@@ -25,6 +28,7 @@ class GroupRouter:
         self._config = config
         self._groups: dict[int, AsyncShardGroup] = {}
         self._looked_up: dict[int, float] = {}
+        self._silent_until: dict[int, float] = {}
 
     async def info(self) -> GroupInfo:
         """Return the info of any ready group; all groups of a service have the same settings.
@@ -35,10 +39,8 @@ class GroupRouter:
         for slot in range(self._config.num_slots):
             try:
                 return await self._lookup(slot).info()
-            except GoneError:
-                self.forget(slot)
-            except HogwildError:
-                continue
+            except HogwildError as error:
+                self._note(slot, error)
         raise ClusterError("No group of shards is ready yet; try again soon.")
 
     async def loads(self) -> dict[int, Load]:
@@ -77,7 +79,9 @@ class GroupRouter:
         self._groups.pop(slot, None)
 
     def _lookup(self, slot: int) -> AsyncShardGroup:
-        """Return the group of a slot; an empty slot is looked up only every `LOOKUP_SECONDS`."""
+        """Return the group of a slot; an empty or silent slot is asked only now and then."""
+        if time.monotonic() < self._silent_until.get(slot, 0.0):
+            raise ClusterError(f"The group in slot {slot} did not answer.")
         due = self._looked_up.get(slot, 0.0) + LOOKUP_SECONDS
         if slot not in self._groups and time.monotonic() < due:
             raise GoneError(f"There is no group in slot {slot}.")
@@ -86,9 +90,14 @@ class GroupRouter:
     async def _load(self, slot: int) -> Load | None:
         try:
             load = await self._lookup(slot).load()
-        except GoneError:
-            self.forget(slot)
-            return None
-        except HogwildError:
+        except HogwildError as error:
+            self._note(slot, error)
             return None
         return load if load.ready else None
+
+    def _note(self, slot: int, error: HogwildError) -> None:
+        """Note that the group of a slot is gone or does not answer."""
+        if isinstance(error, GoneError):
+            self.forget(slot)
+        elif isinstance(error, SilentError):
+            self._silent_until[slot] = time.monotonic() + SILENT_SECONDS

@@ -11,6 +11,7 @@ from hogwild_dist.actors.client.async_shard_group import AsyncShardGroup
 from hogwild_dist.actors.detached import DetachedContext
 from hogwild_dist.actors.driver.journal import Owner, SessionSnapshot
 from hogwild_dist.actors.errors import GoneError
+from hogwild_dist.actors.watched import watch
 from hogwild_dist.deploy.service.config import ServiceConfig
 from hogwild_dist.deploy.service.errors import (
     CONTEXT_CODE,
@@ -19,6 +20,7 @@ from hogwild_dist.deploy.service.errors import (
     busy,
     not_found,
 )
+from hogwild_dist.deploy.service.failures import report_background
 from hogwild_dist.deploy.service.sessions.group_router import GroupRouter
 from hogwild_dist.deploy.service.sessions.ids import SessionId, new_secret
 from hogwild_dist.deploy.service.sessions.schema import all_names, working_names
@@ -85,7 +87,7 @@ class SessionService:
         if self._tokenizer.chat_template is not None:
             chat_frames(self._tokenizer)  # fails at the start if the template cannot be used
         self._texts = ThreadPoolExecutor(1, thread_name_prefix="texts")  # not thread-safe
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._detached = DetachedContext()
 
     async def open(self, params: SessionParams, *, tenant: str, leased: bool) -> Opened:
@@ -123,7 +125,8 @@ class SessionService:
             leased=leased,
             seconds=self.config.bounds.session_seconds,
         )
-        number = await self.groups.at(slot).open(request, recorded=params.recorded, owner=owner)
+        opening = self.groups.at(slot).open(request, recorded=params.recorded, owner=owner)
+        number = await self._not_abandoned(opening, slot, secret)
         return Opened(id=SessionId(slot, number, secret), plan=plan, prompt_tokens=prompt_tokens)
 
     async def snapshot(self, name: str) -> tuple[SessionId, SessionSnapshot]:
@@ -262,6 +265,26 @@ class SessionService:
         steps = [update.record for update in updates if update.record is not None]
         return {**header(request.spec, config, about), "steps": steps, **updates[-1].final}
 
+    async def _not_abandoned(
+        self, opening: Coroutine[Any, Any, int], slot: int, secret: str
+    ) -> int:
+        """Return the number of a session that is being opened.
+
+        If the caller is cancelled meanwhile, the session is cancelled as soon as it is open.
+        """
+        task = self._detached.task(opening)
+
+        def abandon(done: asyncio.Task[int]) -> None:
+            if not done.cancelled() and done.exception() is None:
+                self.cancel_in_background(SessionId(slot, done.result(), secret))
+
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            self._keep(task)
+            task.add_done_callback(abandon)
+            raise
+
     async def _listed(self, slot: int, number: int) -> tuple[SessionId, SessionSnapshot] | None:
         """Return a list entry, or None if the session was dropped or lost meanwhile."""
         try:
@@ -278,6 +301,11 @@ class SessionService:
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._detached.task(work)  # it must not be cancelled with the request
+        watch(task, report_background)
+        self._keep(task)
+
+    def _keep(self, task: asyncio.Task[Any]) -> None:
+        """Keep a task alive that nobody awaits."""
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -1,13 +1,13 @@
 """The server-sent events of a session, in the native interface."""
 
 import asyncio
-import contextlib
 import json
 from collections.abc import AsyncIterator
 
 from fastapi.sse import format_sse_event
 
 from hogwild_dist.actors.driver.journal import SessionSnapshot
+from hogwild_dist.deploy.service.failures import report_failure, sentence_of
 from hogwild_dist.deploy.service.metrics import Pace, ServiceMetrics
 from hogwild_dist.deploy.service.sessions.ids import SessionId
 from hogwild_dist.deploy.service.sessions.schema import answer_of, state_of
@@ -25,9 +25,13 @@ async def session_events(
     metrics: ServiceMetrics,
     session: SessionId,
     snapshot: SessionSnapshot,
+    *,
     after: int,
+    request_id: str,
 ) -> AsyncIterator[bytes]:
     """Yield the updates of a session after a given one as they arrive, and its end.
+
+    An error ends the events, and the last one says it.
 
     Args:
         sessions: source of the updates.
@@ -35,11 +39,12 @@ async def session_events(
         session: name of the session.
         snapshot: snapshot of the session, taken before.
         after: number of the last update that the client has.
+        request_id: id under which a failure is logged.
     """
     if state_of(snapshot) == "waiting":
         yield _waiting(snapshot)
     pace, number = Pace(metrics), after
-    with contextlib.suppress(HogwildError):  # the `end` event reports the error
+    try:
         async for updates in sessions.follow(session, after):
             for update in updates:
                 number += 1
@@ -51,7 +56,12 @@ async def session_events(
             elif after < number and not snapshot.summary.end_reason:
                 pace.observe_steps(chosen_steps(updates))
                 await asyncio.sleep(GATHER_SECONDS)
-    yield await _end(sessions, session)
+    except HogwildError:
+        pass  # the `end` event reports the error
+    except Exception as error:
+        yield _failed(report_failure(error, request_id))
+        return
+    yield await _end(sessions, session, request_id)
 
 
 def chosen_steps(updates: list[Update]) -> int:
@@ -75,17 +85,21 @@ def _message(update: Update, number: int) -> bytes:
     return format_sse_event(event="update", id=str(number), data_str=json.dumps(data))
 
 
-async def _end(sessions: SessionService, session: SessionId) -> bytes:
+def _failed(message: str) -> bytes:
+    end = {"state": "failed", "end_reason": None, "error": message, "answer": None}
+    return format_sse_event(event="end", data_str=json.dumps(end))
+
+
+async def _end(sessions: SessionService, session: SessionId, request_id: str) -> bytes:
     """Return the last event, with the session's state and answer."""
     try:
         _, snapshot = await sessions.snapshot(str(session))
-    except HogwildError as error:
-        end = {"state": "failed", "end_reason": None, "error": str(error), "answer": None}
-    else:
-        end = {
-            "state": state_of(snapshot),
-            "end_reason": snapshot.summary.end_reason,
-            "error": snapshot.summary.error,
-            "answer": answer_of(snapshot),
-        }
+    except Exception as error:
+        return _failed(sentence_of(error, request_id))
+    end = {
+        "state": state_of(snapshot),
+        "end_reason": snapshot.summary.end_reason,
+        "error": snapshot.summary.error,
+        "answer": answer_of(snapshot),
+    }
     return format_sse_event(event="end", data_str=json.dumps(end))

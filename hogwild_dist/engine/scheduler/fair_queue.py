@@ -20,29 +20,24 @@ class FairQueue(Generic[T]):
         self._items.setdefault(tenant, deque()).append(item)
 
     @property
-    def head(self) -> T:
-        """The item that is served next.
+    def heads(self) -> list[T]:
+        """The first item of each tenant, in the tenants' turn."""
+        return [items[0] for items in self._items.values()]
+
+    def serve(self, item: T) -> None:
+        """Remove the first item of a tenant; this tenant is then served after all others.
 
         Raises:
-            IndexError: the queue is empty.
+            ValueError: the item is not the first of a tenant.
         """
-        if not self._items:
-            raise IndexError("the queue is empty")
-        return next(iter(self._items.values()))[0]
-
-    def pop(self) -> T:
-        """Remove and return the head; its tenant is then served after all others.
-
-        Raises:
-            IndexError: the queue is empty.
-        """
-        item = self.head
-        tenant = next(iter(self._items))
-        rest = self._items.pop(tenant)
-        rest.popleft()
-        if rest:
-            self._items[tenant] = rest
-        return item
+        for tenant, items in self._items.items():
+            if items[0] == item:
+                rest = self._items.pop(tenant)
+                rest.popleft()
+                if rest:
+                    self._items[tenant] = rest
+                return
+        raise ValueError("the item is not the first of a tenant")
 
     def remove(self, item: T) -> None:
         """Remove an item from any position.

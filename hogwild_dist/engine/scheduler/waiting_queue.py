@@ -14,13 +14,17 @@ from hogwild_dist.session.session import Session
 FIRST_SHARE = 4
 """The oldest session is sure of one part in so many of the tokens encoded between two steps."""
 
+MOST_PASSES = 8
+"""So many sessions may start before one whose turn it is and that does not fit yet."""
+
 
 class WaitingQueue:
     """Admits prepared sessions in turn; every shard of a group admits the same ones.
 
-    The next session waits until all the cache pages that it may need can be reserved. Its prompt is
-    then encoded piece by piece between the steps of the running sessions, together with the
-    prompts of other admitted sessions.
+    A session waits until all the cache pages that it may need can be reserved. While the next one
+    does not fit, sessions of other tenants may pass it, but only a limited number; then all wait
+    until enough running sessions have ended for it. The prompt of an admitted session is encoded
+    piece by piece between the steps of the running sessions, together with the prompts of others.
 
     Args:
         reservations: the cache pages that sessions may use.
@@ -35,6 +39,8 @@ class WaitingQueue:
         self._reservations = reservations
         self._encode = encode
         self._queue: FairQueue[Session] = FairQueue()
+        self._passes: dict[Session, int] = {}
+        """Session that does not fit yet -> number of sessions that have passed it."""
         self._encoding: dict[Session, deque[Row]] = {}
         self._changes: dict[Session, list[Change]] = {}
 
@@ -67,6 +73,7 @@ class WaitingQueue:
             del self._encoding[session]
         else:
             self._queue.remove(session)
+            self._passes.pop(session, None)
 
     def admit_ready(self, budget: int) -> Iterator[tuple[Session, list[Change]]]:
         """Reserve pages and encode prompts, as far as the budget allows.
@@ -127,12 +134,29 @@ class WaitingQueue:
         return shares
 
     def _reserve_next(self) -> None:
-        """Reserve pages for sessions in turn, as long as there are enough for the next.
+        """Reserve pages for sessions in turn, as long as there are enough for one that may start.
 
         No session follows one whose shared prefix is not encoded yet: that one may be cancelled.
         """
-        while len(self._queue) and self._reservations.prefix_cache.are_encoded:
-            rows = self._reservations.reserve(self._queue.head)
-            if rows is None:
-                return
-            self._encoding[self._queue.pop()] = deque(rows)
+        while self._reservations.prefix_cache.are_encoded and self._reserve_one():
+            pass
+
+    def _reserve_one(self) -> bool:
+        """Reserve pages for the first session in turn that fits; return whether there is one.
+
+        It passes those before it, unless one of them has been passed `MOST_PASSES` times.
+        """
+        passed: list[Session] = []
+        for session in self._queue.heads:
+            rows = self._reservations.reserve(session)
+            if rows is not None:
+                self._queue.serve(session)
+                self._passes.pop(session, None)
+                for one in passed:
+                    self._passes[one] = self._passes.get(one, 0) + 1
+                self._encoding[session] = deque(rows)
+                return True
+            passed.append(session)
+            if self._passes.get(session, 0) >= MOST_PASSES or len(passed) > MOST_PASSES:
+                break
+        return False

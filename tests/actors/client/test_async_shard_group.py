@@ -4,7 +4,7 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from hogwild_dist.actors.client.async_shard_group import _get
+from hogwild_dist.actors.client.calls import get_async
 
 
 @ray.remote
@@ -22,7 +22,7 @@ def test_a_cancelled_call_is_no_fault_of_the_group(cluster: Cluster) -> None:
     async def ask() -> None:
         reference = actor.wait.remote()
         ray.cancel(reference)
-        await _get(reference)
+        await get_async(reference)
 
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(ask())

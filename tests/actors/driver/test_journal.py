@@ -1,6 +1,8 @@
 """What a driver remembers of its sessions."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hogwild_dist import LAYOUTS
 from hogwild_dist.actors.driver.journal import Journal, Owner
@@ -48,10 +50,11 @@ def test_a_snapshot_does_not_change_with_its_session() -> None:
     assert (snapshot.cursor, snapshot.transcript.texts[WORD.name]) == (1, "one")
 
 
-@pytest.mark.parametrize(
-    "news",
-    [Joined(step=1, worker=1, name="Dan"), Refused(step=1, reason="There is no room.")],
-)
+JOINED = Joined(step=1, worker=1, name="Dan")
+REFUSED = Refused(step=1, reason="There is no room.", change="join")
+
+
+@pytest.mark.parametrize("news", [JOINED, REFUSED])
 def test_workers_join_one_at_a_time_where_that_is_asked(news: Event) -> None:
     journal = Journal(kept=0)
     begin(journal, 1)
@@ -59,6 +62,31 @@ def test_workers_join_one_at_a_time_where_that_is_asked(news: Event) -> None:
     journal.add(update(1, WORD))
     with pytest.raises(ConfigError, match="Another worker is joining session 1; try again once"):
         journal.expect_join(1, exclusive=True)
-    journal.expect_join(1, exclusive=False)
     journal.add(update(1, news))
+    journal.expect_join(1, exclusive=True)
+
+
+@given(st.lists(st.sampled_from(["ask", "joined", "refused", "other"]), max_size=30))
+def test_a_worker_joins_alone_once_all_that_were_asked_have_joined_or_not(
+    script: list[str],
+) -> None:
+    journal = Journal(kept=0)
+    begin(journal, 1)
+    waiting = 0
+    for what in script:
+        if what == "ask":
+            journal.expect_join(1, exclusive=False)
+            waiting += 1
+        elif what == "other":
+            journal.add(
+                update(1, Refused(step=1, reason="There is no such block.", change="leave"))
+            )
+        elif waiting:
+            journal.add(update(1, JOINED if what == "joined" else REFUSED))
+            waiting -= 1
+        if waiting:
+            with pytest.raises(ConfigError, match="Another worker is joining session 1"):
+                journal.expect_join(1, exclusive=True)
+    for _ in range(waiting):
+        journal.add(update(1, JOINED))
     journal.expect_join(1, exclusive=True)

@@ -90,3 +90,25 @@ async def held_and_adopted(config: ServiceConfig) -> None:
     with pytest.raises(ClusterError, match="died"):
         await group.load()
     await third._group.end()
+
+
+def test_a_replica_that_no_longer_renews_its_lease_is_unhealthy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("hogwild_dist.deploy.service.replicas.group_replica.LEASE_SECONDS", 0.1)
+
+    class Group:
+        name = "claimed-0"
+
+        async def lease(self, holder: str, seconds: float) -> float:
+            raise ZeroDivisionError
+
+    async def renew() -> None:
+        one = Adapter.__new__(Adapter)
+        one._group, one._id, one._leased = Group(), "one", True
+        one._keep_leased()
+        await asyncio.wait([one._lease_task])
+        with pytest.raises(ClusterError, match="claimed-0 is ending, or another replica"):
+            await one.check_health()
+
+    asyncio.run(renew())
