@@ -60,6 +60,11 @@ def reason_of(error: Exception) -> str:
     )
 
 
+def is_death(error: Exception) -> bool:
+    """Return whether an error says that the called actor died."""
+    return isinstance(error, ray.exceptions.RayActorError | ray.exceptions.OutOfMemoryError)
+
+
 def death(who: str, error: Exception) -> ClusterError:
     """Return an error that says an actor died, and why if Ray knows.
 

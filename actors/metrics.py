@@ -113,6 +113,9 @@ class DriverMetrics:
     def __init__(self, group: str | None) -> None:
         tags = ("group",)
         self.live_shards = Gauge("hogwild_live_shards", "Shards of the group.", tag_keys=tags)
+        self.lost_shards = Counter(
+            "hogwild_lost_shards", "Shards without which the group went on.", tag_keys=tags
+        )
         self.sessions = Gauge(
             "hogwild_sessions", "Running sessions, including those waiting to start.", tag_keys=tags
         )
@@ -124,7 +127,13 @@ class DriverMetrics:
             "Ended sessions, by reason.",
             tag_keys=(*tags, "reason"),
         )
-        for metric in (self.live_shards, self.sessions, self.waiting, self.ended):
+        for metric in (
+            self.live_shards,
+            self.lost_shards,
+            self.sessions,
+            self.waiting,
+            self.ended,
+        ):
             metric.set_default_tags({"group": group or UNNAMED})
 
     def observe(self, num_running: int, num_waiting: int) -> None:

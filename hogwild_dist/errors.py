@@ -25,6 +25,10 @@ class ExchangeError(HogwildError):
     """A shard of a group is lost, or the shards disagree."""
 
 
+class ShardError(ExchangeError):
+    """A shard cannot go on; its peers can."""
+
+
 class PeersLostError(ExchangeError):
     """A peer of a shard is lost or too late; this shard can go on in another group."""
 

@@ -38,7 +38,6 @@ class ShardGroup:
     def __init__(self, driver: Any, info: GroupInfo, *, owned: bool) -> None:
         self._driver = driver
         self._owned = owned
-        self.group = info
         self.info = info.shards[0].model
         self.config = info.settings.shard.engine
         self.tokenizer = load_tokenizer(resolve_model(info.settings.shard.model))
@@ -81,6 +80,16 @@ class ShardGroup:
         """
         driver = find_driver(name)
         return cls(driver, described(name, driver), owned=False)
+
+    @property
+    def group(self) -> GroupInfo:
+        """The group as it is now; a lost shard changes it.
+
+        Raises:
+            ClusterError: the group is lost.
+        """
+        info: GroupInfo = get(self._driver.info.remote())
+        return info
 
     def open(self, request: SessionRequest, *, recorded: bool) -> "RemoteStream":
         """Open a session and return the stream of its updates.

@@ -2,43 +2,77 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 from hogwild_dist.actors.detached import DetachedContext
-from hogwild_dist.actors.driver.shard_set import ShardSet
+from hogwild_dist.actors.driver.shard_set import Member, ShardSet
 from hogwild_dist.engine.commands import Command
+from hogwild_dist.engine.member import Standing
 
 
 class CommandSender:
     """Numbers commands, so that all shards apply them before the same step.
 
+    A command is kept until all shards have applied it, and sent again to a shard that lacks it.
+
     Args:
         shards: shards of the group.
-        on_failure: called with the error when a shard fails.
+        on_failure: called with a shard and its error when a run of the shard fails.
     """
 
-    def __init__(self, shards: ShardSet, on_failure: Callable[[Exception], None]) -> None:
+    def __init__(self, shards: ShardSet, on_failure: Callable[[Member, Exception], None]) -> None:
         self._shards = shards
         self._on_failure = on_failure
+        self._kept: dict[int, Command] = {}
         self._num_sent = 0
-        self._command_waiting = asyncio.Event()
+        self._run_wanted = asyncio.Event()
         self._detached = DetachedContext()
 
     def send(self, command: Command) -> None:
         """Send a numbered command to every shard, even if the calling request is cancelled."""
         self._num_sent += 1
+        self._kept[self._num_sent] = command
         self._detached.run(self._shards.send, "command", self._num_sent, command)
-        self._command_waiting.set()
+        self._run_wanted.set()
+
+    def send_again(self, member: Member, after: int) -> None:
+        """Send a shard all commands after the given one, and let the shards run."""
+        for number, command in self._kept.items():
+            if number > after:
+                self._detached.run(member.actor.command.remote, number, command)
+        self._run_wanted.set()
 
     async def keep_running(self) -> None:
         """Whenever there are new commands, run the shards until they have applied them."""
-        applied = 0
         while True:
-            await self._command_waiting.wait()
-            self._command_waiting.clear()
-            while applied < self._num_sent:
-                try:
-                    results = await self._shards.call("run")
-                except Exception as error:
-                    self._on_failure(error)
-                    return
-                applied = min(results)
+            await self._run_wanted.wait()
+            self._run_wanted.clear()
+            applied = await self._run()
+            if not self._shards.members:  # the group is lost
+                return
+            before = min(self._kept, default=self._num_sent + 1) - 1
+            self._kept = {n: command for n, command in self._kept.items() if n > applied}
+            if applied == before and self._kept:
+                await self._find_missing()
+            if self._kept:
+                self._run_wanted.set()
+
+    async def _run(self) -> int:
+        """Run the shards until no session is left; return the last command that all applied."""
+        results = await asyncio.gather(*map(self._run_one, list(self._shards.members)))
+        return min((applied for applied in results if applied is not None), default=0)
+
+    async def _run_one(self, member: Member) -> int | None:
+        try:
+            applied: int = await member.call("run")
+        except Exception as error:
+            self._on_failure(member, error)
+            return None
+        return applied
+
+    async def _find_missing(self) -> None:
+        """Send again what a shard lacks: a run has ended although there are commands."""
+        for member in list(self._shards.members):
+            with suppress(Exception):  # the run of a shard that does not answer has failed too
+                standing: Standing = await member.call("standing")
+                self.send_again(member, standing.command)

@@ -8,16 +8,17 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Sequence
 from functools import partial
 
 import ray
 
 from hogwild_dist.actors.driver.command_sender import CommandSender
-from hogwild_dist.actors.driver.in_order import InOrder
 from hogwild_dist.actors.driver.journal import Journal, Owner, SessionSnapshot, SessionSummary
 from hogwild_dist.actors.driver.lifecycle import READABLE_SECONDS, Lifecycle, probe
-from hogwild_dist.actors.driver.shard_set import ShardSet
+from hogwild_dist.actors.driver.publications import Publications
+from hogwild_dist.actors.driver.recovery import Recovery
+from hogwild_dist.actors.driver.regrouping import Formed
+from hogwild_dist.actors.driver.shard_set import Member, ShardSet
 from hogwild_dist.actors.errors import ClusterError, LostError, plain, reason_of
 from hogwild_dist.actors.logs import write_structured
 from hogwild_dist.actors.metrics import DriverMetrics
@@ -25,7 +26,9 @@ from hogwild_dist.actors.settings import GroupSettings
 from hogwild_dist.actors.shard.info import GroupInfo, Load
 from hogwild_dist.actors.shard.shard import ShardStatus
 from hogwild_dist.actors.watched import watch
+from hogwild_dist.config import Visibility
 from hogwild_dist.engine.commands import ApplyChange, Cancel, Open
+from hogwild_dist.engine.outbox import Publication
 from hogwild_dist.engine.updates import Update
 from hogwild_dist.errors import ConfigError, HogwildError
 from hogwild_dist.run.trace.reader import Trace
@@ -62,11 +65,18 @@ class Driver:
         self._lifecycle = Lifecycle(settings, self._journal, self._cancel, self._end)
         self._metrics = DriverMetrics(name)
         self._progress = "starting"
-        self._info: GroupInfo | None = None
         self._lost_reason: str | None = None
         self._shards = ShardSet(settings, name, self._report_progress)
-        self._command_sender = CommandSender(self._shards, self._fail)
-        self._ordered_updates: InOrder[Sequence[Update]] = InOrder()
+        self._publications = Publications()
+        self._recovery = Recovery(
+            self._shards,
+            self._publications,
+            timeout_seconds=settings.shard.timeout_seconds,
+            goes_on=settings.shard.engine.visibility is not Visibility.OVERLAPPED,
+            on_regrouped=self._go_on,
+        )
+        self._command_sender = CommandSender(self._shards, self._recovery.lose)
+        self._ready = False
         self._num_sessions = 0
         self._tasks: list[asyncio.Task[None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -87,19 +97,25 @@ class Driver:
             if isinstance(error, Exception):
                 raise plain(error) from None
             raise
-        self._info = GroupInfo(
-            settings=self._settings, shards=tuple(self._shards.infos), epoch=self._shards.epoch
-        )
-        write_structured(group=self._name, epoch=self._shards.epoch)
-        self._metrics.live_shards.set(len(self._shards))
+        self._ready = True
+        self._observe_group()
         self._report_progress("ready")
         self._tasks = [
+            asyncio.create_task(self._recovery.keep_going()),
             asyncio.create_task(self._command_sender.keep_running()),
             asyncio.create_task(self._lifecycle.watch()),
         ]
         for task in self._tasks:
             watch(task, self._fail)
         return self._info
+
+    @property
+    def _info(self) -> GroupInfo:
+        return GroupInfo(
+            settings=self._settings,
+            shards=tuple(member.info for member in self._shards.members),
+            epoch=self._shards.epoch,
+        )
 
     async def progress(self) -> str:
         """Return a few words about what the driver is doing."""
@@ -112,7 +128,6 @@ class Driver:
             ClusterError: the group is not ready, or lost.
         """
         self._check_ready()
-        assert self._info is not None
         return self._info
 
     async def open(
@@ -180,14 +195,14 @@ class Driver:
     @property
     def _has_written(self) -> bool:
         """Whether the group has ever chosen a token."""
-        return self._info is not None and self._journal.last_token > 0
+        return self._ready and self._journal.last_token > 0
 
     async def lease(self, holder: str, seconds: float) -> float:
         """Lease the group to a service replica, unless another one holds it; see `Lease.take`.
 
         A group that is starting or retiring cannot be leased: the time left is then infinite.
         """
-        if self._lifecycle.retiring or (self._info is None and self._lost_reason is None):
+        if self._lifecycle.retiring or (not self._ready and self._lost_reason is None):
             return math.inf
         return self._lifecycle.lease.take(holder, seconds, time.monotonic())
 
@@ -285,17 +300,19 @@ class Driver:
         steps = zip(*by_shard, strict=True)
         return [list(dict.fromkeys(line for lines in step for line in lines)) for step in steps]
 
-    async def publish(self, number: int, updates: Sequence[Update]) -> None:
-        """Add updates to the journal; called by rank 0.
+    async def publish(self, publication: Publication) -> None:
+        """Add updates to the journal; called by the shard of rank 0.
 
-        Args:
-            number: number of the call, from 0 on, since Ray may reorder calls.
-            updates: updates on which all shards agree.
+        Once this returns, the updates are shown, and no other outcome of their step can be.
         """
-        for ready in self._ordered_updates.put(number, updates):
-            self._journal.add(ready)
-            self._metrics.count_ends(ready)
+        for updates in self._publications.put(publication):
+            self._journal.add(updates)
+            self._metrics.count_ends(updates)
         self._observe_sessions()
+
+    async def lose_peers(self, epoch: int, reason: str) -> None:
+        """Note that a shard has lost its peers in an epoch; called by the shard."""
+        self._recovery.lose_peers(epoch, reason)
 
     async def stop(self) -> None:
         """Stop the shards and free their resources."""
@@ -321,6 +338,24 @@ class Driver:
         self._journal.fail(self._lost_reason)
         self._release()
 
+    def _go_on(self, formed: Formed[Member], lost: list[Member]) -> None:
+        """Tell the shards of a new group what they lack, and let them run."""
+        log.warning(
+            "the group goes on without %d shards, with %d in epoch %d",
+            len(lost),
+            len(formed.members),
+            formed.epoch,
+        )
+        if lost:
+            self._metrics.lost_shards.inc(len(lost))
+        self._observe_group()
+        for member, command in zip(formed.members, formed.commands, strict=True):
+            self._command_sender.send_again(member, command)
+
+    def _observe_group(self) -> None:
+        write_structured(group=self._name, epoch=self._shards.epoch)
+        self._metrics.live_shards.set(len(self._shards.members))
+
     def _cancel(self, session: int, reason: str) -> None:
         """Cancel a session at the same step on all shards, for a reason."""
         self._journal.record(session).cancelled = True
@@ -345,7 +380,7 @@ class Driver:
         if self._lost_reason is not None:
             kind = ClusterError if self._lost_reason == STOPPED else LostError
             raise kind(f"The group of shards is lost: {self._lost_reason}")
-        if self._info is None:
+        if not self._ready:
             raise ClusterError(
                 f"The group of shards is not ready yet ({self._progress}); try again later."
             )

@@ -14,7 +14,7 @@ The module knows nothing of Ray: a member is whatever `call` can call.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -59,6 +59,7 @@ async def regroup(
     members: Sequence[M],
     call: Call,
     *,
+    ranks: Mapping[M, int],
     epoch: int,
     publications: Publications,
     host: str,
@@ -67,8 +68,9 @@ async def regroup(
     """Form the next group of the members that are left, and let it go on.
 
     Args:
-        members: members of the last group that may be left, by their ranks in it.
+        members: members of the last group that may be left.
         call: calls a method of a member: ``call(member, method, *arguments)``.
+        ranks: rank of each member in the last group.
         epoch: number of the last membership that was begun.
         publications: what the group has published.
         host: this machine's address as the members see it.
@@ -77,7 +79,6 @@ async def regroup(
     Raises:
         ClusterError: no member is left, or no group could be formed.
     """
-    ranks = {member: rank for rank, member in enumerate(members)}
     left = list(members)
     for attempt in range(TRIES):
         epoch += 1

@@ -3,23 +3,41 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import ray
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from hogwild_dist.actors.errors import ClusterError, death, plain
+from hogwild_dist.actors.errors import ClusterError, death, is_death, plain
 from hogwild_dist.actors.placement.cleanup import shard_name
 from hogwild_dist.actors.placement.placement_group import gpus_per_shard, reserve
 from hogwild_dist.actors.settings import NAMESPACE, GroupSettings
 from hogwild_dist.actors.shard.shard import Shard, ShardInfo
-from hogwild_dist.errors import HogwildError
+from hogwild_dist.errors import PeersLostError
 from hogwild_dist.exchange.process_group import Membership, serve_store
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Member:
+    """A shard of the group.
+
+    Attributes:
+        actor: handle of the shard actor.
+        info: description of the shard.
+    """
+
+    actor: Any
+    info: ShardInfo
+
+    async def call(self, method: str, *arguments: Any) -> Any:
+        """Call a method of the shard."""
+        return await getattr(self.actor, method).remote(*arguments)
+
+
 class ShardSet:
-    """Shard actors of a group, in the order of their ranks.
+    """Shard actors of a group.
 
     Args:
         settings: settings of the group.
@@ -28,24 +46,22 @@ class ShardSet:
 
     Attributes:
         epoch: number of the membership, from 1 on; 0 before the start.
-        infos: description of each shard, by rank; empty until the model is loaded.
+        members: the shards of the group, by rank; empty until the model is loaded.
+        store: store in which the shards of the present epoch met.
     """
 
     def __init__(
         self, settings: GroupSettings, name: str | None, report_progress: Callable[[str], None]
     ) -> None:
         self.epoch = 0
-        self.infos: list[ShardInfo] = []
+        self.members: list[Member] = []
+        self.store: Any = None
         self._settings = settings
         self._name = name
         self._report_progress = report_progress
         self._placement_group: PlacementGroup | None = None
         self._actors: list[Any] = []
-        self._store: Any = None
         self._start_task: asyncio.Task[None] | None = None
-
-    def __len__(self) -> int:
-        return len(self._actors)
 
     async def start(self, driver: Any) -> None:
         """Place the shards, load the model on each of them and form their group.
@@ -76,20 +92,26 @@ class ShardSet:
             ClusterError: a shard died.
             HogwildError: a shard raised it.
         """
-        return await self._gather(
-            getattr(shard, method).remote(*arguments) for shard in self._actors
-        )
+        actors = [member.actor for member in self.members] or self._actors
+        return await self._gather(getattr(shard, method).remote(*arguments) for shard in actors)
 
     def send(self, method: str, *arguments: Any) -> None:
         """Call a method of every shard without waiting for the results."""
-        for shard in self._actors:
-            getattr(shard, method).remote(*arguments)
+        for member in self.members:
+            getattr(member.actor, method).remote(*arguments)
+
+    def error_of(self, member: Member, error: Exception) -> Exception:
+        """Return an error that names a shard if the shard died."""
+        if not is_death(error):
+            return plain(error)
+        rank = self.members.index(member)
+        return death(f"Shard {rank} on node {member.info.node}", error)
 
     def release(self) -> None:
         """Kill the shards and free their resources."""
         for shard in self._actors:
             ray.kill(shard)
-        self._actors = []
+        self._actors, self.members = [], []
         if self._placement_group is not None:
             remove_placement_group(self._placement_group)
             self._placement_group = None
@@ -109,7 +131,8 @@ class ShardSet:
         strategy = PlacementGroupSchedulingStrategy(
             self._placement_group, placement_group_bundle_index=index
         )
-        remote: Any = ray.remote(concurrency_groups={"control": 2})(Shard)  # type: ignore[call-overload]
+        groups = {"control": 4, "life": 1}
+        remote: Any = ray.remote(concurrency_groups=groups)(Shard)  # type: ignore[call-overload]
         return remote.options(
             num_cpus=self._settings.cpus_per_shard,
             num_gpus=gpus_per_shard(self._settings),
@@ -122,31 +145,33 @@ class ShardSet:
 
     async def _load(self) -> None:
         """Rank the shards by node, so that neighbours share a node, and load the model on each."""
-        self._report_progress(f"starting {len(self)} process{'es' * (len(self) > 1)}")
+        count = len(self._actors)
+        self._report_progress(f"starting {count} process{'es' * (count > 1)}")
         nodes = await self.call("node")
         order = sorted(range(len(nodes)), key=lambda index: (nodes[index], index))
         self._actors = [self._actors[index] for index in order]
         shards_by_node = Counter(nodes)
-        where = f"{len(self)} shard{'s' * (len(self) > 1)}"
+        where = f"{count} shard{'s' * (count > 1)}"
         self._report_progress(f"loading {self._settings.shard.model} on {where}")
-        self.infos = await self._gather(
+        infos = await self._gather(
             shard.load.remote(shards_by_node[nodes[index]])
             for shard, index in zip(self._actors, order, strict=True)
         )
+        self.members = [Member(*pair) for pair in zip(self._actors, infos, strict=True)]
 
     async def _form(self, driver: Any) -> None:
         """Make every shard join the group of a new epoch."""
         self.epoch += 1
         host = ray.util.get_node_ip_address()
-        self._store = serve_store(host)
+        self.store = serve_store(host)
         await self._gather(
             shard.join.remote(
                 Membership(
                     epoch=self.epoch,
                     rank=rank,
-                    world_size=len(self),
+                    world_size=len(self._actors),
                     store_host=host,
-                    store_port=self._store.port,
+                    store_port=self.store.port,
                     timeout_seconds=self._settings.shard.timeout_seconds,
                 ),
                 driver,
@@ -177,15 +202,15 @@ class ShardSet:
         }
         if errors:
             rank = max(errors, key=lambda rank: _specificity(errors[rank]))
-            raise self._with_shard(rank, errors[rank]) from None
+            if self.members:
+                raise self.error_of(self.members[rank], errors[rank]) from None
+            raise self._nameless(rank, errors[rank]) from None
         return [task.result() for task in tasks]
 
-    def _with_shard(self, rank: int, error: Exception) -> Exception:
-        """Return an error that names the shard if the shard died."""
-        if not isinstance(error, ray.exceptions.RayActorError | ray.exceptions.OutOfMemoryError):
-            return plain(error)
-        where = f" on node {self.infos[rank].node}" if self.infos else ""
-        return death(f"Shard {rank}{where}", error)
+    @staticmethod
+    def _nameless(rank: int, error: Exception) -> Exception:
+        """Return the error of a shard whose node is not known yet."""
+        return death(f"Shard {rank}", error) if is_death(error) else plain(error)
 
 
 async def _await(reference: Any) -> Any:
@@ -196,5 +221,5 @@ def _specificity(error: BaseException) -> int:
     """Return how specific an error is: 2 a shard died, 1 a shard failed, 0 it lost its peers."""
     if isinstance(error, ray.exceptions.RayTaskError):
         cause = error.cause
-        return 0 if isinstance(cause, HogwildError) and "lost its peers" in str(cause) else 1
+        return 0 if isinstance(cause, PeersLostError) else 1
     return 2

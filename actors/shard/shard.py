@@ -20,7 +20,7 @@ from hogwild_dist.actors.shard.driver_link import DriverLink
 from hogwild_dist.engine.commands import Command, Inbox
 from hogwild_dist.engine.member import Listeners, Member, Opening, Standing
 from hogwild_dist.engine.scheduler.step import StepOutcome
-from hogwild_dist.errors import ConfigError, ExchangeError, HogwildError, ModelError
+from hogwild_dist.errors import ConfigError, ExchangeError, HogwildError, ModelError, ShardError
 from hogwild_dist.exchange.process_group import (
     Membership,
     check_alike,
@@ -140,21 +140,22 @@ class Shard:
         self._write_place(membership)
         check_alike(membership, self._configuration())
         link = DriverLink(driver)
-        member = Member(
-            self._model,
-            self._tokenizer,
-            self._settings.engine,
-            inbox=self._inbox,
-            place=membership,
-            host=self._node,
-            listeners=Listeners(
-                publish=link.publish,
-                on_loss=link.lose_peers,
-                observe=self._observe,
-            ),
-            audit=self._settings.audit,
-            timeline=Timeline(enabled=self._settings.timeline),
-        )
+        with self._errors_name_node():
+            member = Member(
+                self._model,
+                self._tokenizer,
+                self._settings.engine,
+                inbox=self._inbox,
+                place=membership,
+                host=self._node,
+                listeners=Listeners(
+                    publish=link.publish,
+                    on_loss=link.lose_peers,
+                    observe=self._observe,
+                ),
+                audit=self._settings.audit,
+                timeline=Timeline(enabled=self._settings.timeline),
+            )
         metrics = ShardMetrics(self._group, membership.rank, member.engine, member.exchange.counts)
         self._joined, self._metrics = member, metrics
         log.info("joined a group of %d", membership.world_size)
@@ -163,7 +164,8 @@ class Shard:
         """Step until no session is left, and return the number of the last applied command.
 
         Raises:
-            ExchangeError: a peer was lost, or this shard failed.
+            ShardError: this shard failed.
+            ExchangeError: peers are lost and there is no next group, or they disagree.
         """
         try:
             applied = self._member.run()
@@ -173,7 +175,7 @@ class Shard:
             raise
         except Exception as error:
             log.exception("failed")
-            raise ExchangeError(
+            raise ShardError(
                 f"Shard {self._member.exchange.rank} on node {self._node} failed: "
                 f"{type(error).__name__}: {error}"
             ) from error
@@ -261,9 +263,11 @@ class Shard:
 
     @contextmanager
     def _errors_name_node(self) -> Iterator[None]:
-        """Add the node's address to errors."""
+        """Add the node's address to errors that are this shard's own."""
         try:
             yield
+        except ExchangeError:
+            raise
         except HogwildError as error:
             kind = ConfigError if isinstance(error, ConfigError) else ModelError
             raise kind(f"On node {self._node}: {error}") from error

@@ -74,9 +74,10 @@ class Inbox:
             return self._highest
 
     def put(self, number: int, command: Command) -> None:
-        """Store a command under its id."""
+        """Store a command under its id; one that was stored before is ignored."""
         with self._lock:
-            self._waiting[number] = command
+            if number > self._highest:
+                self._waiting[number] = command
 
     def take(self, number: int) -> Command:
         """Remove and return a command."""

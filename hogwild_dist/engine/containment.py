@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from hogwild_dist.errors import ExchangeError, HogwildError, SessionError, first_line
+from hogwild_dist.errors import ExchangeError, HogwildError, SessionError, ShardError, first_line
 from hogwild_dist.session.events import Event
 from hogwild_dist.session.session import Session
 from hogwild_dist.session.worker import Worker
@@ -47,14 +47,14 @@ def shard_errors(rank: int) -> Iterator[None]:
     """Say of an error in a forward pass that it is one of this shard: its peers may not have it.
 
     Raises:
-        ExchangeError: the forward pass failed.
+        ShardError: the forward pass failed.
     """
     try:
         yield
     except HogwildError:
         raise
     except Exception as error:
-        raise ExchangeError(
+        raise ShardError(
             f"Shard {rank} failed in a forward pass ({type(error).__name__}: "
             f"{first_line(error)}); look at its log."
         ) from error

@@ -9,26 +9,31 @@ from pathlib import Path
 import pytest
 import ray
 
-from hogwild_dist import LAYOUTS, Run
+from hogwild_dist import LAYOUTS, Engine, Run
 from hogwild_dist.actors.client.connect import connected
 from hogwild_dist.actors.client.shard_group import ShardGroup
 from hogwild_dist.actors.errors import ClusterError
 from hogwild_dist.actors.settings import GroupSettings
-from hogwild_dist.config import ExchangeBackend
+from hogwild_dist.config import ExchangeBackend, Visibility
 from hogwild_dist.errors import ConfigError, ModelError, SessionError
+from hogwild_dist.model.loader import load_model, load_tokenizer
 from hogwild_dist.run.trace.reader import read_trace
+from hogwild_dist.session.events import Event
 from hogwild_dist.team.session_request import SessionRequest
 from tests.actors import leftovers
-from tests.actors.client.test_shard_group import team
+from tests.actors.client.test_shard_group import replays, team
 
 Settings = Callable[..., GroupSettings]
 pytestmark = pytest.mark.usefixtures("cluster")
 
 
-def watch_and_kill(run: Run, pid: int) -> None:
-    for number, _ in enumerate(run):
-        if number == 30:
+def watch_and_kill(run: Run, pid: int) -> list[Event]:
+    seen = []
+    for event in run:
+        seen.append(event)
+        if len(seen) == 30:
             os.kill(pid, signal.SIGKILL)
+    return seen
 
 
 @pytest.mark.parametrize(
@@ -95,9 +100,38 @@ def test_an_address_where_no_ray_answers_is_named(
         pass
 
 
-def test_a_dead_shard_keeps_the_text_and_says_what_died(settings: Settings, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("visibility", "shard"), [(Visibility.SAME_STEP, 0), (Visibility.NEXT_STEP, 1)]
+)
+def test_a_dead_shard_costs_no_token(
+    visibility: Visibility, shard: int, settings: Settings, tiny_dir: Path, tmp_path: Path
+) -> None:
+    """Killed while a session runs, and then, as the last shard but one, while nothing runs."""
     before, trace = leftovers.now(), tmp_path / "run.json"
-    group = ShardGroup.start(settings())
+    a_team = team(3, LAYOUTS["combined"], max_tokens=60)
+    chosen = settings(3, visibility)
+    engine = Engine(
+        load_model(tiny_dir, dtype="float64", device="cpu"),
+        load_tokenizer(tiny_dir),
+        chosen.shard.engine,
+    )
+    undisturbed = list(Run(engine, "Count!", a_team))
+    with ShardGroup.start(chosen) as group:
+        run = Run(group, "Count!", a_team, trace)
+        assert watch_and_kill(run, group.group.shards[shard].pid) == undisturbed
+        replays(trace, engine.model)
+        left = group.group
+        assert (left.epoch, len(left.shards)) == (2, 2)
+        os.kill(left.shards[0].pid, signal.SIGKILL)
+        assert list(Run(group, "Count!", a_team)) == undisturbed
+        assert {status.num_pages - status.free_pages for status in group.status()} == {0}
+    assert leftovers.settles(before)
+
+
+def test_a_dead_shard_keeps_the_text_and_says_what_died(settings: Settings, tmp_path: Path) -> None:
+    """Where a step is in flight while the next one computes, a group does not go on."""
+    before, trace = leftovers.now(), tmp_path / "run.json"
+    group = ShardGroup.start(settings(2, Visibility.OVERLAPPED))
     run = Run(group, "Count!", team(3, LAYOUTS["combined"], max_tokens=3_000), trace)
     with pytest.raises(ClusterError, match=r"Session 1 was lost: Shard 1 on node [\d.]+ died: its"):
         watch_and_kill(run, group.group.shards[1].pid)

@@ -260,6 +260,7 @@ class Group:
             regroup(
                 self.members,
                 call,
+                ranks={shard: rank for rank, shard in enumerate(self.members)},
                 epoch=self.played.epoch,
                 publications=self.publications,
                 host=HOST,

@@ -70,7 +70,7 @@ async def nobody_waits(group: AsyncShardGroup) -> None:
 
 def test_a_lost_group_gives_its_name_away(cluster: Cluster, settings: Settings, hogwild) -> None:
     before = leftovers.now()
-    lost = ShardGroup.start(settings(2), name="lost")
+    lost = ShardGroup.start(settings(1), name="lost")
     os.kill(lost.group.shards[0].pid, signal.SIGKILL)
     assert leftovers.comes_true(lambda: is_lost("lost"))
     with pytest.raises(

@@ -1,0 +1,135 @@
+"""`Recovery`: notices lost shards, and lets the shards that are left go on without them."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import ray
+
+from hogwild_dist.actors.driver.publications import Publications
+from hogwild_dist.actors.driver.regrouping import Formed, regroup
+from hogwild_dist.actors.driver.shard_set import Member, ShardSet
+from hogwild_dist.actors.errors import ClusterError, is_death
+from hogwild_dist.errors import HogwildError, PeersLostError, ShardError
+
+NOTICE_SECONDS = 1.0
+"""Time after which a shard that lost its peers is believed; as a rule a death is noticed before."""
+
+log = logging.getLogger("hogwild_dist.driver")
+
+
+class Recovery:
+    """Lets a group go on after a loss, or says why it cannot.
+
+    Args:
+        shards: shards of the group.
+        publications: what the group has published.
+        timeout_seconds: time limit of a collective, in seconds.
+        goes_on: whether shards of the group's visibility can go on at all.
+        on_regrouped: called with the new group and the shards that were lost.
+    """
+
+    def __init__(
+        self,
+        shards: ShardSet,
+        publications: Publications,
+        *,
+        timeout_seconds: float,
+        goes_on: bool,
+        on_regrouped: Callable[[Formed[Member], list[Member]], None],
+    ) -> None:
+        self._shards = shards
+        self._publications = publications
+        self._timeout_seconds = timeout_seconds
+        self._goes_on = goes_on
+        self._on_regrouped = on_regrouped
+        self._deaths: dict[Member, Exception] = {}
+        self._fatal: Exception | None = None
+        self._witness: tuple[int, str] = (0, "")
+        self._noticed = asyncio.Event()
+        self._death_noticed = asyncio.Event()
+        self._watches: list[asyncio.Task[None]] = []
+
+    async def keep_going(self) -> None:
+        """Watch the shards, and form a new group after each loss.
+
+        Raises:
+            HogwildError: the group is lost; the error says why.
+        """
+        for member in self._shards.members:
+            self._watches.append(asyncio.create_task(self._watch(member)))
+        while True:
+            await self._noticed.wait()
+            self._noticed.clear()
+            if self._fatal is not None:
+                raise self._fatal
+            if not self._is_broken():
+                continue
+            if not self._goes_on or len(self._shards.members) == len(self._deaths):
+                raise await self._reason()
+            await self._regroup()
+
+    def lose(self, member: Member, error: Exception) -> None:
+        """Note that a shard has failed; called again for the same shard, it changes nothing."""
+        if member not in self._shards.members or member in self._deaths:
+            return
+        told = self._shards.error_of(member, error)
+        if is_death(error) or isinstance(told, ShardError):
+            log.warning("%s", told)
+            self._deaths[member] = told
+            self._death_noticed.set()
+            ray.kill(member.actor)  # its peers notice a closed connection at once
+        elif isinstance(told, PeersLostError):
+            self._witness = self._shards.epoch, str(told)
+        else:
+            self._fatal = told
+        self._noticed.set()
+
+    def lose_peers(self, epoch: int, reason: str) -> None:
+        """Note that a shard has lost its peers in an epoch."""
+        self._witness = max(self._witness, (epoch, reason))
+        self._noticed.set()
+
+    def _is_broken(self) -> bool:
+        """Return whether the present group has lost a shard."""
+        died = any(member in self._deaths for member in self._shards.members)
+        return died or self._witness[0] >= self._shards.epoch
+
+    async def _watch(self, member: Member) -> None:
+        """Notice when a shard dies, whatever it does."""
+        try:
+            await member.call("live")
+        except Exception as error:
+            self.lose(member, error)
+
+    async def _reason(self) -> Exception:
+        """Return why the group is lost: a death, if one is noticed in time."""
+        try:
+            await asyncio.wait_for(self._death_noticed.wait(), NOTICE_SECONDS)
+        except TimeoutError:
+            return ClusterError(self._witness[1])
+        return next(iter(self._deaths.values()))
+
+    async def _regroup(self) -> None:
+        members = list(self._shards.members)
+        try:
+            formed = await regroup(
+                [member for member in members if member not in self._deaths],
+                Member.call,
+                ranks={member: rank for rank, member in enumerate(members)},
+                epoch=self._shards.epoch,
+                publications=self._publications,
+                host=ray.util.get_node_ip_address(),
+                timeout_seconds=self._timeout_seconds,
+            )
+        except HogwildError:
+            raise await self._reason() from None
+        lost = [member for member in members if member not in formed.members]
+        for member in lost:
+            if member not in self._deaths:
+                log.warning("shard %d does not answer, and is left", members.index(member))
+                ray.kill(member.actor)
+            self._deaths.pop(member, None)
+        self._shards.members = list(formed.members)
+        self._shards.epoch, self._shards.store = formed.epoch, formed.store
+        self._on_regrouped(formed, lost)
