@@ -4,6 +4,7 @@ The test is their driver: it sends commands, and regroups them with the driver's
 """
 
 import asyncio
+import contextlib
 import itertools
 import multiprocessing
 import os
@@ -13,6 +14,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -158,8 +160,8 @@ class Shard:
         return reply
 
     def kill(self) -> None:
-        if self.process.is_alive():
-            os.kill(self.process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
         self.process.join()
 
 
@@ -246,8 +248,11 @@ class Group:
     def _run(self) -> dict[Shard, Future[Any]]:
         runs = {shard: shard.call("run") for shard in self.members}
         for shard, run in runs.items():
-            run.add_done_callback(lambda _, shard=shard: self.events.put((shard, "ran", None)))
+            run.add_done_callback(partial(self._ran, shard))
         return runs
+
+    def _ran(self, shard: Shard, run: Future[Any]) -> None:
+        self.events.put((shard, "death" if run.exception() else "ran", None))
 
     def _applied(self, runs: dict[Shard, Future[Any]]) -> int:
         return min(run.result() for run in runs.values())

@@ -1,13 +1,21 @@
 """A group that loses shards writes what a group writes that loses none."""
 
+import os
 import random
+import signal
+import threading
+from dataclasses import replace
 from functools import cache
 from itertools import product
+from pathlib import Path
 
 import pytest
 
 from hogwild_dist.config import Visibility
-from hogwild_dist.engine.commands import Open
+from hogwild_dist.engine.commands import ApplyChange, Inbox, Open
+from hogwild_dist.engine.shard_loop import ShardLoop
+from hogwild_dist.engine.updates import Update
+from hogwild_dist.session.changes import AddWorker, Interjection
 from hogwild_dist.session.events import Event
 from tests.exchange import grid
 from tests.exchange.test_crowd import spec
@@ -16,6 +24,23 @@ from tests.faults.shards import Fault, Group, Played
 pytestmark = pytest.mark.slow
 
 SPECS = [spec(number) for number in range(3)]
+ASKED = grid.Case(4, 3, "combined", Visibility.SAME_STEP, greedy=False).spec()
+"""Its finisher states an answer at two budgets and at the end."""
+
+NEWCOMER = replace(
+    ASKED.workers[0], name="Zoe", view=("common", "others", "own"), newcomers_at=None
+)
+COMMANDS = [
+    *(Open(session=number, spec=one, recorded=True) for number, one in enumerate(SPECS, start=1)),
+    Open(session=4, spec=ASKED, recorded=False),
+    ApplyChange(session=4, change=AddWorker(worker=NEWCOMER)),
+    ApplyChange(
+        session=4,
+        change=Interjection(name="You", text="Hi!", token_ids=(40, 41, 5), target="common"),
+    ),
+]
+"""Prompts are encoded, paragraphs move, a worker joins and a finisher writes."""
+
 LAYERED, STEPPED = Visibility.SAME_STEP, Visibility.NEXT_STEP
 POINTS = {
     LAYERED: ("begin", "send_layer", "receive_layer", "post", "collect", "share"),
@@ -25,11 +50,8 @@ POINTS = {
 
 def play(num_shards: int, visibility: Visibility, *faults: Fault, timeout: float = 20.0) -> Played:
     group = Group(num_shards, visibility, faults, timeout)
-    commands = [
-        Open(session=number, spec=one, recorded=True) for number, one in enumerate(SPECS, start=1)
-    ]
     try:
-        return group.play(commands)
+        return group.play(COMMANDS)
     finally:
         group.close()
 
@@ -37,17 +59,25 @@ def play(num_shards: int, visibility: Visibility, *faults: Fault, timeout: float
 @cache
 def undisturbed(visibility: Visibility) -> list[list[Event]]:
     """What each session writes in one process."""
-    played = [grid.alone(one, visibility, recorded=True) for one in SPECS]
-    return [[event for update in one.updates for event in update.events] for one in played]
+    inbox, seen = Inbox(), []
+    for number, command in enumerate(COMMANDS, start=1):
+        inbox.put(number, command)
+    ShardLoop(grid.new_engine(visibility), inbox, seen.extend).run()
+    return by_session(seen)
+
+
+def by_session(updates: list[Update]) -> list[list[Event]]:
+    return [
+        [event for update in updates if update.session == session for event in update.events]
+        for session in range(1, 5)
+    ]
 
 
 def check(played: Played, visibility: Visibility) -> None:
-    found = [
-        [event for update in played.updates if update.session == session for event in update.events]
-        for session in range(1, len(SPECS) + 1)
-    ]
-    assert found == undisturbed(visibility)
+    assert by_session(played.updates) == undisturbed(visibility)
     assert set(played.free_pages) == {grid.config(visibility).cache_tokens // 64}
+    records = [update.record for update in played.updates if update.session == 1]
+    assert [record is None for record in records] == [True] + [False] * (len(records) - 1)
 
 
 def every_case() -> list[tuple[Visibility, Fault]]:
@@ -58,7 +88,7 @@ def every_case() -> list[tuple[Visibility, Fault]]:
         for shard, point, call, after in product(
             (0, 2), POINTS[visibility], (1, 4, 12), (False, True)
         )
-        if point != "share" or call == 1
+        if point != "share" or call <= 4
     ]
 
 
@@ -108,4 +138,33 @@ def test_a_shard_dies_while_the_others_regroup() -> None:
 def test_a_shard_that_hangs_past_the_time_limit_is_left_behind() -> None:
     played = play(3, STEPPED, Fault(1, "collect", 6, kind="SIGSTOP"), timeout=3.0)
     check(played, STEPPED)
+    assert (played.epoch, played.num_shards) == (2, 2)
+
+
+def test_a_shard_that_hangs_short_of_the_time_limit_costs_nothing() -> None:
+    group = Group(3, STEPPED, [Fault(1, "collect", 6, kind="SIGSTOP")], 20.0)
+    stopped = group.members[1]
+    awakened = threading.Thread(target=wake, args=(stopped.process.pid,))
+    awakened.start()
+    try:
+        played = group.play(COMMANDS)
+    finally:
+        group.close()
+    awakened.join()
+    check(played, STEPPED)
+    assert (played.epoch, played.num_shards) == (1, 3)
+
+
+def wake(pid: int) -> None:
+    """Let a process go on as soon as it has been stopped."""
+    status = Path(f"/proc/{pid}/stat")
+    while status.read_text().rpartition(")")[2].split()[0] != "T":
+        os.sched_yield()
+    os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("point", ["collect", "share"])
+def test_a_shard_with_an_error_of_its_own_is_left_behind(point: str) -> None:
+    played = play(3, LAYERED, Fault(2, point, 2, kind="error"))
+    check(played, LAYERED)
     assert (played.epoch, played.num_shards) == (2, 2)
