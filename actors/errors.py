@@ -6,6 +6,9 @@ import ray.exceptions
 
 from hogwild_dist.errors import HogwildError, first_line
 
+LOGS = "/tmp/ray/session_latest/logs"
+"""Folder of Ray's logs on every node, unless `RAY_TMPDIR` or `TMPDIR` moves it."""
+
 
 class ClusterError(HogwildError):
     """The cluster cannot be reached, is too small, or lost a group."""
@@ -83,15 +86,21 @@ def death(who: str, error: Exception) -> ClusterError:
         way_out = (
             "install the same packages on every node"
             if reason.startswith(("ImportError", "ModuleNotFoundError"))
-            else "look for the details in /tmp/ray/session_latest/logs on its node"
+            else f"look for the details in {LOGS} on its node"
         )
         return ClusterError(f"{who} could not start: {reason.rstrip('.')}; {way_out}.")
     if code := re.search(r"exit code (\d+)", told):
         return ClusterError(
             f"{who} died: its process ended with exit code {code[1]}; look for the reason in "
-            "/tmp/ray/session_latest/logs on its node."
+            f"{_log(told)} on its node."
         )
     return ClusterError(
         f"{who} died: its process was killed or crashed (Ray knows no more); look for the "
-        "reason in /tmp/ray/session_latest/logs on its node."
+        f"reason in {_log(told)} on its node."
     )
+
+
+def _log(told: str) -> str:
+    """Return the log of a dead actor, or the folder of all logs if its process is not told."""
+    process = re.search(r"^\tpid: (\d+)$", told, re.MULTILINE)
+    return f"{LOGS}/worker-*-{process[1]}.err" if process else LOGS

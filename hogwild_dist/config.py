@@ -118,7 +118,9 @@ class EngineConfig:
     """Applies to texts that no worker writes, such as prompts and separators."""
 
     attention: str | None = setting(
-        None, "cpu-flash, triton, matmul, tables or module:function; picked if left out."
+        None,
+        "cpu-flash, triton, matmul, tables (slow: the reference of triton) or module:function; "
+        "picked if left out.",
     )
     """Name of an attention kernel (`attention.registry`), or ``module:function`` for your own; None
     picks the fastest known one for device and dtype."""

@@ -47,6 +47,21 @@ def test_parts_are_measured_once_and_reported(tmp_path: Path) -> None:
     assert "## profile\n\nNot run.\n\n## teams\n\n| shape |" in report
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
+def test_without_a_gpu_the_dry_run_is_named(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.gpu", "--out", out],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert (
+        "needs a CUDA GPU, and torch finds none; for a dry run on a CPU add --tiny" in done.stderr
+    )
+    assert not out.exists()
+
+
 def test_a_part_that_fails_is_reported_and_the_next_follows(tmp_path: Path) -> None:
     code = (
         "import sys\n"

@@ -50,7 +50,10 @@ def _resolved() -> str:
     named = ray_address()
     if named != "auto":
         return named
-    found = canonicalize_bootstrap_address("auto")
+    try:
+        found = canonicalize_bootstrap_address("auto")
+    except ConnectionError:  # no cluster was started here
+        found = None
     if found is not None:
         return str(found)
     running = sorted(find_gcs_addresses())

@@ -36,6 +36,11 @@ def main() -> None:
     device = torch.device(options.device)
     settings = Settings(device=device, tiny=options.tiny, model=options.model)
     if settings.device.type == "cuda":
+        if not torch.cuda.is_available():
+            parser.error(
+                f"--device {options.device} needs a CUDA GPU, and torch finds none; for a dry run "
+                "on a CPU add --tiny --device cpu."
+            )
         torch.cuda.set_device(settings.device)
     options.out.mkdir(parents=True, exist_ok=True)
     begin = time.monotonic()

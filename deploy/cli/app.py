@@ -64,11 +64,11 @@ COMMANDS = {
     ),
     "eval": Stub(
         "evaluate:eval_command",
-        "Evaluate teams on the questions of DATA and print how often they are right.",
+        "Evaluate teams on the questions of DATA.",
     ),
     "job": Stub(
         "job:job_command",
-        "Let a team work on every problem of a file; a stopped job resumes.",
+        "Let a team work on every problem of PROBLEMS.",
     ),
     "report": Stub(
         "report:report_command",
@@ -76,7 +76,7 @@ COMMANDS = {
     ),
     "serve": Stub(
         "serve:serve_command",
-        "Serve teams to many clients: OpenAI's interface, a page, and sessions to follow.",
+        "Serve teams to many clients: a page, and OpenAI's interface.",
     ),
     "models": Stub("models:app", "List, fetch and find models."),
     "teams": Stub("teams:app", "List teams and show their files."),
@@ -88,7 +88,7 @@ COMMANDS = {
     "keys": Stub("keys:app", "Make keys for the service's clients."),
     "deploy-files": Stub(
         "deploy_files:deploy_files_command",
-        "Write the cluster files, the service's file and the Grafana dashboard to FOLDER.",
+        "Write files for clusters, the service and Grafana to FOLDER.",
     ),
 }
 

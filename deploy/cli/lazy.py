@@ -73,7 +73,18 @@ def _imported(name: str, place: str) -> Any:
         app.add_typer(found, name=name)
     else:
         app.command(name)(found)
-    return get_group(app).commands[name]
+    command = get_group(app).commands[name]
+    _capitalize_arguments(command)
+    return command
+
+
+def _capitalize_arguments(command: Any) -> None:
+    """Write the arguments of a command and its subcommands in capitals, as help texts do."""
+    for parameter in command.params:
+        if parameter.param_type_name == "argument":
+            parameter.metavar = parameter.name.upper()
+    for subcommand in getattr(command, "commands", {}).values():
+        _capitalize_arguments(subcommand)
 
 
 @contextmanager

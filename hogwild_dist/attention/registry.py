@@ -14,7 +14,8 @@ from hogwild_dist.attention.piece_attention import PieceBackend
 from hogwild_dist.attention.piece_kernels import AttentionKernel, attend_cpu, attend_matmul
 from hogwild_dist.attention.tables.table_attention import TableBackend
 from hogwild_dist.attention.tables.torch_kernel import TorchKernel
-from hogwild_dist.errors import ConfigError
+from hogwild_dist.attention.users_kernel import UsersKernel
+from hogwild_dist.errors import ConfigError, first_line
 
 log = logging.getLogger(__name__)
 
@@ -83,12 +84,15 @@ def find_backend(name: str | None, needs: AttentionNeeds) -> AttentionBackend:
         needs: what the model asks of it.
 
     Raises:
-        ConfigError: no such kernel exists, or the model cannot use it.
+        ConfigError: no such kernel exists, the model cannot use it, or a trial shows a kernel of
+            your own to be wrong.
     """
     if name is None:
         return KERNELS[_default(needs)].make(needs)
     if ":" in name:
-        return PieceBackend(_imported(name))
+        kernel = UsersKernel(name, _imported(name))
+        kernel.check(needs)
+        return PieceBackend(kernel)
     if name not in KERNELS:
         raise ConfigError(
             f"Unknown attention kernel {name!r}; use {', '.join(KERNELS)}, or module:function for "
@@ -119,10 +123,10 @@ def _imported(path: str) -> AttentionKernel:
     module, _, attribute = path.partition(":")
     try:
         kernel: AttentionKernel = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
+    except Exception as error:  # a user's module may raise anything
         raise ConfigError(
-            f"The attention kernel {path!r} cannot be imported ({error}); write module:function, "
-            "and put the module's folder on PYTHONPATH if it is not installed."
+            f"The attention kernel {path!r} cannot be imported ({first_line(error)}); write "
+            "module:function, and put the module's folder on PYTHONPATH if it is not installed."
         ) from error
     if not callable(kernel):
         raise ConfigError(

@@ -50,8 +50,8 @@ class GraderPool:
     def __init__(self, kind: GraderKind, seconds: float = 30.0) -> None:
         if kind is GraderKind.MATH and find_spec("math_verify") is None:
             raise ConfigError(
-                "The math grader needs math-verify; install it with `pip install "
-                "'hogwild-dist[eval]'`, or choose another --grader."
+                "The math grader needs math-verify; run `pip install -e '.[eval]'` in the "
+                "clone, or choose another --grader."
             )
         self._kind = kind
         self._seconds = seconds

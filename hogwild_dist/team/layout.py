@@ -175,7 +175,7 @@ def load_layout(name_or_file: str) -> Layout:
     return layout_from(data, Path(name_or_file).stem, f"Layout file {name_or_file!r}")
 
 
-def layout_from(data: Mapping[str, Any], name: str, label: str = "The layout") -> Layout:
+def layout_from(data: Mapping[str, Any], name: str, label: str) -> Layout:
     """Return the layout that a layout file describes.
 
     Args:
@@ -192,10 +192,8 @@ def layout_from(data: Mapping[str, Any], name: str, label: str = "The layout") -
             everyone=_rule(data["everyone"]),
             workers={worker: _rule(rule) for worker, rule in data.get("workers", {}).items()},
         )
-    except ConfigError:
-        raise
-    except (TypeError, AttributeError, ValueError) as error:
-        raise ConfigError(f"{label} cannot be used: {error}.") from error
+    except (TypeError, AttributeError, ValueError) as error:  # ConfigError is a ValueError
+        raise ConfigError(f"{label} cannot be used: {str(error).rstrip('.')}.") from error
     except KeyError as error:
         raise ConfigError(f"{label} has no {error}; it needs [everyone] with a view.") from error
 

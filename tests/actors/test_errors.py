@@ -1,8 +1,10 @@
 """What users read about actors that died, from actors that really did."""
 
 import os
+import re
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 import ray
@@ -19,6 +21,7 @@ class Doomed:
 
         if how == "error":
             raise ValueError("The port is taken.\nAnd more.")
+        print("shot", file=sys.stderr, flush=True)
 
     def end(self, how: str) -> None:
         if how == "exit":
@@ -44,3 +47,14 @@ def test_a_dead_actor_s_cause_is_told(cluster: Cluster, how: str, sentence: str)
         ray.get(actor.end.remote(how))
     assert str(death("The driver", error.value)).startswith(sentence)
     assert "\n" not in str(plain(error.value))
+
+
+def test_the_log_of_a_dead_actor_is_named(cluster: Cluster) -> None:
+    actor = Doomed.remote()
+    with pytest.raises(ray.exceptions.RayActorError) as error:
+        ray.get(actor.end.remote("kill"))
+    said = str(death("The driver", error.value))
+    named = re.search(r"/tmp/ray/session_latest/logs/(worker-\*-\d+\.err) on its node", said)
+    assert named is not None, said
+    (log,) = Path(cluster.head_node.get_logs_dir_path()).glob(named[1])
+    assert "shot" in log.read_text()

@@ -178,7 +178,7 @@ def test_a_grader_that_loops_or_dies_is_replaced() -> None:
 
 def test_a_grader_without_its_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grading, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match="needs math-verify; install it with"):
+    with pytest.raises(ConfigError, match=r"needs math-verify; run `pip install -e '\.\[eval\]'`"):
         GraderPool(GraderKind.MATH)
 
 

@@ -88,17 +88,18 @@ def test_one_worker_can_be_shown_by_name() -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("[everyone]\nview = ['own', 'common']", "must end with 'own'"),
-        ("[everyone]\nview = []", "must end with 'own'"),
+        ("[everyone]\nview = ['own', 'common']", "cannot be used: The view .* must end with 'own'"),
+        ("[everyone]\nview = []", "cannot be used: The view .* must end with 'own'"),
+        ("[everyone]\nview = ['own']\nparagraphs_to = 'own'", "cannot be used: Paragraphs cannot"),
         ("name = 'x'", "has no 'everyone'"),
-        ("[everyone]\nview = ['own']\ncolour = 1", "cannot be used"),
+        ("[everyone]\nview = ['own']\ncolour = 1", "cannot be used: a rule has no 'colour'"),
         ("not toml", "cannot be used"),
     ],
 )
 def test_bad_layout_files_are_named(tmp_path: Path, text: str, sentence: str) -> None:
     path = tmp_path / "bad.toml"
     path.write_text(text)
-    with pytest.raises(ConfigError, match=sentence):
+    with pytest.raises(ConfigError, match=f"Layout file '{path}' {sentence}"):
         load_layout(str(path))
 
 

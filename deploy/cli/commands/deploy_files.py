@@ -17,7 +17,7 @@ def deploy_files_command(
     folder: Annotated[Path, typer.Argument(help="Folder to write to; created if missing.")],
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
 ) -> None:
-    """Write the cluster files, the service's file and the Grafana dashboard to FOLDER."""
+    """Write files for clusters, the service and Grafana to FOLDER."""
     found = dict(deployment_files())
     taken = [name for name in found if (folder / name).exists()]
     if taken and not force:

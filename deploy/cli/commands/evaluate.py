@@ -146,10 +146,10 @@ def eval_command(
         "results.jsonl"
     ),
 ) -> None:
-    """Evaluate teams on the questions of DATA and print how often they are right.
+    """Evaluate teams on the questions of DATA.
 
-    While it runs, it prints a sign for each answer, at the budgets and at the end: + right,
-    - wrong, ? not graded.
+    It prints how often they are right; while it runs, it prints a sign for each answer, at the
+    budgets and at the end: + right, - wrong, ? not graded.
     """
     page = page_beside(out)
     check_page(page, out, data)

@@ -102,7 +102,10 @@ def say(
     ] = None,
     address: At = "auto",
 ) -> None:
-    """Send a message to the team of a running session; workers see it from the next step."""
+    """Send a message to the team of a running session.
+
+    Workers see it from the next step.
+    """
     with _attached(name, address) as group:
         said = group.change_texts(session).interjection(text, speaker, target)
         group.apply_change(session, said)
@@ -117,7 +120,10 @@ def join(
     brief: Annotated[str, typer.Option(help="Task of the new worker.")] = "",
     address: At = "auto",
 ) -> None:
-    """Add a worker to a running session, under the layout's general rule."""
+    """Add a worker to a running session.
+
+    The layout's rule for everyone gives it its view.
+    """
     member = WorkerProfile(role=role, brief=brief)
     with _attached(name, address) as group:
         group.apply_change(session, group.change_texts(session).add_worker(worker, member))
@@ -137,7 +143,10 @@ def leave(
 
 @app.command()
 def stop(name: Name, address: At = "auto") -> None:
-    """End a group and its sessions, also one that is lost or does not answer."""
+    """End a group and its sessions.
+
+    It also ends a group that is lost or does not answer.
+    """
     check_group_name(name)
     with connected(address):
         end_group(name)

@@ -53,7 +53,10 @@ def job_command(
     seed: options.Seed = 0,
     address: options.Address = None,
 ) -> None:
-    """Let a team work on every problem of a file; a stopped job resumes."""
+    """Let a team work on every problem of PROBLEMS.
+
+    The same command resumes a stopped job: problems that have a line in RESULTS are left out.
+    """
     workers = replace(
         team.make(team.plan(), prompts),
         sampling=sampling.config(),  # refuses a wrong number before anything is loaded

@@ -31,7 +31,10 @@ def show(
     prompts: PromptOptions,
     model: options.Model = DEMO_MODEL,
 ) -> None:
-    """Print the templates; with a PROBLEM, the text of every block as the model reads it."""
+    """Print the templates, or the texts that they give for PROBLEM.
+
+    With a PROBLEM, the text of every block is printed as the model reads it.
+    """
     console = OutputConsole()
     if problem is None:
         for path, text in files(_folder(prompts.prompts)):
@@ -54,7 +57,10 @@ def show(
 def export(
     folder: Annotated[Path, typer.Argument(help="Folder to create.")],
 ) -> None:
-    """Copy all templates to FOLDER; edit them and use them with --prompts FOLDER."""
+    """Copy all templates to FOLDER.
+
+    Edit them and use them with --prompts FOLDER, which needs only the files that differ.
+    """
     if folder.exists():
         raise ConfigError(
             f"{str(folder)!r} exists; name a new folder, so that nothing is overwritten."

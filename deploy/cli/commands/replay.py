@@ -39,6 +39,9 @@ def replay_command(
     ] = False,
     logits: Annotated[Path | None, typer.Option(help="JSON file for each row's logits.")] = None,
     tolerance: Annotated[float, typer.Option(help="Largest allowed difference of a logit.")] = 1e-3,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Print every row, not only those that differ.")
+    ] = False,
     *,
     load: Annotated[dict[str, Any], Given(LoadSettings, without=("visibility",))],
     shards: options.Shards = None,
@@ -52,8 +55,8 @@ def replay_command(
     if the recorded margin is below twice the tolerance. Engine settings and dtype default to those
     of the recording, then to those of `hogwild run`.
     """
-    if free and logits is not None:
-        raise ConfigError("--logits compares fed tokens; leave out --free.")
+    if free and (verbose or logits is not None):
+        raise ConfigError("--logits and --verbose are about fed tokens; leave out --free.")
     recorded = read_trace(trace)
     defaults = recorded_settings(recorded) | {"dtype": recorded_dtype(recorded)}
     target = ExecutionTarget(
@@ -67,7 +70,10 @@ def replay_command(
         if free:
             agrees = _show_free(recorded, _replay_free(place, recorded))
         else:
-            agrees = _show_fed(recorded, _replay_fed(place, recorded), tolerance, logits)
+            rows = _show_rows(recorded, _replay_fed(place, recorded), tolerance, verbose)
+            agrees = _show_verdict(recorded, rows, tolerance)
+            if logits is not None:
+                _write_logits(rows, logits)
     raise typer.Exit(0 if agrees else DIFFERS)
 
 
@@ -79,18 +85,26 @@ def _replay_free(place: Engine | ShardGroup, trace: Trace) -> Iterable[list[str]
     return place.replay_free(trace) if isinstance(place, ShardGroup) else replay_free(trace, place)
 
 
-def _show_fed(
-    trace: Trace, compared: Iterable[RowComparison], tolerance: float, out: Path | None
-) -> bool:
+def _show_rows(
+    trace: Trace, compared: Iterable[RowComparison], tolerance: float, verbose: bool
+) -> list[RowComparison]:
+    """Print the rows that differ, or all, and return all."""
     rows = []
     names = trace.worker_names()
     for row in compared:
         rows.append(row)
+        if row.agrees(tolerance) and not verbose:
+            continue
         token = "same token" if row.argmax == row.expected else f"token {row.argmax}, recorded "
         token += "" if row.argmax == row.expected else f"{row.expected} (margin {row.margin:g})"
         verdict = "ok" if row.agrees(tolerance) else "DIFFERS"
         row_label = f"step {row.step:4d}  {names[row.worker]:12s}"
         print(f"{row_label} difference {row.difference:.2e}  {token}  {verdict}")
+    return rows
+
+
+def _show_verdict(trace: Trace, rows: list[RowComparison], tolerance: float) -> bool:
+    """Print how far the rows are from the recording, and return whether they agree with it."""
     worst = max((row.difference for row in rows), default=0.0)
     bad = sum(not row.agrees(tolerance) for row in rows)
     greedy = sum(row.argmax == row.expected for row in rows)
@@ -98,8 +112,6 @@ def _show_fed(
         f"{len(trace.steps)} steps, {len(rows)} rows: largest difference {worst:.2e} (tolerance "
         f"{tolerance:g}), {greedy} of {len(rows)} greedy tokens agree, {bad} rows differ"
     )
-    if out is not None:
-        _write_logits(rows, out)
     return bad == 0
 
 

@@ -62,8 +62,8 @@ def check_plots() -> None:
     """
     if find_spec("matplotlib") is None:
         raise ConfigError(
-            "Page and plots need matplotlib, which is not installed; install it with "
-            "pip install 'hogwild-dist[eval]' and call `hogwild report`."
+            "Page and plots need matplotlib, which is not installed; run "
+            "`pip install -e '.[eval]'` in the clone, then `hogwild report`."
         )
 
 

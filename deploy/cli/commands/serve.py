@@ -44,9 +44,10 @@ def serve_command(
     load: Annotated[dict[str, Any], Given(LoadSettings)],
     address: options.Address = None,
 ) -> None:
-    """Serve teams to many clients: OpenAI's interface, a page, and sessions to follow.
+    """Serve teams to many clients: a page, and OpenAI's interface.
 
-    Options of the model, the engine and the shards override the service file.
+    Sessions can be followed, shared and sent messages. Options of the model, the engine and the
+    shards override the service file.
     """
     hosts = {"hosts": (*LOCAL_HOSTS, host)} if _is_local(host) else {}
     fields = {} if config is None else read_fields(config)

@@ -32,7 +32,10 @@ def list_teams(context: typer.Context) -> None:
 
 @app.command("show")
 def show(name: Annotated[str, typer.Argument(help="Name of the team.")]) -> None:
-    """Print a team's file; save a copy, edit it, and use it with --team FILE."""
+    """Print a team's file.
+
+    Save a copy, edit it, and use it with --team FILE.
+    """
     if name not in TEAMS:
         raise ConfigError(f"Unknown team {name!r}; there are {', '.join(TEAMS)}.")
     show_source(team_text(name), "toml")

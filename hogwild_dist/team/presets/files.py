@@ -182,8 +182,9 @@ def load_team(name_or_file: str) -> TeamPlan:
     name = name_or_file if name_or_file in TEAMS else Path(name_or_file).stem
     check_text("A team's name", name)
     layout = file.layout
-    made = load_layout(layout) if isinstance(layout, str) else layout_from(layout, name)
-    return TeamPlan(name, file, made)
+    if isinstance(layout, str):
+        return TeamPlan(name, file, load_layout(layout))
+    return TeamPlan(name, file, layout_from(layout, name, f"The layout of team {name_or_file!r}"))
 
 
 def team_text(name: str) -> str:

@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
+import psutil
 import pytest
 from ray import _raylet
+from ray._private.services import find_gcs_addresses
 
 from hogwild_dist.actors.client.connect import _temporary_folder
 from hogwild_dist.actors.client.probe import check_answers
@@ -65,6 +67,16 @@ def test_a_port_that_says_nothing_is_given_up_within_seconds(
             with pytest.raises(ClusterError, match=f"No Ray cluster answers at {shown}; start Ray"):
                 check_answers(named)
             assert time.monotonic() - began < 10
+
+
+def test_auto_where_no_ray_runs_is_one_sentence(
+    no_token: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    no_token.setenv("RAY_TMPDIR", str(tmp_path))  # where Ray notes the cluster that it started last
+    no_token.setattr(psutil, "process_iter", lambda attributes: iter(()))  # a machine without Ray
+    find_gcs_addresses.cache_clear()
+    with pytest.raises(ClusterError, match="No Ray cluster runs on this machine; start Ray with"):
+        check_answers("auto")
 
 
 def test_a_proxy_for_web_pages_is_not_in_the_way(no_token: pytest.MonkeyPatch) -> None:

@@ -95,7 +95,11 @@ def test_a_recorded_run_replays(hogwild, tiny_dir: Path, tmp_path: Path, layout:
     assert done.code == 0
     done = hogwild("replay", trace, "--model", tiny_dir, "--logits", logits)
     assert done.code == 0, done.out
-    assert "0 rows differ" in done.out
+    (verdict,) = done.out.splitlines()
+    assert "0 rows differ" in verdict
+    *rows, last = hogwild("replay", trace, "--model", tiny_dir, "--verbose").out.splitlines()
+    assert last == verdict
+    assert len([row for row in rows if row.endswith("same token  ok")]) == len(rows) > 50
     steps, written = (json.loads(path.read_text())["steps"] for path in (trace, logits))
     assert [[row["worker"] for row in step["rows"]] for step in written] == [[0, 1]] * len(steps)
     assert written[3]["rows"][1]["logits"] == pytest.approx(steps[3]["top_logits"][1], abs=1e-4)
@@ -182,6 +186,7 @@ BAD = [
     (["replay", "none.json"], "Trace 'none.json' cannot be read"),
     (["replay", "{golden}", "--model", "{tiny}"], "has 258 tokens"),
     (["replay", "{golden}", "--free", "--logits", "x.json"], "leave out --free"),
+    (["replay", "{golden}", "--free", "--verbose"], "leave out --free"),
     (["check", "{gpt2}"], "learned positions"),
 ]
 

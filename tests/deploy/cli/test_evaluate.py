@@ -198,6 +198,7 @@ def test_signs_are_explained_and_a_missing_library_is_named_first(
     assert done.code == 0
     missing, legend, progress = done.err.splitlines()
     assert "Page and plots need matplotlib" in missing
+    assert "pip install -e '.[eval]'" in missing
     assert legend == "+ right, - wrong, ? not graded: after 2 steps, after 4 steps, at the end"
     assert progress.startswith("1/1  peers  line 1, seed 0  ")
     assert not (data.parent / "out.html").exists()

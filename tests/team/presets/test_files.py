@@ -119,7 +119,11 @@ def test_others_join_a_team_with_roles_where_its_file_speaks_of_them(tmp_path: P
             "[others.sampling]\ntop_p = 'x'",
             "has a bad 'others.sampling.top_p': it must be a number",
         ),
-        ("[layout.everyone]\nview = ['own']\nzoo = 1", "a rule has no 'zoo', but view, seen"),
+        (
+            "[layout.everyone]\nview = ['own']\nzoo = 1",
+            "bad.toml' cannot be used: a rule has no 'zoo', but",
+        ),
+        ("[layout.everyone]\nview = ['common']", "bad.toml' cannot be used: The view .* must end"),
         ("layout = 'zoo'", "Unknown layout 'zoo'"),
         ("[layout]\nname = 'x'", "has no 'everyone'"),
     ],

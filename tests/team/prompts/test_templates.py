@@ -1,11 +1,12 @@
 """Folders of templates: what a user's folder replaces, and what is wrong with it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hogwild_dist.errors import ConfigError
-from hogwild_dist.team.layout import LAYOUTS
+from hogwild_dist.team.layout import LAYOUTS, Layout, Rule
 from hogwild_dist.team.prompts import Prompts, load_prompts
 from hogwild_dist.team.prompts.templates import default_folder, files
 from hogwild_dist.team.team import Team, default_names
@@ -46,6 +47,15 @@ def test_a_folder_replaces_what_it_holds(tmp_path: Path) -> None:
     assert found["w1"].startswith("**B [1]:**")
     assert combined.settings.redundancy.every == 3
     assert texts(load_prompts("contiguous", own), "contiguous")["separator"] == "other"
+
+
+def test_one_file_gives_a_block_of_a_layout_s_own_a_text(tmp_path: Path) -> None:
+    own = load_prompts("critic", folder(tmp_path, blocks__notes="Notes of {{ names[1] }}:"))
+    rule = Rule(view=("common", "notes", "own"), paragraphs_to="notes")
+    team = Team(names=("A", "B"), layout=Layout(name="critic", everyone=rule), prompts=own)
+    found = team.texts_and_spec("Why?", TOKENIZER)[0]
+    package = replace(team, prompts=load_prompts("critic")).texts_and_spec("Why?", TOKENIZER)[0]
+    assert found == package | {"notes": "Notes of B:"}
 
 
 def test_an_exported_folder_says_the_same(tmp_path: Path) -> None:
