@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 import ray
 
@@ -104,11 +105,10 @@ class Recovery:
 
     async def _reason(self) -> Exception:
         """Return why the group is lost: a death, if one is noticed in time."""
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(self._death_noticed.wait(), NOTICE_SECONDS)
-        except TimeoutError:
-            return ClusterError(self._witness[1])
-        return next(iter(self._deaths.values()))
+        told = self._witness[1] or "No shard of the group is left that can go on."
+        return next(iter(self._deaths.values()), ClusterError(told))
 
     async def _regroup(self) -> None:
         members = list(self._shards.members)

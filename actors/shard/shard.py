@@ -238,11 +238,6 @@ class Shard:
         self._member.open(opening)
         log.info("goes on in epoch %d", opening.epoch)
 
-    @ray.method(concurrency_group="control")
-    def give_up(self, reason: str) -> None:
-        """End the loop with an error: there is no next group."""
-        self._member.gate.fail(reason)
-
     @ray.method(concurrency_group="life")
     def live(self) -> None:
         """Return never; the caller learns at once when this process dies."""

@@ -15,7 +15,7 @@ from hogwild_dist.engine.containment import contain, shard_errors
 from hogwild_dist.engine.overlapped_stepper import OverlappedStepper
 from hogwild_dist.engine.placement import home_rank, moved_ranks, newcomer_rank, worker_ranks
 from hogwild_dist.engine.prefill import Prefill
-from hogwild_dist.engine.rounds import NextEpoch, Recovery, Rounds
+from hogwild_dist.engine.rounds import Gate, NextEpoch, Rounds
 from hogwild_dist.engine.scheduler.admission import check_change, check_fits, check_ids, check_space
 from hogwild_dist.engine.scheduler.reservations import KVReservations, pages_of_newcomer
 from hogwild_dist.engine.scheduler.step import StepOutcome
@@ -46,7 +46,7 @@ class Engine:
         exchange: connects the shards of a group; None for a single process.
         cache: the cache that the exchange writes to; None makes one.
         timeline: records the spans of every step.
-        recovery: gives the shard its place after a loss; None lets a loss end its sessions.
+        gate: where this shard waits after a loss; None lets a loss end its sessions.
 
     Raises:
         ConfigError: the attention kernel that the config names is unknown.
@@ -61,7 +61,7 @@ class Engine:
         *,
         cache: KVCache | None = None,
         timeline: Timeline | None = None,
-        recovery: Recovery | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self.config = config or EngineConfig()
         self.model = model
@@ -79,7 +79,7 @@ class Engine:
             timeline=self.timeline,
         )
         self.reservations = KVReservations(self.cache, model.max_positions)
-        self.rounds = Rounds(self.exchange, recovery)
+        self.rounds = Rounds(self.exchange, gate)
         self._prefill = Prefill(self.cache, self.runner, self.rounds, self.config.prefill_chunk)
         self._forward = ShardForward(self.runner, self.rounds, self.cache, self.timeline)
         self._sessions: WeakSet[Session] = WeakSet()

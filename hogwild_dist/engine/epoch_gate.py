@@ -8,7 +8,7 @@ from hogwild_dist.errors import ConfigError, PeersLostError
 
 
 class EpochGate:
-    """The `Recovery` of a shard's loop; the other methods are called by other threads.
+    """The gate of a shard's loop; all methods but `wait` are called by other threads.
 
     Args:
         epoch: number of the first membership.
@@ -25,7 +25,6 @@ class EpochGate:
         self._seconds = seconds
         self._frozen = False
         self._waiting = False
-        self._failure: str | None = None
         self._opened: list[NextEpoch] = []
         self._changed = threading.Condition()
 
@@ -55,11 +54,11 @@ class EpochGate:
             self._waiting = True
             if error is not None and not self.frozen:
                 self._on_loss(self._epoch, error)
-            if not self._changed.wait_for(self._settled, self._seconds):
-                self._failure = f"no new group was formed within {self._seconds:g} s"
+            in_time = self._changed.wait_for(self._is_open, self._seconds)
             self._waiting = False
-            if self._failure is not None:
-                raise PeersLostError(f"{error or 'The shard was told to wait'}; {self._failure}.")
+            if not in_time:
+                reason = str(error or "The shard was told to wait.")
+                raise PeersLostError(f"{reason} No new group was formed in {self._seconds:g} s.")
             opened, self._opened = self._opened, []
             return opened
 
@@ -90,11 +89,5 @@ class EpochGate:
             self._frozen = False
             self._changed.notify_all()
 
-    def fail(self, reason: str) -> None:
-        """Make the loop end with an error, now or when it next loses its peers."""
-        with self._changed:
-            self._failure = reason
-            self._changed.notify_all()
-
-    def _settled(self) -> bool:
-        return self._failure is not None or (bool(self._opened) and not self._frozen)
+    def _is_open(self) -> bool:
+        return bool(self._opened) and not self._frozen

@@ -121,7 +121,7 @@ class Member:
             self.exchange,
             cache=cache,
             timeline=timeline,
-            recovery=self.gate if goes_on else None,
+            gate=self.gate if goes_on else None,
         )
         self.engine.rounds.on_epoch = self._enter
         self._outbox = Outbox(listeners.publish)

@@ -64,8 +64,8 @@ class NextEpoch:
     shown: int
 
 
-class Recovery(Protocol):
-    """Gives a shard its place in the next group."""
+class Gate(Protocol):
+    """Where a shard waits for its place in the next group."""
 
     @property
     def frozen(self) -> bool:
@@ -90,7 +90,7 @@ class Rounds:
 
     Args:
         exchange: connects the shards of the group.
-        recovery: gives the shard its place after a loss; None lets a loss raise.
+        gate: where this shard waits after a loss; None lets a loss raise.
 
     Attributes:
         exchange: the same exchange in every group.
@@ -98,11 +98,11 @@ class Rounds:
         on_epoch: called with a new membership, right before the first round under it.
     """
 
-    def __init__(self, exchange: Exchange, recovery: Recovery | None = None) -> None:
+    def __init__(self, exchange: Exchange, gate: Gate | None = None) -> None:
         self.exchange = exchange
         self.completed = Progress()
         self.on_epoch: Callable[[NextEpoch], None] = lambda _: None
-        self._recovery = recovery
+        self._gate = gate
         self._ahead: list[NextEpoch] = []
         """Memberships in which this shard has not taken its place yet."""
 
@@ -125,8 +125,8 @@ class Rounds:
             ExchangeError: the shards disagree.
         """
         while True:
-            if self._recovery is not None and self._recovery.frozen:
-                self._ahead += self._recovery.wait(None)
+            if self._gate is not None and self._gate.frozen:
+                self._ahead += self._gate.wait(None)
             self._enter()
             if self._ahead:
                 alone()
@@ -137,11 +137,11 @@ class Rounds:
                 outcome = together()
                 break
             except PeersLostError as error:
-                if self._recovery is None:
+                if self._gate is None:
                     raise
                 lost = str(error)  # the error itself holds on to the group
             self._leave()
-            self._ahead += self._recovery.wait(PeersLostError(lost))
+            self._ahead += self._gate.wait(PeersLostError(lost))
         self.completed = self.completed.after(outcome)
         return outcome
 
