@@ -13,6 +13,7 @@ from functools import partial
 import ray
 
 from hogwild_dist.actors.driver.command_sender import CommandSender
+from hogwild_dist.actors.driver.inspection import Inspection
 from hogwild_dist.actors.driver.journal import Journal, Owner, SessionSnapshot, SessionSummary
 from hogwild_dist.actors.driver.lifecycle import READABLE_SECONDS, Lifecycle, probe
 from hogwild_dist.actors.driver.publications import Publications
@@ -24,29 +25,22 @@ from hogwild_dist.actors.logs import write_structured
 from hogwild_dist.actors.metrics import DriverMetrics
 from hogwild_dist.actors.settings import GroupSettings
 from hogwild_dist.actors.shard.info import GroupInfo, Load
-from hogwild_dist.actors.shard.shard import ShardStatus
 from hogwild_dist.actors.watched import watch
 from hogwild_dist.config import Visibility
 from hogwild_dist.engine.commands import ApplyChange, Cancel, Open
 from hogwild_dist.engine.outbox import Publication
 from hogwild_dist.engine.updates import Update
 from hogwild_dist.errors import ConfigError, HogwildError
-from hogwild_dist.run.trace.reader import Trace
-from hogwild_dist.run.trace.replay import RowComparison
 from hogwild_dist.session.changes import AddWorker, Change
 from hogwild_dist.team.session_request import SessionRequest
-from hogwild_dist.timeline import Span
 
 STOPPED = "the group was stopped"
 """Why a group is lost that was ended on purpose; its driver ends soon and frees its name."""
 
-CHECKSUM_SECONDS = 20.0
-"""Time for a session to end whose checksums are asked for."""
-
 log = logging.getLogger("hogwild_dist.driver")
 
 
-class Driver:
+class Driver(Inspection):
     """Ray actor that controls a group of shards; its work is done in one event loop.
 
     Reads are calls of a concurrency group of their own, so that clients that wait for updates do
@@ -264,41 +258,6 @@ class Driver:
     async def sessions(self) -> list[SessionSummary]:
         """Return a summary of every session in the journal."""
         return [record.summary() for record in self._journal.records.values()]
-
-    async def status(self) -> list[ShardStatus]:
-        """Return the status of each shard, by rank."""
-        return await self._shards.call("status")
-
-    async def timelines(self) -> list[list[Span]]:
-        """Return each shard's timeline spans, by rank."""
-        return await self._shards.call("timeline")
-
-    async def checksums(self, session: int) -> list[dict[str, int]]:
-        """Wait until all shards have ended a session; return its block checksums, by rank.
-
-        Raises:
-            ClusterError: the session goes on.
-        """
-        deadline = time.monotonic() + CHECKSUM_SECONDS
-        while any(session in status.sessions for status in await self.status()):
-            if time.monotonic() > deadline:
-                raise ClusterError(
-                    f"Session {session} has not ended within {CHECKSUM_SECONDS:g} s; cancel it."
-                )
-            await asyncio.sleep(0.05)
-        return await self._shards.call("checksums", session)
-
-    async def replay_fed(self, trace: Trace) -> list[RowComparison]:
-        """Replay a trace with its own tokens; return all comparisons, by step and worker."""
-        by_shard = await self._shards.call("replay_fed", trace)
-        rows = [row for comparisons in by_shard for row in comparisons]
-        return sorted(rows, key=lambda row: (row.step, row.worker))
-
-    async def replay_free(self, trace: Trace) -> list[list[str]]:
-        """Replay a trace with tokens the group chooses; return the differences of each step."""
-        by_shard = await self._shards.call("replay_free", trace)
-        steps = zip(*by_shard, strict=True)
-        return [list(dict.fromkeys(line for lines in step for line in lines)) for step in steps]
 
     async def publish(self, publication: Publication) -> None:
         """Add updates to the journal; called by the shard of rank 0.

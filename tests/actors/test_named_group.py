@@ -1,6 +1,8 @@
 """A second client, in a process of its own, finds a named group, follows and cancels a session."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +14,7 @@ from hogwild_dist import LAYOUTS, Run
 from hogwild_dist.actors.client.shard_group import ShardGroup
 from hogwild_dist.actors.settings import GroupSettings
 from hogwild_dist.session.events import Interjected, Joined, Refused, Text
+from tests.actors import leftovers
 from tests.actors.client.test_shard_group import team
 from tests.paths import ROOT
 from tests.tiny_team import BREAKS
@@ -41,6 +44,15 @@ def test_a_second_client_lists_follows_and_cancels(
     listed = hogwild("group", "sessions", "team-room")
     assert "Count forever!" in listed.out
     assert "running" in listed.out
+    pids = [shard.pid for shard in group.group.shards]
+    healthy = hogwild("group", "status", "team-room").out
+    assert all(str(pid) in healthy for pid in pids)
+    assert "2 of 2 shards, epoch 1" in healthy
+    os.kill(pids[0], signal.SIGKILL)
+    assert leftovers.comes_true(lambda: group.group.epoch == 2)
+    hurt = hogwild("group", "status", "team-room").out
+    assert [str(pid) in hurt for pid in pids] == [False, True]
+    assert "1 of 2 shards, epoch 2" in hurt
     cancelled = elsewhere(cluster, "group", "cancel", "team-room", 1)
     assert cancelled.returncode == 0, cancelled.stderr
     mine = [*first, *events]

@@ -43,6 +43,21 @@ def start(name: Name, load: LoadSettings, shards: ShardOptions, address: At = "a
 
 
 @app.command()
+def status(name: Name, address: At = "auto") -> None:
+    """Show the shards of a group; lost ones are missing."""
+    with _attached(name, address) as group:
+        info = group.group
+        table = Table("shard", "node", "process", "device", "sessions", "KV pages used")
+        for rank, (shard, now) in enumerate(zip(info.shards, group.status(), strict=True)):
+            used = f"{now.num_pages - now.free_pages} of {now.num_pages}"
+            about = (shard.node, str(shard.pid), shard.device, str(len(now.sessions)))
+            table.add_row(str(rank), *about, used)
+        console = OutputConsole(width=None if OutputConsole().is_terminal else 200)
+        console.print(table)
+        print(f"{len(info.shards)} of {info.settings.num_shards} shards, epoch {info.epoch}")
+
+
+@app.command()
 def sessions(name: Name, address: At = "auto") -> None:
     """List the sessions of a group."""
     with _attached(name, address) as group:
