@@ -103,6 +103,7 @@ class Record:
         recorded: whether the session's updates contain trace records.
         transcript: transcript so far.
         updates: all updates so far.
+        num_steps: number of steps so far.
         error: error that ended the session, if any.
         changed: event that is set, and replaced, on every change.
         readers: number of clients now waiting for updates.
@@ -119,6 +120,7 @@ class Record:
     recorded: bool
     transcript: Transcript
     updates: list[Update] = field(default_factory=list)
+    num_steps: int = 0
     error: str | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     readers: int = 0
@@ -174,7 +176,7 @@ class Record:
             label=self.request.problem[:LABEL_CHARS],
             workers=tuple(self.transcript.names),
             num_tokens=sum(self.transcript.num_tokens.values()),
-            num_steps=max((update.step + 1 for update in self.updates), default=0),
+            num_steps=self.num_steps,
             started=self.started,
             end_reason=self.transcript.end_reason,
             error=self.error,
@@ -248,6 +250,7 @@ class Journal:
                 continue
             had_ended = record.ended
             record.updates.append(update)
+            record.num_steps = max(record.num_steps, update.step + 1)
             if update.error is not None:
                 record.error = str(update.error)
             for event in update.events:

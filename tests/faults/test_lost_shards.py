@@ -138,7 +138,8 @@ def test_a_shard_dies_while_the_others_regroup() -> None:
 def test_a_shard_that_hangs_past_the_time_limit_is_left_behind() -> None:
     played = play(3, STEPPED, Fault(1, "collect", 6, kind="SIGSTOP"), timeout=3.0)
     check(played, STEPPED)
-    assert (played.epoch, played.num_shards) == (2, 2)
+    assert played.num_shards == 2
+    assert played.epoch >= 2  # on a busy machine, a shard may be late as well
 
 
 def test_a_shard_that_hangs_short_of_the_time_limit_costs_nothing() -> None:
