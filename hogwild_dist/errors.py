@@ -30,7 +30,7 @@ class ShardError(ExchangeError):
 
 
 class PeersLostError(ExchangeError):
-    """A peer of a shard is lost or too late; this shard can go on in another group."""
+    """A peer of a shard is lost, too late, or has sent what cannot be used."""
 
 
 class SessionError(HogwildError):

@@ -16,6 +16,9 @@ from hogwild_dist.errors import HogwildError, PeersLostError, ShardError
 NOTICE_SECONDS = 1.0
 """Time after which a shard that lost its peers is believed; as a rule a death is noticed before."""
 
+MOST_FRUITLESS = 3
+"""Groups of the same members that may fail in the same round: damage passes, disagreement stays."""
+
 log = logging.getLogger("hogwild_dist.driver")
 
 
@@ -47,6 +50,8 @@ class Recovery:
         self._deaths: dict[Member, Exception] = {}
         self._fatal: Exception | None = None
         self._witness: tuple[int, str] = (0, "")
+        self._last_completed = -1
+        self._num_fruitless = 0
         self._noticed = asyncio.Event()
         self._death_noticed = asyncio.Event()
         self._watches: list[asyncio.Task[None]] = []
@@ -75,12 +80,13 @@ class Recovery:
         if member not in self._shards.members or member in self._deaths:
             return
         told = self._shards.error_of(member, error)
-        if is_death(error) or isinstance(told, ShardError):
+        gave_up = isinstance(told, PeersLostError)  # in the middle of a round
+        if is_death(error) or isinstance(told, ShardError) or (gave_up and self._goes_on):
             log.warning("%s", told)
             self._deaths[member] = told
             self._death_noticed.set()
             ray.kill(member.actor)  # its peers notice a closed connection at once
-        elif isinstance(told, PeersLostError):
+        elif gave_up:
             self._witness = self._shards.epoch, str(told)
         else:
             self._fatal = told
@@ -90,6 +96,14 @@ class Recovery:
         """Note that a shard has lost its peers in an epoch."""
         self._witness = max(self._witness, (epoch, reason))
         self._noticed.set()
+
+    def _count_fruitless(self, formed: Formed[Member], lost: list[Member]) -> None:
+        """Give the group up if the same members fail in the same round again and again."""
+        fruitless = not lost and formed.completed == self._last_completed
+        self._num_fruitless = self._num_fruitless + 1 if fruitless else 0
+        self._last_completed = formed.completed
+        if self._num_fruitless >= MOST_FRUITLESS:
+            raise ClusterError(self._witness[1])
 
     def _is_broken(self) -> bool:
         """Return whether the present group has lost a shard."""
@@ -125,6 +139,7 @@ class Recovery:
         except HogwildError:
             raise await self._reason() from None
         lost = [member for member in members if member not in formed.members]
+        self._count_fruitless(formed, lost)
         for member in lost:
             if member not in self._deaths:
                 log.warning("shard %d does not answer, and is left", members.index(member))

@@ -45,12 +45,14 @@ class Formed(Generic[M]):
     Attributes:
         epoch: number of its membership.
         members: its members, by rank.
+        completed: number of rounds after which it begins.
         commands: for each member, the highest command id up to which it holds every command.
         store: the store in which it met, which must live as long as the group.
     """
 
     epoch: int
     members: Sequence[M]
+    completed: int
     commands: Sequence[int]
     store: Any
 
@@ -111,7 +113,13 @@ async def regroup(
         )
         await _all(left, call, "open", [opening] * len(left), ANSWER_SECONDS)
         commands = [standings[member].command for member in left]
-        return Formed(epoch=epoch, members=left, commands=commands, store=store)
+        return Formed(
+            epoch=epoch,
+            members=left,
+            completed=completed.number,
+            commands=commands,
+            store=store,
+        )
     raise ClusterError("No shard of the group is left that can go on.")
 
 

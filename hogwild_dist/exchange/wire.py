@@ -1,14 +1,16 @@
 """The wire format of headers: msgpack with a version, in a slot whose size every rank computes.
 
-A header names its sender, epoch and step, so that a receiver detects every disagreement and names
-its kind: another version, a rank in the wrong place, an unexpected step, or diverged sessions.
+A header begins with its checksum, and names its sender, epoch and step, so that a receiver detects
+every damage and disagreement and names its kind: another version, a rank in the wrong place, an
+unexpected step, or diverged sessions.
 """
 
 from typing import Any
+from zlib import crc32
 
 import msgpack
 
-from hogwild_dist.errors import ExchangeError
+from hogwild_dist.errors import ExchangeError, PeersLostError
 from hogwild_dist.exchange.base import LogitsSummary, RowReport, StepReport
 
 VERSION = 2
@@ -49,7 +51,8 @@ def pack_header(report: StepReport, epoch: int, rank: int, num_tokens: int) -> b
     ]
     fields = [VERSION, epoch, report.step, rank, num_tokens, report.command, report.state, rows]
     packed: bytes = msgpack.packb(fields)
-    return packed
+    checksum: bytes = msgpack.packb(crc32(packed))
+    return checksum + packed
 
 
 def unpack_header(
@@ -66,7 +69,9 @@ def unpack_header(
         num_tokens: number of tokens that this rank expects from the sender.
 
     Raises:
-        ExchangeError: the header is not the expected one; the message names sender and difference.
+        PeersLostError: the header is damaged, or not the expected one; the message names sender and
+            difference.
+        ExchangeError: the sender speaks another version.
     """
     fields = _read(data, rank)
     if fields[0] != VERSION:
@@ -82,12 +87,12 @@ def unpack_header(
         strict=True,
     ):
         if theirs != ours:
-            raise ExchangeError(
+            raise PeersLostError(
                 f"Shard {rank} sent {what} {theirs}, but {ours} was expected (epoch {epoch}, step "
                 f"{step}); start the group again."
             )
     if their_state != state:
-        raise ExchangeError(
+        raise PeersLostError(
             f"Shard {rank} disagrees about the sessions before step {step} of epoch {epoch} "
             f"(fingerprint {their_state}, here {state}); start the group again."
         )
@@ -102,17 +107,16 @@ def _read(data: bytes, rank: int) -> list[Any]:
     unpacker = msgpack.Unpacker(max_buffer_size=len(data))
     unpacker.feed(data)
     try:
-        fields = unpacker.unpack()
+        checksum = unpacker.unpack()
+        begin = unpacker.tell()
+        fields: list[Any] = unpacker.unpack()
+        intact = checksum == crc32(data[begin : unpacker.tell()])
     except (ValueError, msgpack.OutOfData) as error:
-        raise ExchangeError(
+        raise PeersLostError(
             f"Shard {rank} sent a header that cannot be read: {error!r}."
         ) from error
-    if (
-        not isinstance(fields, list)
-        or len(fields) < 1
-        or (fields[0] == VERSION and len(fields) != 8)
-    ):
-        raise ExchangeError(f"Shard {rank} sent data that is not a header: {fields!r:.80}.")
+    if not intact or not isinstance(fields, list) or not fields:
+        raise PeersLostError(f"Shard {rank} sent a damaged header: {fields!r:.80}.")
     return fields
 
 

@@ -1,11 +1,13 @@
 """Headers survive the wire, fit their slots, and tell what is wrong with them."""
 
+from zlib import crc32
+
 import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hogwild_dist.errors import ExchangeError
+from hogwild_dist.errors import ExchangeError, PeersLostError
 from hogwild_dist.exchange.base import LogitsSummary, RowReport, StepReport
 from hogwild_dist.exchange.wire import VERSION, header_bytes, pack_header, unpack_header
 from hogwild_dist.model.sampling import NUM_TOP
@@ -26,6 +28,7 @@ rows = st.builds(
     worker=st.integers(0, 15),
     token_id=st.none() | ids,
     summary=st.none() | summaries,
+    failed=st.booleans(),
 )
 news = st.builds(
     StepReport,
@@ -61,6 +64,15 @@ def test_what_is_sent_arrives_and_fits_its_slot(
     assert got == sent
 
 
+@given(news, st.data())
+def test_every_damage_is_found(sent: StepReport, data: st.DataObject) -> None:
+    header = bytearray(pack_header(sent, 2, 1, 4))
+    bit = data.draw(st.integers(0, 8 * len(header) - 1))
+    header[bit // 8] ^= 1 << bit % 8
+    with pytest.raises(PeersLostError, match="Shard 1 sent"):
+        read(bytes(header).ljust(len(header) + 100, b"\0"), step=sent.step, state=sent.state)
+
+
 @pytest.mark.parametrize(
     ("due", "sentence"),
     [
@@ -79,8 +91,9 @@ def test_a_header_that_was_not_due_says_who_sent_what(due: dict[str, int], sente
 
 
 def test_another_version_and_noise_are_refused() -> None:
+    other = msgpack.packb([VERSION + 1, "anything"])
     with pytest.raises(ExchangeError, match=f"speaks version {VERSION + 1} of the wire format"):
-        read(msgpack.packb([VERSION + 1, "anything"]))
+        read(msgpack.packb(crc32(other)) + other)
     for noise in (b"", b"\xc1" * 40, msgpack.packb("text"), msgpack.packb([VERSION, 2])):
         with pytest.raises(ExchangeError, match="Shard 1 sent"):
             read(noise)

@@ -13,7 +13,7 @@ import signal
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
@@ -47,7 +47,8 @@ class Fault:
         point: method of the exchange.
         call: number of the call of this method, from 1 on.
         after: whether the fault follows the call, which then is complete.
-        kind: signal that the process sends itself, or "error" for an exception.
+        kind: signal that the process sends itself, "error" for an exception, or how the header that
+            is sent next is spoilt: "damaged" or "wrong step".
     """
 
     shard: int
@@ -56,10 +57,26 @@ class Fault:
     after: bool = False
     kind: str = "SIGKILL"
 
-    def strike(self) -> None:
+    def strike(self, exchange: Any) -> None:
         if self.kind == "error":
             raise RuntimeError("a fault of the test")
+        if self.kind in {"damaged", "wrong step"}:
+            spoil_header(exchange, self.kind)
+            return
         os.kill(os.getpid(), signal.Signals[self.kind])
+
+
+def spoil_header(exchange: Any, how: str) -> None:
+    """Send one header that peers cannot use."""
+    write = exchange._write_header
+
+    def once(stage: Any, report: Any) -> None:
+        exchange._write_header = write
+        write(stage, replace(report, step=report.step + (how == "wrong step")))
+        if how == "damaged":
+            stage.message[20] ^= 1
+
+    exchange._write_header = once
 
 
 def inject(exchange: Any, faults: Sequence[Fault]) -> None:
@@ -73,11 +90,11 @@ def inject(exchange: Any, faults: Sequence[Fault]) -> None:
             here = [one for one in faults if (one.point, one.call) == (point, number)]
             for fault in here:
                 if not fault.after:
-                    fault.strike()
+                    fault.strike(exchange)
             result = method(*arguments)
             for fault in here:
                 if fault.after:
-                    fault.strike()
+                    fault.strike(exchange)
             return result
 
         setattr(exchange, point, call)

@@ -169,3 +169,11 @@ def test_a_shard_with_an_error_of_its_own_is_left_behind(point: str) -> None:
     played = play(3, LAYERED, Fault(2, point, 2, kind="error"))
     check(played, LAYERED)
     assert (played.epoch, played.num_shards) == (2, 2)
+
+
+@pytest.mark.parametrize("how", ["damaged", "wrong step"])
+@pytest.mark.parametrize("visibility", POINTS)
+def test_a_header_that_cannot_be_used_costs_no_shard(visibility: Visibility, how: str) -> None:
+    played = play(3, visibility, Fault(1, "post", 9, kind=how))
+    check(played, visibility)
+    assert (played.epoch, played.num_shards) == (2, 3)

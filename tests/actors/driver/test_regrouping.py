@@ -71,6 +71,7 @@ def test_all_go_on_after_the_most_that_anyone_has_completed() -> None:
     ahead, behind = Member(completed=8, busy=3), Member()
     formed = regrouped(behind, ahead)
     assert (formed.epoch, formed.members, formed.commands) == (5, [behind, ahead], [3, 3])
+    assert formed.completed == 8
     expected = Opening(epoch=5, ranks={0: 0, 2: 1}, completed=Progress(8), shown=0)
     assert ahead.told("open") == behind.told("open") == [expected]
     places: list[Membership] = [*behind.told("form"), *ahead.told("form")]
