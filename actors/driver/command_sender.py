@@ -13,7 +13,7 @@ from hogwild_dist.engine.member import Standing
 class CommandSender:
     """Numbers commands, so that all shards apply them before the same step.
 
-    A command is kept until all shards have applied it, and sent again to a shard that lacks it.
+    A command is kept until all shards hold it, and sent again to a shard that lacks it.
 
     Args:
         shards: shards of the group.
@@ -25,6 +25,7 @@ class CommandSender:
         self._on_failure = on_failure
         self._kept: dict[int, Command] = {}
         self._num_sent = 0
+        self._applied = 0
         self._run_wanted = asyncio.Event()
         self._detached = DetachedContext()
 
@@ -50,12 +51,17 @@ class CommandSender:
             applied = await self._run()
             if not self._shards.members:  # the group is lost
                 return
-            before = min(self._kept, default=self._num_sent + 1) - 1
-            self._kept = {n: command for n, command in self._kept.items() if n > applied}
-            if applied == before and self._kept:
+            stuck = applied <= self._applied < self._num_sent
+            self._applied = max(self._applied, applied)
+            self.forget(applied)
+            if stuck:
                 await self._find_missing()
-            if self._kept:
+            if self._applied < self._num_sent:
                 self._run_wanted.set()
+
+    def forget(self, held: int) -> None:
+        """Forget commands up to the given one, which all shards hold."""
+        self._kept = {n: command for n, command in self._kept.items() if n > held}
 
     async def _run(self) -> int:
         """Run the shards until no session is left; return the last command that all applied."""

@@ -267,6 +267,8 @@ class Driver(Inspection):
         for updates in self._publications.put(publication):
             self._journal.add(updates)
             self._metrics.count_ends(updates)
+        if (agreed := self._publications.completed.agreed) is not None:
+            self._command_sender.forget(agreed.command)
         self._observe_sessions()
 
     async def lose_peers(self, epoch: int, reason: str) -> None:

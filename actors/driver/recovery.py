@@ -80,13 +80,12 @@ class Recovery:
         if member not in self._shards.members or member in self._deaths:
             return
         told = self._shards.error_of(member, error)
-        gave_up = isinstance(told, PeersLostError)  # in the middle of a round
-        if is_death(error) or isinstance(told, ShardError) or (gave_up and self._goes_on):
+        if is_death(error) or isinstance(told, ShardError):
             log.warning("%s", told)
             self._deaths[member] = told
             self._death_noticed.set()
             ray.kill(member.actor)  # its peers notice a closed connection at once
-        elif gave_up:
+        elif isinstance(told, PeersLostError):
             self._witness = self._shards.epoch, str(told)
         else:
             self._fatal = told
@@ -145,6 +144,8 @@ class Recovery:
                 log.warning("shard %d does not answer, and is left", members.index(member))
                 ray.kill(member.actor)
             self._deaths.pop(member, None)
+        for member in formed.unopened:  # its peers notice, and regroup without it
+            ray.kill(member.actor)
         self._shards.members = list(formed.members)
         self._shards.epoch, self._shards.store = formed.epoch, formed.store
         self._on_regrouped(formed, lost)

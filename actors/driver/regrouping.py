@@ -21,6 +21,7 @@ from typing import Any, Generic, TypeVar
 from hogwild_dist.actors.driver.publications import Publications
 from hogwild_dist.actors.errors import ClusterError
 from hogwild_dist.engine.member import Opening, Standing
+from hogwild_dist.errors import ShardError
 from hogwild_dist.exchange.process_group import Membership, serve_store
 
 ANSWER_SECONDS = 1.0
@@ -30,7 +31,8 @@ POLL_SECONDS = 0.01
 """Pause between two questions whether a shard has stopped."""
 
 TRIES = 3
-"""Groups that are tried; the last one has one shard, since the others may not reach each other."""
+"""Groups of the same shards that are tried; in the last one, the first shard is alone, since the
+others may not reach each other."""
 
 log = logging.getLogger("hogwild_dist.driver")
 
@@ -47,6 +49,7 @@ class Formed(Generic[M]):
         members: its members, by rank.
         completed: number of rounds after which it begins.
         commands: for each member, the highest command id up to which it holds every command.
+        unopened: members that have not confirmed that they go on.
         store: the store in which it met, which must live as long as the group.
     """
 
@@ -54,6 +57,7 @@ class Formed(Generic[M]):
     members: Sequence[M]
     completed: int
     commands: Sequence[int]
+    unopened: Sequence[M]
     store: Any
 
 
@@ -81,16 +85,18 @@ async def regroup(
     Raises:
         ClusterError: no member is left, or no group could be formed.
     """
-    left = list(members)
-    for attempt in range(TRIES):
+    left, tries = list(members), 0
+    while True:
         epoch += 1
         standings = await _stop(left, call, epoch, timeout_seconds)
+        tries = tries + 1 if len(standings) == len(left) else 1
         left = [member for member in left if member in standings]
-        if not left:
-            break
+        if tries == TRIES:
+            left = left[:1]
+        if not left or tries > TRIES:
+            raise ClusterError("No shard of the group is left that can go on.")
         progress = [one.completed for one in standings.values() if one.completed is not None]
         completed = max([*progress, publications.begin(epoch)], key=lambda one: one.number)
-        left = left[:1] if attempt == TRIES - 1 else left
         store = serve_store(host)
         places = [
             Membership(
@@ -103,7 +109,10 @@ async def regroup(
             )
             for rank in range(len(left))
         ]
-        if not await _all(left, call, "form", places, timeout_seconds + ANSWER_SECONDS):
+        failures = await _all(left, call, "form", places, timeout_seconds + ANSWER_SECONDS)
+        if failures:
+            broken = {one for one, error in failures.items() if isinstance(error, ShardError)}
+            left = [member for member in left if member not in broken]
             continue
         opening = Opening(
             epoch=epoch,
@@ -111,16 +120,15 @@ async def regroup(
             completed=completed,
             shown=publications.shown,
         )
-        await _all(left, call, "open", [opening] * len(left), ANSWER_SECONDS)
-        commands = [standings[member].command for member in left]
+        unopened = await _all(left, call, "open", [opening] * len(left), 2 * ANSWER_SECONDS)
         return Formed(
             epoch=epoch,
             members=left,
             completed=completed.number,
-            commands=commands,
+            commands=[standings[member].command for member in left],
+            unopened=list(unopened),
             store=store,
         )
-    raise ClusterError("No shard of the group is left that can go on.")
 
 
 async def _stop(members: Sequence[M], call: Call, epoch: int, seconds: float) -> dict[M, Standing]:
@@ -128,34 +136,43 @@ async def _stop(members: Sequence[M], call: Call, epoch: int, seconds: float) ->
 
     async def stop(member: M) -> Standing | None:
         deadline = asyncio.get_running_loop().time() + seconds + ANSWER_SECONDS
-        standing: Standing | None = await _answer(call(member, "freeze", epoch))
+        standing: Standing | None = await _ask(call, member, "freeze", epoch)
         while standing is not None and standing.completed is None:
             if asyncio.get_running_loop().time() > deadline:
                 return None
             await asyncio.sleep(POLL_SECONDS)
-            standing = await _answer(call(member, "standing"))
+            standing = await _ask(call, member, "standing")
         return standing
 
     found = await asyncio.gather(*map(stop, members))
     return {one: standing for one, standing in zip(members, found, strict=True) if standing}
 
 
-async def _answer(reply: Awaitable[Any]) -> Any:
-    """Return a reply, or None if there is none in time."""
-    try:
-        return await asyncio.wait_for(reply, ANSWER_SECONDS)
-    except Exception as error:
-        log.warning("a shard does not answer: %s", error or type(error).__name__)
-        return None
+async def _ask(call: Call, member: M, method: str, *arguments: Any) -> Any:
+    """Return a member's answer; None if it has none, also when it is asked a second time."""
+    for _ in range(2):  # a stalled driver would hear nobody in time the first time
+        try:
+            return await asyncio.wait_for(call(member, method, *arguments), ANSWER_SECONDS)
+        except TimeoutError:
+            continue
+        except Exception as error:
+            log.warning("a shard does not answer: %s", error or type(error).__name__)
+            return None
+    log.warning("a shard does not answer within %g s", 2 * ANSWER_SECONDS)
+    return None
 
 
 async def _all(
     members: Sequence[M], call: Call, method: str, arguments: Sequence[Any], seconds: float
-) -> bool:
-    """Call a method of all members; return whether all have done it in time."""
-    calls = [
-        asyncio.wait_for(call(member, method, argument), seconds)
+) -> dict[M, BaseException]:
+    """Call a method of all members; return who has failed, as soon as one has."""
+    calls = {
+        asyncio.ensure_future(call(member, method, argument)): member
         for member, argument in zip(members, arguments, strict=True)
-    ]
-    results = await asyncio.gather(*calls, return_exceptions=True)
-    return not any(isinstance(result, BaseException) for result in results)
+    }
+    done, pending = await asyncio.wait(calls, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
+    for one in pending:
+        one.cancel()
+    failures = {calls[one]: error for one in done if (error := one.exception()) is not None}
+    late: dict[M, BaseException] = {calls[one]: TimeoutError() for one in pending}
+    return failures or late

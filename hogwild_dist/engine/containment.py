@@ -28,12 +28,14 @@ def contain(
         in_flight: whether a step of the session is in flight, which then is its last.
 
     Raises:
-        ExchangeError: a shard is lost or disagrees, which concerns all sessions.
+        ExchangeError: a shard is lost, cannot go on, or disagrees, which concerns all sessions.
     """
     try:
         return list(action())
     except ExchangeError:
         raise
+    except MemoryError as error:
+        raise ShardError(f"This shard is out of memory ({error}); look at its log.") from error
     except Exception as error:
         failure = failure_of(session, error)
         if not in_flight:

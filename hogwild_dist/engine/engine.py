@@ -177,7 +177,9 @@ class Engine:
 
     def apply_change(self, session: Session, change: Change) -> list[Event]:
         """Change a running session; every shard makes the same call before the same step."""
-        rank = newcomer_rank(session.id, len(session.workers), self.exchange.world_size)
+
+        def rank() -> int:
+            return newcomer_rank(session.id, len(session.workers), self.exchange.world_size)
 
         def encode(view: tuple[Block, ...], token_ids: tuple[int, ...]) -> None:
             check_space(session, self.reservations, view, len(token_ids))

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from hogwild_dist.engine.rounds import NextEpoch
-from hogwild_dist.errors import ConfigError, PeersLostError
+from hogwild_dist.errors import ConfigError, PeersLostError, ShardError
 
 
 class EpochGate:
@@ -34,6 +34,11 @@ class EpochGate:
         return self._frozen or bool(self._opened)
 
     @property
+    def epoch(self) -> int:
+        """Number of the newest membership that this shard was told of."""
+        return self._epoch
+
+    @property
     def waiting(self) -> bool:
         """Whether the loop waits at the gate."""
         return self._waiting
@@ -48,7 +53,7 @@ class EpochGate:
             The memberships since the last one that the loop has taken, in order.
 
         Raises:
-            PeersLostError: there is no next membership, or none in time.
+            ShardError: there is no next membership in time.
         """
         with self._changed:
             self._waiting = True
@@ -58,7 +63,7 @@ class EpochGate:
             self._waiting = False
             if not in_time:
                 reason = str(error or "The shard was told to wait.")
-                raise PeersLostError(f"{reason} No new group was formed in {self._seconds:g} s.")
+                raise ShardError(f"{reason} No new group was formed in {self._seconds:g} s.")
             opened, self._opened = self._opened, []
             return opened
 

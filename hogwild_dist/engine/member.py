@@ -4,10 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+import torch
 from transformers import PreTrainedTokenizerBase
 
 from hogwild_dist.config import EngineConfig, Visibility
 from hogwild_dist.engine.commands import Inbox
+from hogwild_dist.engine.containment import shard_errors
 from hogwild_dist.engine.engine import Engine
 from hogwild_dist.engine.epoch_gate import EpochGate
 from hogwild_dist.engine.outbox import Outbox, Publication
@@ -15,7 +17,7 @@ from hogwild_dist.engine.rounds import NextEpoch, Progress
 from hogwild_dist.engine.scheduler.step import StepOutcome
 from hogwild_dist.engine.shard_loop import ShardLoop
 from hogwild_dist.engine.updates import Update
-from hogwild_dist.errors import PeersLostError
+from hogwild_dist.errors import ConfigError, PeersLostError
 from hogwild_dist.exchange.channels import Channels
 from hogwild_dist.exchange.process_group import Membership, form_group
 from hogwild_dist.exchange.torch_dist import TorchDistExchange
@@ -159,14 +161,26 @@ class Member:
         """Meet the other shards of a new group, and wait for its opening.
 
         Raises:
+            ShardError: this shard's device has failed.
             ExchangeError: a peer did not come in time.
+            ConfigError: a newer membership has begun meanwhile.
         """
-        backend = self.engine.config.exchange_backend
-        self._formed = place, form_group(place, self._model.device, self._host, backend)
+        backend, device = self.engine.config.exchange_backend, self._model.device
+        with shard_errors(place.rank):
+            torch.zeros(1, device=device).item()
+        channels = form_group(place, device, self._host, backend)
+        if place.epoch != self.gate.epoch:
+            raise ConfigError(f"Epoch {place.epoch} is over.")
+        self._formed = place, channels
 
     def open(self, opening: Opening) -> None:
-        """Go on in the group that was formed last."""
-        assert self._formed is not None, "a group is formed before it is opened"
+        """Go on in the group that was formed last.
+
+        Raises:
+            ConfigError: another membership has begun meanwhile.
+        """
+        if self._formed is None or self._formed[0].epoch != opening.epoch:
+            raise ConfigError(f"Epoch {opening.epoch} is over.")
         (place, channels), self._formed = self._formed, None
         self.gate.open(
             NextEpoch(

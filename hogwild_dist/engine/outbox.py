@@ -8,7 +8,8 @@ from hogwild_dist.engine.rounds import Progress
 from hogwild_dist.engine.updates import Update
 
 WINDOW = 256
-"""Publications that are kept; the publishing shard waits rather than be further ahead."""
+"""Publications that are kept of earlier rounds; the publishing shard waits rather than have more on
+their way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Outbox:
     def __init__(self, send: Callable[[Publication], None]) -> None:
         self._send = send
         self._number = 0
-        self._recent: deque[Publication] = deque(maxlen=WINDOW)
+        self._recent: deque[Publication] = deque()
 
     def put(
         self, epoch: int, completed: Progress, updates: Sequence[Update], *, publishes: bool
@@ -49,6 +50,8 @@ class Outbox:
         self._number += 1
         publication = Publication(epoch, self._number, completed, tuple(updates))
         self._recent.append(publication)
+        while len(self._recent) > WINDOW and self._is_old(self._recent[0], completed):
+            self._recent.popleft()
         if publishes:
             self._send(publication)
 
@@ -59,6 +62,12 @@ class Outbox:
             epoch: number of the membership.
             shown: number of the last publication that was shown.
         """
-        for one in self._recent:
-            if one.number > shown:
-                self._send(Publication(epoch, one.number, one.completed, one.updates))
+        missing = [one for one in self._recent if one.number > shown]
+        assert not missing or missing[0].number == shown + 1, "what was not shown is kept"
+        for one in missing:
+            self._send(Publication(epoch, one.number, one.completed, one.updates))
+
+    @staticmethod
+    def _is_old(publication: Publication, completed: Progress) -> bool:
+        """Return whether the publishing shard, which may be a round behind, has sent it."""
+        return publication.completed.number < completed.number - 1

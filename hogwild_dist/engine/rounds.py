@@ -81,7 +81,7 @@ class Gate(Protocol):
             The memberships since the last one that was returned, in order.
 
         Raises:
-            PeersLostError: there is no next membership.
+            ShardError: there is no next membership in time.
         """
 
 
@@ -121,7 +121,8 @@ class Rounds:
             alone: computes here what all shards would have computed.
 
         Raises:
-            PeersLostError: a peer is lost, and there is no next group.
+            PeersLostError: a peer is lost, and there is no gate.
+            ShardError: a peer is lost, and there is no next group.
             ExchangeError: the shards disagree.
         """
         while True:
@@ -154,6 +155,5 @@ class Rounds:
         while self._ahead and self._ahead[0].completed.number < self.next_number:
             following = self._ahead.pop(0)
             assert isinstance(self.exchange, TorchDistExchange), "a process alone has no epochs"
-            if not self._ahead:  # the groups before the last one have broken up
-                self.exchange.join(following.channels, following.epoch)
+            self.exchange.join(following.channels, following.epoch)  # it may have broken up
             self.on_epoch(following)

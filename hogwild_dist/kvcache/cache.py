@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from hogwild_dist.errors import ConfigError
+from hogwild_dist.errors import ConfigError, ShardError, first_line
 from hogwild_dist.kvcache.page_allocator import PageAllocator, ceil_div
 from hogwild_dist.kvcache.rope import RotaryTables, rotate
 from hogwild_dist.kvcache.slot_writer import SlotWriter, write_by_index
@@ -208,9 +208,20 @@ class KVCache:
 
         Returns:
             Number of tokens moved.
+
+        Raises:
+            ShardError: the device fails, which another shard's device need not.
         """
+        assert source.committed == source.length, "only a committed block can move"
+        try:
+            return self._append_from(target, source)
+        except RuntimeError as error:  # of PyTorch
+            raise ShardError(
+                f"A paragraph cannot be moved on {self.keys[0].device}: {first_line(error)}"
+            ) from error
+
+    def _append_from(self, target: Block, source: Block) -> int:
         count = source.length
-        assert source.committed == count, "only a committed block can move"
         if count == 0:
             return 0
         rotated = self._read_rotated(source, target.length)

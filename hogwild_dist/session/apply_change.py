@@ -15,7 +15,7 @@ Encode = Callable[[tuple[Block, ...], tuple[int, ...]], None]
 
 
 def apply_change(
-    session: Session, change: Change, phase: ChangePhase, rank: int, encode: Encode
+    session: Session, change: Change, phase: ChangePhase, rank: Callable[[], int], encode: Encode
 ) -> list[Event]:
     """Apply a change to a session; an impossible change yields a `Refused` event only.
 
@@ -23,7 +23,8 @@ def apply_change(
         session: the running session.
         change: the change to apply.
         phase: when in the step the change is made.
-        rank: rank of the shard that computes a worker who joins.
+        rank: returns the rank of the shard that computes a worker who joins; a loss while its
+            announcement is encoded may change it.
         encode: encodes tokens on the session's home shard.
 
     Returns:
@@ -60,7 +61,9 @@ def _interject(session: Session, change: Interjection, encode: Encode) -> list[E
     ]
 
 
-def _join(session: Session, change: AddWorker, rank: int, encode: Encode) -> list[Event]:
+def _join(
+    session: Session, change: AddWorker, rank: Callable[[], int], encode: Encode
+) -> list[Event]:
     spec = change.worker
     names = [worker.spec.name for worker in session.workers]
     if spec.name in names:
@@ -91,7 +94,7 @@ def _join(session: Session, change: AddWorker, rank: int, encode: Encode) -> lis
             worker.spec = _seeing(worker.spec, own)
     sees = "others" in spec.view
     at = spec.view.index("others") + len(others) if sees else None
-    text = session.join(replace(spec, view=view, newcomers_at=at), rank)
+    text = session.join(replace(spec, view=view, newcomers_at=at), rank())
     joined = Joined(step=session.step, worker=text.worker, name=spec.name, role=change.role)
     return [*told, joined, text]
 

@@ -30,14 +30,12 @@ ASKED = grid.Case(4, 3, "combined", Visibility.SAME_STEP, greedy=False).spec()
 NEWCOMER = replace(
     ASKED.workers[0], name="Zoe", view=("common", "others", "own"), newcomers_at=None
 )
+MESSAGE = Interjection(name="You", text="Hi!", token_ids=(40, 41, 5), target="common")
 COMMANDS = [
     *(Open(session=number, spec=one, recorded=True) for number, one in enumerate(SPECS, start=1)),
     Open(session=4, spec=ASKED, recorded=False),
-    ApplyChange(session=4, change=AddWorker(worker=NEWCOMER)),
-    ApplyChange(
-        session=4,
-        change=Interjection(name="You", text="Hi!", token_ids=(40, 41, 5), target="common"),
-    ),
+    ApplyChange(session=4, change=AddWorker(worker=NEWCOMER, announcement=MESSAGE)),
+    ApplyChange(session=4, change=MESSAGE),
 ]
 """Prompts are encoded, paragraphs move, a worker joins and a finisher writes."""
 

@@ -13,7 +13,7 @@ from hogwild_dist.engine.member import Opening, Standing
 from hogwild_dist.engine.outbox import Publication
 from hogwild_dist.engine.rounds import Progress
 from hogwild_dist.engine.updates import Update
-from hogwild_dist.errors import ExchangeError
+from hogwild_dist.errors import ExchangeError, ShardError
 from hogwild_dist.exchange.process_group import Membership
 
 HOST = "127.0.0.1"
@@ -28,12 +28,14 @@ class Member:
         busy: how often it says that it has not stopped yet.
         silent_from: number of the call from which on it does not answer.
         failed_forms: how often it does not meet the others.
+        broken: whether its device has failed.
     """
 
     completed: int = 7
     busy: int = 0
     silent_from: int = 1_000
     failed_forms: int = 0
+    broken: bool = False
     calls: list[tuple[str, Any]] = field(default_factory=list)
 
     async def call(self, method: str, *arguments: Any) -> Any:
@@ -44,6 +46,8 @@ class Member:
             stopped = self.busy == 0
             self.busy -= not stopped
             return Standing(completed=Progress(self.completed) if stopped else None, command=3)
+        if method == "form" and self.broken:
+            raise ShardError("The device failed.")
         if method == "form" and self.failed_forms:
             self.failed_forms -= 1
             raise ExchangeError("A peer did not come.")
@@ -105,6 +109,19 @@ def test_a_member_that_does_not_answer_is_left(silent_from: int) -> None:
 def test_a_member_that_does_not_stop_is_left() -> None:
     endless, other = Member(busy=10_000), Member()
     assert regrouped(endless, other).members == [other]
+
+
+def test_a_member_whose_device_failed_is_left() -> None:
+    broken, *others = Member(broken=True), Member(failed_forms=1), Member()
+    formed = regrouped(broken, *others)
+    assert (formed.members, formed.epoch) == (others, 6)
+
+
+def test_members_that_fall_one_after_the_other_cost_no_other() -> None:
+    falling = [Member(silent_from=calls) for calls in (1, 2, 4)]
+    others = [Member(), Member()]
+    formed = regrouped(*falling, *others)
+    assert (formed.members, formed.epoch) == (others, 7)
 
 
 def test_where_members_do_not_reach_each_other_the_first_goes_on_alone() -> None:
