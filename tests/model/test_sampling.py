@@ -227,7 +227,7 @@ def test_settings_are_refused_or_leave_all_scores_finite(
     except ConfigError:
         return
     asked = [row(config, number, seen=(0, 5))]
-    chosen = sample(torch.tensor([logits]), asked, "tiny")
+    chosen = sample(torch.tensor([logits]), asked)
     scores = chosen.allowed / (config.temperature or 1.0)
     assert scores.isfinite().all()
     assert chosen.tokens[0] in range(len(logits))

@@ -54,7 +54,7 @@ class Fails(Group):
     async def follow(self, number: int, cursor: int = 0) -> AsyncIterator[list[Update]]:
         if self.begins:
             session = tiny_engine(self.model).start(self.journal.record(number).request.spec)
-            yield [opening_update(session)]
+            yield [opening_update(session, session.opening())]
         if self.error is not None:
             raise self.error
 
