@@ -138,7 +138,7 @@ FAULTS = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize("visibility", Visibility)
-@pytest.mark.parametrize("shards", [2, 3])
+@pytest.mark.parametrize("shards", [pytest.param(2, marks=pytest.mark.full_grid), 3])
 @pytest.mark.parametrize("fault", FAULTS, ids=["not numbers", "decoder"])
 def test_a_session_that_fails_ends_on_all_shards_and_disturbs_no_other(
     visibility: Visibility, shards: int, fault: tuple, ranks: RankPool

@@ -113,7 +113,7 @@ def test_without_faults(visibility: Visibility) -> None:
     assert played.checksums == [played.checksums[0]] * 3
 
 
-@pytest.mark.parametrize(("visibility", "fault"), some_cases(10))
+@pytest.mark.parametrize(("visibility", "fault"), some_cases(6))
 def test_a_shard_dies(visibility: Visibility, fault: Fault) -> None:
     played = play(3, visibility, fault)
     check(played, visibility)

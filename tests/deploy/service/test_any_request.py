@@ -106,7 +106,7 @@ def answered(client: TestClient, path: str, body: str) -> bool:
     return False
 
 
-untimed = settings(suppress_health_check=list(HealthCheck), max_examples=150)
+untimed = settings(suppress_health_check=list(HealthCheck), max_examples=60)
 
 
 @untimed
