@@ -113,8 +113,8 @@ class DriverMetrics:
     def __init__(self, group: str | None) -> None:
         tags = ("group",)
         self.live_shards = Gauge("hogwild_live_shards", "Shards of the group.", tag_keys=tags)
-        self.lost_shards = Counter(
-            "hogwild_lost_shards", "Shards without which the group went on.", tag_keys=tags
+        self.lost_shards = Gauge(
+            "hogwild_lost_shards", "Shards without which the group went on so far.", tag_keys=tags
         )
         self.sessions = Gauge(
             "hogwild_sessions", "Running sessions, including those waiting to start.", tag_keys=tags

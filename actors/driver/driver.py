@@ -307,15 +307,15 @@ class Driver(Inspection):
             len(formed.members),
             formed.epoch,
         )
-        if lost:
-            self._metrics.lost_shards.inc(len(lost))
         self._observe_group()
         for member, command in zip(formed.members, formed.commands, strict=True):
             self._command_sender.send_again(member, command)
 
     def _observe_group(self) -> None:
         write_structured(group=self._name, epoch=self._shards.epoch)
-        self._metrics.live_shards.set(len(self._shards.members))
+        num_live = len(self._shards.members)
+        self._metrics.live_shards.set(num_live)
+        self._metrics.lost_shards.set(self._settings.num_shards - num_live)
 
     def _cancel(self, session: int, reason: str) -> None:
         """Cancel a session at the same step on all shards, for a reason."""
