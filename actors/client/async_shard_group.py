@@ -94,10 +94,11 @@ class AsyncShardGroup:
         while not ended:
             updates, ended, error = await self.read(session, cursor, POLL_SECONDS)
             cursor += len(updates)
-            yield updates
-            for update in updates:
-                if update.error is not None:
-                    raise update.error
+            failure = next((one.error for one in updates if one.error is not None), None)
+            if failure is None or any(update.events for update in updates):
+                yield updates  # a session that could not start has nothing to show
+            if failure is not None:
+                raise failure
             if ended and error is not None:
                 raise ClusterError(f"The session was lost: {error}")
 
