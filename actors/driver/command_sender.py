@@ -5,9 +5,9 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from hogwild_dist.actors.detached import DetachedContext
-from hogwild_dist.actors.driver.shard_set import Member, ShardSet
+from hogwild_dist.actors.driver.shard_set import ShardHandle, ShardSet
 from hogwild_dist.engine.commands import Command
-from hogwild_dist.engine.member import Standing
+from hogwild_dist.engine.shard_runner import Standing
 
 
 class CommandSender:
@@ -20,12 +20,15 @@ class CommandSender:
         on_failure: called with a shard and its error when a run of the shard fails.
     """
 
-    def __init__(self, shards: ShardSet, on_failure: Callable[[Member, Exception], None]) -> None:
+    def __init__(
+        self, shards: ShardSet, on_failure: Callable[[ShardHandle, Exception], None]
+    ) -> None:
         self._shards = shards
         self._on_failure = on_failure
         self._kept: dict[int, Command] = {}
         self._num_sent = 0
         self._applied = 0
+        self._runs: dict[ShardHandle, asyncio.Task[int | None]] = {}
         self._run_wanted = asyncio.Event()
         self._detached = DetachedContext()
 
@@ -36,12 +39,17 @@ class CommandSender:
         self._detached.run(self._shards.send, "command", self._num_sent, command)
         self._run_wanted.set()
 
-    def send_again(self, member: Member, after: int) -> None:
+    def send_again(self, member: ShardHandle, after: int) -> None:
         """Send a shard all commands after the given one, and let the shards run."""
         for number, command in self._kept.items():
             if number > after:
                 self._detached.run(member.actor.command.remote, number, command)
         self._run_wanted.set()
+
+    def leave(self, member: ShardHandle) -> None:
+        """Wait no longer for the run of a shard that is lost: a hung one may end late or never."""
+        if member in self._runs:
+            self._runs[member].cancel()
 
     async def keep_running(self) -> None:
         """Whenever there are new commands, run the shards until they have applied them."""
@@ -65,10 +73,11 @@ class CommandSender:
 
     async def _run(self) -> int:
         """Run the shards until no session is left; return the last command that all applied."""
-        results = await asyncio.gather(*map(self._run_one, list(self._shards.members)))
-        return min((applied for applied in results if applied is not None), default=0)
+        self._runs = {one: asyncio.create_task(self._run_one(one)) for one in self._shards.members}
+        results = await asyncio.gather(*self._runs.values(), return_exceptions=True)
+        return min((applied for applied in results if isinstance(applied, int)), default=0)
 
-    async def _run_one(self, member: Member) -> int | None:
+    async def _run_one(self, member: ShardHandle) -> int | None:
         try:
             applied: int = await member.call("run")
         except Exception as error:

@@ -19,7 +19,7 @@ from hogwild_dist.actors.driver.lifecycle import READABLE_SECONDS, Lifecycle, pr
 from hogwild_dist.actors.driver.publications import Publications
 from hogwild_dist.actors.driver.recovery import Recovery
 from hogwild_dist.actors.driver.regrouping import Formed
-from hogwild_dist.actors.driver.shard_set import Member, ShardSet
+from hogwild_dist.actors.driver.shard_set import ShardHandle, ShardSet
 from hogwild_dist.actors.errors import ClusterError, LostError, plain, reason_of
 from hogwild_dist.actors.logs import write_structured
 from hogwild_dist.actors.metrics import DriverMetrics
@@ -299,7 +299,7 @@ class Driver(Inspection):
         self._journal.fail(self._lost_reason)
         self._release()
 
-    def _go_on(self, formed: Formed[Member], lost: list[Member]) -> None:
+    def _go_on(self, formed: Formed[ShardHandle], lost: list[ShardHandle]) -> None:
         """Tell the shards of a new group what they lack, and let them run."""
         log.warning(
             "the group goes on without %d shards, with %d in epoch %d",
@@ -308,6 +308,8 @@ class Driver(Inspection):
             formed.epoch,
         )
         self._observe_group()
+        for member in lost:
+            self._command_sender.leave(member)
         for member, command in zip(formed.members, formed.commands, strict=True):
             self._command_sender.send_again(member, command)
 

@@ -5,11 +5,9 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 
-import ray
-
 from hogwild_dist.actors.driver.publications import Publications
 from hogwild_dist.actors.driver.regrouping import Formed, regroup
-from hogwild_dist.actors.driver.shard_set import Member, ShardSet
+from hogwild_dist.actors.driver.shard_set import ShardHandle, ShardSet
 from hogwild_dist.actors.errors import ClusterError, is_death
 from hogwild_dist.errors import HogwildError, PeersLostError, ShardError
 
@@ -40,14 +38,14 @@ class Recovery:
         *,
         timeout_seconds: float,
         goes_on: bool,
-        on_regrouped: Callable[[Formed[Member], list[Member]], None],
+        on_regrouped: Callable[[Formed[ShardHandle], list[ShardHandle]], None],
     ) -> None:
         self._shards = shards
         self._publications = publications
         self._timeout_seconds = timeout_seconds
         self._goes_on = goes_on
         self._on_regrouped = on_regrouped
-        self._deaths: dict[Member, Exception] = {}
+        self._deaths: dict[ShardHandle, Exception] = {}
         self._fatal: Exception | None = None
         self._witness: tuple[int, str] = (0, "")
         self._last_completed = -1
@@ -75,7 +73,7 @@ class Recovery:
                 raise await self._reason()
             await self._regroup()
 
-    def lose(self, member: Member, error: Exception) -> None:
+    def lose(self, member: ShardHandle, error: Exception) -> None:
         """Note that a shard has failed; called again for the same shard, it changes nothing."""
         if member not in self._shards.members or member in self._deaths:
             return
@@ -84,7 +82,7 @@ class Recovery:
             log.warning("%s", told)
             self._deaths[member] = told
             self._death_noticed.set()
-            ray.kill(member.actor)  # its peers notice a closed connection at once
+            member.kill()  # its peers notice a closed connection at once
         elif isinstance(told, PeersLostError):
             self._witness = self._shards.epoch, str(told)
         else:
@@ -96,7 +94,7 @@ class Recovery:
         self._witness = max(self._witness, (epoch, reason))
         self._noticed.set()
 
-    def _count_fruitless(self, formed: Formed[Member], lost: list[Member]) -> None:
+    def _count_fruitless(self, formed: Formed[ShardHandle], lost: list[ShardHandle]) -> None:
         """Give the group up if the same members fail in the same round again and again."""
         fruitless = not lost and formed.completed == self._last_completed
         self._num_fruitless = self._num_fruitless + 1 if fruitless else 0
@@ -109,7 +107,7 @@ class Recovery:
         died = any(member in self._deaths for member in self._shards.members)
         return died or self._witness[0] >= self._shards.epoch
 
-    async def _watch(self, member: Member) -> None:
+    async def _watch(self, member: ShardHandle) -> None:
         """Notice when a shard dies, whatever it does."""
         try:
             await member.call("live")
@@ -128,11 +126,11 @@ class Recovery:
         try:
             formed = await regroup(
                 [member for member in members if member not in self._deaths],
-                Member.call,
+                lambda member, *call: member.call(*call),
                 ranks={member: rank for rank, member in enumerate(members)},
                 epoch=self._shards.epoch,
                 publications=self._publications,
-                host=ray.util.get_node_ip_address(),
+                host=self._shards.host,
                 timeout_seconds=self._timeout_seconds,
             )
         except HogwildError:
@@ -142,10 +140,10 @@ class Recovery:
         for member in lost:
             if member not in self._deaths:
                 log.warning("shard %d does not answer, and is left", members.index(member))
-                ray.kill(member.actor)
+                member.kill()
             self._deaths.pop(member, None)
         for member in formed.unopened:  # its peers notice, and regroup without it
-            ray.kill(member.actor)
+            member.kill()
         self._shards.members = list(formed.members)
         self._shards.epoch, self._shards.store = formed.epoch, formed.store
         self._on_regrouped(formed, lost)

@@ -15,12 +15,13 @@ The module knows nothing of Ray: a member is whatever `call` can call.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from hogwild_dist.actors.driver.publications import Publications
 from hogwild_dist.actors.errors import ClusterError
-from hogwild_dist.engine.member import Opening, Standing
+from hogwild_dist.engine.rounds import Progress
+from hogwild_dist.engine.shard_runner import Opening, Standing
 from hogwild_dist.errors import ShardError
 from hogwild_dist.exchange.process_group import Membership, serve_store
 
@@ -91,24 +92,20 @@ async def regroup(
         standings = await _stop(left, call, epoch, timeout_seconds)
         tries = tries + 1 if len(standings) == len(left) else 1
         left = [member for member in left if member in standings]
-        if tries == TRIES:
-            left = left[:1]
+        left = left[:1] if tries == TRIES else left
         if not left or tries > TRIES:
             raise ClusterError("No shard of the group is left that can go on.")
-        progress = [one.completed for one in standings.values() if one.completed is not None]
-        completed = max([*progress, publications.begin(epoch)], key=lambda one: one.number)
+        completed = _most_completed(standings, publications.begin(epoch))
         store = serve_store(host)
-        places = [
-            Membership(
-                epoch=epoch,
-                rank=rank,
-                world_size=len(left),
-                store_host=host,
-                store_port=store.port,
-                timeout_seconds=timeout_seconds,
-            )
-            for rank in range(len(left))
-        ]
+        first = Membership(
+            epoch=epoch,
+            rank=0,
+            world_size=len(left),
+            store_host=host,
+            store_port=store.port,
+            timeout_seconds=timeout_seconds,
+        )
+        places = [replace(first, rank=rank) for rank in range(len(left))]
         failures = await _all(left, call, "form", places, timeout_seconds + ANSWER_SECONDS)
         if failures:
             broken = {one for one, error in failures.items() if isinstance(error, ShardError)}
@@ -146,6 +143,12 @@ async def _stop(members: Sequence[M], call: Call, epoch: int, seconds: float) ->
 
     found = await asyncio.gather(*map(stop, members))
     return {one: standing for one, standing in zip(members, found, strict=True) if standing}
+
+
+def _most_completed(standings: Mapping[M, Standing], shown: Progress) -> Progress:
+    """Return the most that a member has completed, or that was shown."""
+    progress = [one.completed for one in standings.values() if one.completed is not None]
+    return max([*progress, shown], key=lambda one: one.number)
 
 
 async def _ask(call: Call, member: M, method: str, *arguments: Any) -> Any:

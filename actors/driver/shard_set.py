@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from hogwild_dist.exchange.process_group import Membership, serve_store
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Member:
+class ShardHandle:
     """A shard of the group.
 
     Attributes:
@@ -35,6 +35,10 @@ class Member:
         """Call a method of the shard."""
         return await getattr(self.actor, method).remote(*arguments)
 
+    def kill(self) -> None:
+        """End the shard's process; nothing is awaited."""
+        ray.kill(self.actor)
+
 
 class ShardSet:
     """Shard actors of a group.
@@ -45,6 +49,7 @@ class ShardSet:
         report_progress: called with each line of progress.
 
     Attributes:
+        host: address of the driver, where the shards meet.
         epoch: number of the membership, from 1 on; 0 before the start.
         members: the shards of the group, by rank; empty until the model is loaded.
         store: store in which the shards of the present epoch met.
@@ -53,8 +58,9 @@ class ShardSet:
     def __init__(
         self, settings: GroupSettings, name: str | None, report_progress: Callable[[str], None]
     ) -> None:
+        self.host: str = ray.util.get_node_ip_address()
         self.epoch = 0
-        self.members: list[Member] = []
+        self.members: list[ShardHandle] = []
         self.store: Any = None
         self._settings = settings
         self._name = name
@@ -92,20 +98,19 @@ class ShardSet:
             ClusterError: a shard died.
             HogwildError: a shard raised it.
         """
-        actors = [member.actor for member in self.members] or self._actors
-        return await self._gather(getattr(shard, method).remote(*arguments) for shard in actors)
+        members = list(self.members)  # a loss may change them meanwhile
+        actors = [member.actor for member in members] or self._actors
+        references = (getattr(shard, method).remote(*arguments) for shard in actors)
+        return await self._gather(references, [member.info.node for member in members])
 
     def send(self, method: str, *arguments: Any) -> None:
         """Call a method of every shard without waiting for the results."""
         for member in self.members:
             getattr(member.actor, method).remote(*arguments)
 
-    def error_of(self, member: Member, error: Exception) -> Exception:
-        """Return an error that names a shard if the shard died."""
-        if not is_death(error):
-            return plain(error)
-        rank = self.members.index(member)
-        return death(f"Shard {rank} on node {member.info.node}", error)
+    def error_of(self, member: ShardHandle, error: Exception) -> Exception:
+        """Return an error that names a shard of the present group if the shard died."""
+        return _named(error, self.members.index(member), member.info.node)
 
     def release(self) -> None:
         """Kill the shards and free their resources."""
@@ -131,7 +136,7 @@ class ShardSet:
         strategy = PlacementGroupSchedulingStrategy(
             self._placement_group, placement_group_bundle_index=index
         )
-        groups = {"control": 4, "life": 1}
+        groups = {"control": 2, "forming": 4, "life": 1}
         remote: Any = ray.remote(concurrency_groups=groups)(Shard)  # type: ignore[call-overload]
         return remote.options(
             num_cpus=self._settings.cpus_per_shard,
@@ -157,20 +162,19 @@ class ShardSet:
             shard.load.remote(shards_by_node[nodes[index]])
             for shard, index in zip(self._actors, order, strict=True)
         )
-        self.members = [Member(*pair) for pair in zip(self._actors, infos, strict=True)]
+        self.members = [ShardHandle(*pair) for pair in zip(self._actors, infos, strict=True)]
 
     async def _form(self, driver: Any) -> None:
         """Make every shard join the group of a new epoch."""
         self.epoch += 1
-        host = ray.util.get_node_ip_address()
-        self.store = serve_store(host)
+        self.store = serve_store(self.host)
         await self._gather(
             shard.join.remote(
                 Membership(
                     epoch=self.epoch,
                     rank=rank,
                     world_size=len(self._actors),
-                    store_host=host,
+                    store_host=self.host,
                     store_port=self.store.port,
                     timeout_seconds=self._settings.shard.timeout_seconds,
                 ),
@@ -179,10 +183,14 @@ class ShardSet:
             for rank, shard in enumerate(self._actors)
         )
 
-    async def _gather(self, references: Any) -> list[Any]:
+    async def _gather(self, references: Any, nodes: Sequence[str] = ()) -> list[Any]:
         """Await references concurrently; of several errors, raise the most specific one.
 
         When a shard dies, its peers fail too, shortly before or after it.
+
+        Args:
+            references: a call of each shard.
+            nodes: address of each shard's node, for errors; empty if they are not known yet.
         """
         tasks: list[asyncio.Task[Any]] = [
             asyncio.create_task(_await(reference)) for reference in references
@@ -202,15 +210,15 @@ class ShardSet:
         }
         if errors:
             rank = max(errors, key=lambda rank: _specificity(errors[rank]))
-            if self.members:
-                raise self.error_of(self.members[rank], errors[rank]) from None
-            raise self._nameless(rank, errors[rank]) from None
+            raise _named(errors[rank], rank, nodes[rank] if nodes else None) from None
         return [task.result() for task in tasks]
 
-    @staticmethod
-    def _nameless(rank: int, error: Exception) -> Exception:
-        """Return the error of a shard whose node is not known yet."""
-        return death(f"Shard {rank}", error) if is_death(error) else plain(error)
+
+def _named(error: Exception, rank: int, node: str | None) -> Exception:
+    """Return an error that names the shard if it died, and its node if that is known."""
+    if not is_death(error):
+        return plain(error)
+    return death(f"Shard {rank}" if node is None else f"Shard {rank} on node {node}", error)
 
 
 async def _await(reference: Any) -> Any:

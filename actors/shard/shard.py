@@ -18,8 +18,8 @@ from hogwild_dist.actors.metrics import ShardMetrics
 from hogwild_dist.actors.settings import ShardSettings
 from hogwild_dist.actors.shard.driver_link import DriverLink
 from hogwild_dist.engine.commands import Command, Inbox
-from hogwild_dist.engine.member import Listeners, Member, Opening, Standing
 from hogwild_dist.engine.scheduler.step import StepOutcome
+from hogwild_dist.engine.shard_runner import Listeners, Opening, ShardRunner, Standing
 from hogwild_dist.errors import ConfigError, ExchangeError, HogwildError, ModelError, ShardError
 from hogwild_dist.exchange.process_group import (
     Membership,
@@ -88,7 +88,7 @@ class Shard:
         self._settings = settings
         self._inbox = Inbox()
         self._model: LoadedModel | None = None
-        self._joined: Member | None = None
+        self._joined: ShardRunner | None = None
         self._node: str = ray.util.get_node_ip_address()
         write_structured(group=group, shard=index, node=self._node)
 
@@ -141,7 +141,7 @@ class Shard:
         check_alike(membership, self._configuration())
         link = DriverLink(driver)
         with self._errors_name_node():
-            member = Member(
+            runner = ShardRunner(
                 self._model,
                 self._tokenizer,
                 self._settings.engine,
@@ -156,8 +156,8 @@ class Shard:
                 audit=self._settings.audit,
                 timeline=Timeline(enabled=self._settings.timeline),
             )
-        metrics = ShardMetrics(self._group, membership.rank, member.engine, member.exchange.counts)
-        self._joined, self._metrics = member, metrics
+        metrics = ShardMetrics(self._group, membership.rank, runner.engine, runner.exchange.counts)
+        self._joined, self._metrics = runner, metrics
         log.info("joined a group of %d", membership.world_size)
 
     def run(self) -> int:
@@ -168,7 +168,7 @@ class Shard:
             ExchangeError: peers are lost and there is no next group, or they disagree.
         """
         try:
-            applied = self._member.run()
+            applied = self._runner.run()
             self._metrics.observe_pages()
             return applied
         except HogwildError:
@@ -176,17 +176,17 @@ class Shard:
         except Exception as error:
             log.exception("failed")
             raise ShardError(
-                f"Shard {self._member.exchange.rank} on node {self._node} failed: "
+                f"Shard {self._runner.exchange.rank} on node {self._node} failed: "
                 f"{type(error).__name__}: {error}"
             ) from error
 
     def replay_fed(self, trace: Trace) -> list[RowComparison]:
         """Replay a trace with its own tokens; return the comparisons of this shard's workers."""
-        return self._member.work(lambda: list(replay_fed(trace, self._member.engine)))
+        return self._runner.work(lambda: list(replay_fed(trace, self._runner.engine)))
 
     def replay_free(self, trace: Trace) -> list[list[str]]:
         """Replay a trace with tokens the group chooses; return the differences of each step."""
-        return self._member.work(lambda: list(replay_free(trace, self._member.engine)))
+        return self._runner.work(lambda: list(replay_free(trace, self._runner.engine)))
 
     @ray.method(concurrency_group="control")
     def command(self, number: int, command: Command) -> None:
@@ -196,11 +196,11 @@ class Shard:
     @ray.method(concurrency_group="control")
     def status(self) -> ShardStatus:
         """Return the shard's sessions, cache use and traffic."""
-        member = self._member
-        counts, pages = member.exchange.counts, member.engine.cache.pages
+        runner = self._runner
+        counts, pages = runner.exchange.counts, runner.engine.cache.pages
         return ShardStatus(
-            sessions=tuple(member.loop.sessions),
-            free_pages=member.engine.num_free_pages,
+            sessions=tuple(runner.loop.sessions),
+            free_pages=runner.engine.num_free_pages,
             num_pages=pages.num_pages,
             collectives=counts.collectives,
             bytes_sent=counts.bytes_sent,
@@ -209,33 +209,33 @@ class Shard:
     @ray.method(concurrency_group="control")
     def timeline(self) -> list[Span]:
         """Return the timeline spans so far; empty unless the group keeps timelines."""
-        return list(self._member.engine.timeline.spans)
+        return list(self._runner.engine.timeline.spans)
 
     @ray.method(concurrency_group="control")
     def checksums(self, session: int) -> dict[str, int]:
         """Return the block checksums of an ended session; requires a group that audits."""
-        return self._member.loop.checksums[session]
+        return self._runner.loop.checksums[session]
 
     @ray.method(concurrency_group="control")
     def freeze(self, epoch: int) -> Standing:
-        """Stop before the next round, for a membership of this number; see `Member.freeze`."""
-        return self._member.freeze(epoch)
+        """Stop before the next round, for a membership of this number; see `ShardRunner.freeze`."""
+        return self._runner.freeze(epoch)
 
     @ray.method(concurrency_group="control")
     def standing(self) -> Standing:
         """Return where this shard stands."""
-        return self._member.standing()
+        return self._runner.standing()
 
-    @ray.method(concurrency_group="control")
+    @ray.method(concurrency_group="forming")
     def form(self, membership: Membership) -> None:
-        """Meet the other shards of a new group; see `Member.form`."""
-        self._member.form(membership)
+        """Meet the other shards of a new group; see `ShardRunner.form`."""
+        self._runner.form(membership)
         self._write_place(membership)
 
     @ray.method(concurrency_group="control")
     def open(self, opening: Opening) -> None:
         """Go on in the group that was formed last."""
-        self._member.open(opening)
+        self._runner.open(opening)
         log.info("goes on in epoch %d", opening.epoch)
 
     @ray.method(concurrency_group="life")
@@ -252,7 +252,7 @@ class Shard:
         self._metrics.observe(outcome)
 
     @property
-    def _member(self) -> Member:
+    def _runner(self) -> ShardRunner:
         assert self._joined is not None, "join a group first"
         return self._joined
 

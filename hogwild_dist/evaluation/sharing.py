@@ -211,4 +211,6 @@ def _bobs_log_probabilities(engine: Engine, session: Session) -> list[torch.Tens
     while not session.end_reason:
         collect(engine.step([session]))
     collect(engine.drain())
+    if session.failure is not None:
+        raise session.failure
     return rows

@@ -7,6 +7,7 @@ from typing import Protocol
 from transformers import PreTrainedTokenizerBase
 
 from hogwild_dist.config import EngineConfig
+from hogwild_dist.engine.containment import contain
 from hogwild_dist.engine.engine import Engine
 from hogwild_dist.engine.updates import Update, change_update, opening_update, updates
 from hogwild_dist.model.loaded_model import ModelInfo
@@ -82,7 +83,7 @@ class LocalStream:
 
     def __iter__(self) -> Iterator[Update]:
         session = self._session
-        yield opening_update(session, session.opening())
+        yield opening_update(session, contain(session, session.opening))
         while not session.end_reason:
             while self._pending_changes and not session.end_reason:
                 events = self._engine.apply_change(session, self._pending_changes.popleft())

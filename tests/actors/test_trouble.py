@@ -27,12 +27,12 @@ Settings = Callable[..., GroupSettings]
 pytestmark = pytest.mark.usefixtures("cluster")
 
 
-def watch_and_kill(run: Run, pid: int) -> list[Event]:
+def watch_and_kill(run: Run, pid: int, how: int = signal.SIGKILL) -> list[Event]:
     seen = []
     for event in run:
         seen.append(event)
         if len(seen) == 30:
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, how)
     return seen
 
 
@@ -125,6 +125,25 @@ def test_a_dead_shard_costs_no_token(
         os.kill(left.shards[0].pid, signal.SIGKILL)
         assert list(Run(group, "Count!", a_team)) == undisturbed
         assert {status.num_pages - status.free_pages for status in group.status()} == {0}
+    assert leftovers.settles(before)
+
+
+def test_a_hung_shard_costs_no_token_and_holds_nobody_up(
+    settings: Settings, tiny_dir: Path
+) -> None:
+    before, a_team = leftovers.now(), team(3, LAYOUTS["combined"], max_tokens=60)
+    chosen = settings(3, timeout_seconds=5.0)
+    engine = Engine(
+        load_model(tiny_dir, dtype="float64", device="cpu"),
+        load_tokenizer(tiny_dir),
+        chosen.shard.engine,
+    )
+    undisturbed = list(Run(engine, "Count!", a_team))
+    with ShardGroup.start(chosen) as group:
+        hung = group.group.shards[2].pid
+        assert watch_and_kill(Run(group, "Count!", a_team), hung, signal.SIGSTOP) == undisturbed
+        assert list(Run(group, "Count!", a_team)) == undisturbed
+        assert len(group.group.shards) == 2
     assert leftovers.settles(before)
 
 

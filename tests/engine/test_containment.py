@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,9 +18,11 @@ from hogwild_dist.engine.shard_loop import ShardLoop
 from hogwild_dist.engine.updates import Update
 from hogwild_dist.errors import SessionError
 from hogwild_dist.exchange.process_group import Membership
+from hogwild_dist.run.run import Run
+from hogwild_dist.run.trace.reader import read_trace
+from hogwild_dist.run.trace.replay import replay_fed, replay_free
 from hogwild_dist.session.changes import AddWorker, Interjection
 from hogwild_dist.session.events import Event, Refused, SessionEnd, WorkerStop
-from hogwild_dist.session.spec import SessionSpec
 from hogwild_dist.team.layout import LAYOUTS
 from hogwild_dist.team.team import Limits, Team
 from tests.exchange import grid
@@ -34,10 +37,10 @@ FAULTY = 3
 """Id of the session that chooses the bad token; the others never do."""
 
 
-def spec(number: int) -> SessionSpec:
+def team_of(number: int) -> Team:
     bias = {**BREAKS.logit_bias, BAD: 7.0}
     fine = replace(BREAKS, forbidden_ids=(BAD,))
-    team = Team(
+    return Team(
         names=("Ann", "Ben", "Cat")[: 2 + number % 2],
         layout=LAYOUTS[("combined", "contiguous", "interleaved", "independent")[number % 4]],
         prompts=LONG,
@@ -45,10 +48,9 @@ def spec(number: int) -> SessionSpec:
         limits=Limits(max_tokens=60 if number == FAULTY else 8 + number),
         seed=number,
     )
-    return team.spec(f"Problem {number}!", byte_tokenizer())
 
 
-SPECS = [spec(number) for number in range(1, 8)]
+SPECS = [team_of(number).spec(f"Problem {number}!", byte_tokenizer()) for number in range(1, 8)]
 
 
 @contextmanager
@@ -161,6 +163,20 @@ def test_pages_of_a_failed_session_serve_others(
     assert last.final is not None
     assert last.final["final"]["reason"] == "failed"
     assert last.final["final"]["error"] == str(last.error)
+
+
+def test_a_replay_in_which_the_session_fails_says_why(tmp_path: Path) -> None:
+    engine = grid.new_engine(Visibility.SAME_STEP)
+    list(Run(engine, "Count!", team_of(FAULTY), tmp_path / "t.json"))
+    trace = read_trace(tmp_path / "t.json")
+    assert list(replay_fed(trace, grid.new_engine(Visibility.SAME_STEP)))
+    with damaged_embedding():
+        engine = grid.new_engine(Visibility.SAME_STEP)
+        with pytest.raises(SessionError, match="are not numbers"):
+            list(replay_fed(trace, engine))
+        with pytest.raises(SessionError, match="are not numbers"):
+            list(replay_free(trace, engine))
+    check_integrity(engine.cache)
 
 
 def test_a_malformed_change_is_refused_and_the_session_goes_on() -> None:

@@ -24,7 +24,7 @@ from hogwild_dist.actors.driver.publications import Publications
 from hogwild_dist.actors.driver.regrouping import regroup
 from hogwild_dist.config import Visibility
 from hogwild_dist.engine.commands import Command, Inbox
-from hogwild_dist.engine.member import Listeners, Member
+from hogwild_dist.engine.shard_runner import Listeners, ShardRunner
 from hogwild_dist.engine.updates import Update
 from hogwild_dist.exchange.process_group import Membership, serve_store
 from tests.exchange import grid
@@ -110,7 +110,7 @@ def serve(pipe: Connection, place: Membership, visibility: Visibility, faults: l
             pipe.send(message)
 
     inbox, runs = Inbox(), queue.SimpleQueue()
-    member = Member(
+    runner = ShardRunner(
         grid.model(),
         byte_tokenizer(),
         grid.config(visibility),
@@ -123,16 +123,16 @@ def serve(pipe: Connection, place: Membership, visibility: Visibility, faults: l
         ),
         audit=True,
     )
-    inject(member.exchange, faults)
+    inject(runner.exchange, faults)
 
     def answer(number: int, method: str, arguments: tuple) -> None:
         try:
             if method == "command":
                 result = inbox.put(*arguments)
             elif method == "ended":
-                result = member.loop.checksums, member.engine.num_free_pages
+                result = runner.loop.checksums, runner.engine.num_free_pages
             else:
-                result = getattr(member, method)(*arguments)
+                result = getattr(runner, method)(*arguments)
             send("reply", number, result, None)
         except Exception as error:
             send("reply", number, None, error)

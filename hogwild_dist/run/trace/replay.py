@@ -208,6 +208,7 @@ def _steps(
 
     Raises:
         _EndsEarlyError: the session ends earlier.
+        SessionError: the session fails.
     """
     session = engine.start(trace.spec, forced=forced)
     session.opening()
@@ -221,6 +222,8 @@ def _steps(
             changed_at = position
             yield session, engine.step([session])
         engine.drain()
+        if session.failure is not None:
+            raise session.failure
         if session.step < len(trace.steps):
             raise _EndsEarlyError(
                 f"The team of {str(trace.path)!r} ends after step {session.step} "

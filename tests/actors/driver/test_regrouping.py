@@ -9,9 +9,9 @@ import pytest
 from hogwild_dist.actors.driver.publications import Publications
 from hogwild_dist.actors.driver.regrouping import Formed, regroup
 from hogwild_dist.actors.errors import ClusterError
-from hogwild_dist.engine.member import Opening, Standing
 from hogwild_dist.engine.outbox import Publication
 from hogwild_dist.engine.rounds import Progress
+from hogwild_dist.engine.shard_runner import Opening, Standing
 from hogwild_dist.engine.updates import Update
 from hogwild_dist.errors import ExchangeError, ShardError
 from hogwild_dist.exchange.process_group import Membership

@@ -24,7 +24,6 @@ CHECKS = [
 ]
 
 ASKED = {
-    "model": "tiny",
     "messages": [{"role": "user", "content": "Count to three!"}],
     "team": "peers",
     "workers": 2,
@@ -34,7 +33,7 @@ ASKED = {
     "logit_bias": None,
     "budgets": {},
 }
-"""What a chat needs to be answered."""
+"""What a chat of a known model needs to be answered."""
 
 
 @pytest.fixture(scope="module")
@@ -76,12 +75,17 @@ def conforms(operation: schemathesis.schemas.APIOperation, known: str) -> set[in
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(case=operation.as_strategy(), there=st.booleans(), stream=st.booleans())
-    def check(case: schemathesis.Case, there: bool, stream: bool) -> None:
+    @given(
+        case=operation.as_strategy(),
+        there=st.booleans(),
+        stream=st.booleans(),
+        model=st.sampled_from(["tiny", "unknown"]),
+    )
+    def check(case: schemathesis.Case, there: bool, stream: bool, model: str) -> None:
         if "session" in case.path_parameters and there and not streams:
             case.path_parameters["session"] = known
         if there and isinstance(case.body, dict) and "messages" in case.body:
-            case.body |= {**ASKED, "stream": stream}
+            case.body |= {**ASKED, "stream": stream, "model": model}
         seen.add(case.call_and_validate(checks=CHECKS, timeout=60).status_code)
 
     check()

@@ -1,4 +1,4 @@
-"""`Member`: an engine as one shard of a group, which may become a shard of another group."""
+"""`ShardRunner`: runs an engine as one shard of a group, and then of the next group."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ class Opening:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Listeners:
-    """Whom a member tells what happens; all are called in the thread of its loop.
+    """Whom a shard tells what happens; all are called in the thread of its loop.
 
     Attributes:
         publish: called with what is to be published, on the shard that publishes.
@@ -72,8 +72,8 @@ class Listeners:
     observe: Callable[[StepOutcome], None] = lambda _: None
 
 
-class Member:
-    """A shard of a group. `run` belongs to one thread; the other methods may run beside it.
+class ShardRunner:
+    """Runs one shard of a group. `run` belongs to one thread; the other methods may run beside it.
 
     Args:
         model: the loaded model.
