@@ -43,7 +43,9 @@ class CommandSender:
         """Send a shard all commands after the given one, and let the shards run."""
         for number, command in self._kept.items():
             if number > after:
-                self._detached.run(member.actor.command.remote, number, command)
+                self._detached.run(member.call, "command", number, command)
+        if self._runs and member not in self._runs:  # it has joined, and the others wait for it
+            self._start(member)
         self._run_wanted.set()
 
     def leave(self, member: ShardHandle) -> None:
@@ -73,9 +75,16 @@ class CommandSender:
 
     async def _run(self) -> int:
         """Run the shards until no session is left; return the last command that all applied."""
-        self._runs = {one: asyncio.create_task(self._run_one(one)) for one in self._shards.members}
-        results = await asyncio.gather(*self._runs.values(), return_exceptions=True)
-        return min((applied for applied in results if isinstance(applied, int)), default=0)
+        for member in self._shards.members:
+            self._start(member)
+        while unfinished := [run for run in self._runs.values() if not run.done()]:
+            await asyncio.wait(unfinished, return_when=asyncio.FIRST_COMPLETED)
+        runs, self._runs = self._runs.values(), {}
+        results = [run.result() for run in runs if not run.cancelled()]
+        return min((applied for applied in results if applied is not None), default=0)
+
+    def _start(self, member: ShardHandle) -> None:
+        self._runs[member] = self._detached.task(self._run_one(member))
 
     async def _run_one(self, member: ShardHandle) -> int | None:
         try:

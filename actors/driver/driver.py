@@ -27,7 +27,7 @@ from hogwild_dist.actors.settings import GroupSettings
 from hogwild_dist.actors.shard.info import GroupInfo, Load
 from hogwild_dist.actors.watched import watch
 from hogwild_dist.config import Visibility
-from hogwild_dist.engine.commands import ApplyChange, Cancel, Open
+from hogwild_dist.engine.commands import ApplyChange, Cancel, Open, Pause
 from hogwild_dist.engine.outbox import Publication
 from hogwild_dist.engine.updates import Update
 from hogwild_dist.errors import ConfigError, HogwildError
@@ -67,6 +67,7 @@ class Driver(Inspection):
             self._publications,
             timeout_seconds=settings.shard.timeout_seconds,
             goes_on=settings.shard.engine.visibility is not Visibility.OVERLAPPED,
+            pause=lambda epoch: self._command_sender.send(Pause(epoch=epoch)),
             on_regrouped=self._go_on,
         )
         self._command_sender = CommandSender(self._shards, self._recovery.lose)

@@ -1,15 +1,22 @@
-"""`Recovery`: notices lost shards, and lets the shards that are left go on without them."""
+"""`Recovery`: notices lost shards, and lets the shards that are left go on without them.
+
+Shards join and leave by the same way, but between two steps, and without losing anything.
+"""
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
 
 from hogwild_dist.actors.driver.publications import Publications
-from hogwild_dist.actors.driver.regrouping import Formed, regroup
+from hogwild_dist.actors.driver.regrouping import POLL_SECONDS, Formed, regroup
 from hogwild_dist.actors.driver.shard_set import ShardHandle, ShardSet
-from hogwild_dist.actors.errors import ClusterError, is_death
-from hogwild_dist.errors import HogwildError, PeersLostError, ShardError
+from hogwild_dist.actors.driver.state_copy import copy_state
+from hogwild_dist.actors.errors import ClusterError, is_death, plain
+from hogwild_dist.engine.shard_runner import Standing
+from hogwild_dist.errors import HogwildError, PeersLostError, ShardError, first_line
 
 NOTICE_SECONDS = 1.0
 """Time after which a shard that lost its peers is believed; as a rule a death is noticed before."""
@@ -17,7 +24,29 @@ NOTICE_SECONDS = 1.0
 MOST_FRUITLESS = 3
 """Groups of the same members that may fail in the same round: damage passes, disagreement stays."""
 
+MOST_ATTEMPTS = 3
+"""Attempts at a change of the members, each of which a lost shard may end."""
+
+LOST_NEWCOMER = "A shard was lost while it joined the group."
+
 log = logging.getLogger("hogwild_dist.driver")
+
+
+@dataclass(eq=False, slots=True)
+class MemberChange:
+    """Shards that join and leave a group.
+
+    Attributes:
+        joining: shards in groups of their own.
+        leaving: members that leave.
+        done: whether it is done, or why it is not.
+        attempts: number of attempts so far.
+    """
+
+    joining: Sequence[ShardHandle]
+    leaving: Sequence[ShardHandle]
+    done: asyncio.Future[None] = field(default_factory=asyncio.Future)
+    attempts: int = 0
 
 
 class Recovery:
@@ -28,6 +57,7 @@ class Recovery:
         publications: what the group has published.
         timeout_seconds: time limit of a collective, in seconds.
         goes_on: whether shards of the group's visibility can go on at all.
+        pause: sends the command to wait between two steps, for the end of the given epoch.
         on_regrouped: called with the new group and the shards that were lost.
     """
 
@@ -38,12 +68,14 @@ class Recovery:
         *,
         timeout_seconds: float,
         goes_on: bool,
+        pause: Callable[[int], None],
         on_regrouped: Callable[[Formed[ShardHandle], list[ShardHandle]], None],
     ) -> None:
         self._shards = shards
         self._publications = publications
         self._timeout_seconds = timeout_seconds
         self._goes_on = goes_on
+        self._pause = pause
         self._on_regrouped = on_regrouped
         self._deaths: dict[ShardHandle, Exception] = {}
         self._fatal: Exception | None = None
@@ -53,6 +85,7 @@ class Recovery:
         self._noticed = asyncio.Event()
         self._death_noticed = asyncio.Event()
         self._watches: list[asyncio.Task[None]] = []
+        self._change: MemberChange | None = None
 
     async def keep_going(self) -> None:
         """Watch the shards, and form a new group after each loss.
@@ -62,16 +95,34 @@ class Recovery:
         """
         for member in self._shards.members:
             self._watches.append(asyncio.create_task(self._watch(member)))
-        while True:
-            await self._noticed.wait()
-            self._noticed.clear()
-            if self._fatal is not None:
-                raise self._fatal
-            if not self._is_broken():
-                continue
-            if not self._goes_on or len(self._shards.members) == len(self._deaths):
-                raise await self._reason()
-            await self._regroup()
+        try:
+            while True:
+                await self._noticed.wait()
+                self._noticed.clear()
+                await self._act()
+        finally:
+            if self._change is not None:
+                self._give_up(self._change, ClusterError("The group is lost."))
+
+    async def change(self, joining: Sequence[ShardHandle], leaving: Sequence[ShardHandle]) -> None:
+        """Let shards join and leave between two steps.
+
+        Args:
+            joining: shards in groups of their own, with the same model and settings.
+            leaving: members that leave; their processes end. At least one member must stay.
+
+        Raises:
+            ClusterError: a shard that was to join is lost, or the group loses shards meanwhile
+                again and again.
+            HogwildError: the group is lost.
+        """
+        assert self._change is None, "one change at a time"
+        self._change = change = MemberChange(joining, leaving)
+        self._noticed.set()
+        try:
+            await change.done
+        finally:
+            self._change = None
 
     def lose(self, member: ShardHandle, error: Exception) -> None:
         """Note that a shard has failed; called again for the same shard, it changes nothing."""
@@ -94,7 +145,20 @@ class Recovery:
         self._witness = max(self._witness, (epoch, reason))
         self._noticed.set()
 
-    def _count_fruitless(self, formed: Formed[ShardHandle], lost: list[ShardHandle]) -> None:
+    async def _act(self) -> None:
+        """Form a new group if shards are lost, or are to join or leave."""
+        if self._fatal is not None:
+            raise self._fatal
+        if self._is_broken():
+            members = list(self._shards.members)
+            if not self._goes_on or len(members) == len(self._deaths):
+                raise await self._reason()
+            formed = await self._regroup(members)
+            self._count_fruitless(formed, lost=len(formed.members) < len(members))
+        if self._change is not None and not self._is_broken():
+            await self._carry_out(self._change)
+
+    def _count_fruitless(self, formed: Formed[ShardHandle], *, lost: bool) -> None:
         """Give the group up if the same members fail in the same round again and again."""
         fruitless = not lost and formed.completed == self._last_completed
         self._num_fruitless = self._num_fruitless + 1 if fruitless else 0
@@ -121,13 +185,81 @@ class Recovery:
         told = self._witness[1] or "No shard of the group is left that can go on."
         return next(iter(self._deaths.values()), ClusterError(told))
 
-    async def _regroup(self) -> None:
+    async def _carry_out(self, change: MemberChange) -> None:
+        """Try to let shards join and leave; a loss meanwhile comes first."""
+        change.attempts += 1
+        members = self._shards.members
+        staying = [member for member in members if member not in change.leaving]
+        try:
+            await self._prepare(staying[0], change.joining)
+        except Exception as error:
+            log.warning("the group cannot change yet: %s", first_line(error))
+            if not await self._all_answer(change.joining):
+                self._give_up(change, ClusterError(LOST_NEWCOMER))
+            elif change.attempts == MOST_ATTEMPTS:
+                self._give_up(change, plain(error))
+            else:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._death_noticed.wait(), NOTICE_SECONDS)
+            self._noticed.set()
+            if not self._is_broken():
+                await self._regroup(members)  # some may wait already
+            return
+        formed = await self._regroup([*staying, *change.joining], change.leaving)
+        missing = [one for one in change.joining if one not in formed.members]
+        for member in (*change.leaving, *missing):
+            member.kill()
+        for member in change.joining:
+            self._watches.append(asyncio.create_task(self._watch(member)))
+        if missing:
+            self._give_up(change, ClusterError(LOST_NEWCOMER))
+        elif not change.done.done():
+            change.done.set_result(None)
+
+    async def _prepare(self, donor: ShardHandle, joining: Sequence[ShardHandle]) -> None:
+        """Let all members wait between two steps, with their state copied to those that join."""
+
+        async def pause() -> None:
+            self._pause(self._shards.epoch)
+            while not await self._all_paused():
+                await asyncio.sleep(POLL_SECONDS)
+
+        if not joining:
+            await pause()
+            return
+        await copy_state(donor, joining, _call, pause, self._timeout_seconds)
+
+    async def _all_paused(self) -> bool:
+        if self._is_broken():
+            raise PeersLostError("A shard was lost.")
+        calls = (member.call("standing") for member in self._shards.members)
+        answers = asyncio.wait_for(asyncio.gather(*calls), self._timeout_seconds)
+        standings: list[Standing] = await answers
+        return all(one.paused for one in standings)
+
+    async def _all_answer(self, members: Sequence[ShardHandle]) -> bool:
+        answers = asyncio.gather(*(member.call("standing") for member in members))
+        with suppress(Exception):
+            await asyncio.wait_for(answers, NOTICE_SECONDS)
+            return True
+        return False
+
+    def _give_up(self, change: MemberChange, error: Exception) -> None:
+        for member in change.joining:
+            member.kill()
+        if not change.done.done():
+            change.done.set_exception(error)
+        self._change = None
+
+    async def _regroup(
+        self, candidates: Sequence[ShardHandle], leaving: Sequence[ShardHandle] = ()
+    ) -> Formed[ShardHandle]:
+        """Form the next group of candidates that are left, without those that leave."""
         members = list(self._shards.members)
         try:
             formed = await regroup(
-                [member for member in members if member not in self._deaths],
-                lambda member, *call: member.call(*call),
-                ranks={member: rank for rank, member in enumerate(members)},
+                [member for member in candidates if member not in self._deaths],
+                _call,
                 epoch=self._shards.epoch,
                 publications=self._publications,
                 host=self._shards.host,
@@ -135,15 +267,21 @@ class Recovery:
             )
         except HogwildError:
             raise await self._reason() from None
-        lost = [member for member in members if member not in formed.members]
-        self._count_fruitless(formed, lost)
+        lost = [one for one in members if one not in formed.members and one not in leaving]
         for member in lost:
             if member not in self._deaths:
                 log.warning("shard %d does not answer, and is left", members.index(member))
                 member.kill()
             self._deaths.pop(member, None)
+        if not self._deaths:
+            self._death_noticed.clear()
         for member in formed.unopened:  # its peers notice, and regroup without it
             member.kill()
         self._shards.members = list(formed.members)
         self._shards.epoch, self._shards.store = formed.epoch, formed.store
         self._on_regrouped(formed, lost)
+        return formed
+
+
+def _call(member: ShardHandle, method: str, *arguments: Any) -> Awaitable[Any]:
+    return member.call(method, *arguments)

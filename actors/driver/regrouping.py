@@ -66,7 +66,6 @@ async def regroup(
     members: Sequence[M],
     call: Call,
     *,
-    ranks: Mapping[M, int],
     epoch: int,
     publications: Publications,
     host: str,
@@ -77,7 +76,6 @@ async def regroup(
     Args:
         members: members of the last group that may be left.
         call: calls a method of a member: ``call(member, method, *arguments)``.
-        ranks: rank of each member in the last group.
         epoch: number of the last membership that was begun.
         publications: what the group has published.
         host: this machine's address as the members see it.
@@ -113,7 +111,6 @@ async def regroup(
             continue
         opening = Opening(
             epoch=epoch,
-            ranks={ranks[member]: rank for rank, member in enumerate(left)},
             completed=completed,
             shown=publications.shown,
         )

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,9 +31,15 @@ class ShardHandle:
     actor: Any
     info: ShardInfo
 
-    async def call(self, method: str, *arguments: Any) -> Any:
-        """Call a method of the shard."""
-        return await getattr(self.actor, method).remote(*arguments)
+    def call(self, method: str, *arguments: Any) -> Awaitable[Any]:
+        """Call a method of the shard.
+
+        Returns:
+            The result, once it is awaited; as an argument of another call, it goes to that shard
+            and not through this process.
+        """
+        reference: Awaitable[Any] = getattr(self.actor, method).remote(*arguments)
+        return reference
 
     def kill(self) -> None:
         """End the shard's process; nothing is awaited."""

@@ -54,7 +54,18 @@ class ApplyChange:
     change: Change
 
 
-Command = Open | Cancel | ApplyChange
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pause:
+    """Wait for the next membership, between two steps, so that shards can join or leave.
+
+    Attributes:
+        epoch: number of the membership that is to end; nothing happens if it has ended already.
+    """
+
+    epoch: int
+
+
+Command = Open | Cancel | ApplyChange | Pause
 
 
 @dataclass(slots=True)
@@ -78,6 +89,17 @@ class Inbox:
         with self._lock:
             if number > self._highest:
                 self._waiting[number] = command
+
+    def held(self) -> dict[int, Command]:
+        """Return the commands that have not been taken, by id."""
+        with self._lock:
+            return dict(self._waiting)
+
+    def skip(self, number: int) -> None:
+        """Expect no command up to this id any more."""
+        with self._lock:
+            self._highest = max(self._highest, number)
+            self._waiting = {n: one for n, one in self._waiting.items() if n > number}
 
     def take(self, number: int) -> Command:
         """Remove and return a command."""

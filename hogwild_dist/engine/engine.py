@@ -4,7 +4,7 @@ Without peers it computes every worker. As one shard of a group it computes its 
 receives the others' keys and values through the exchange. All shards apply the same outcomes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from weakref import WeakSet
 
 from transformers import PreTrainedTokenizerBase
@@ -15,7 +15,7 @@ from hogwild_dist.engine.containment import contain, shard_errors
 from hogwild_dist.engine.overlapped_stepper import OverlappedStepper
 from hogwild_dist.engine.placement import home_rank, moved_ranks, newcomer_rank, worker_ranks
 from hogwild_dist.engine.prefill import Prefill
-from hogwild_dist.engine.rounds import Gate, NextEpoch, Rounds
+from hogwild_dist.engine.rounds import Gate, Rounds
 from hogwild_dist.engine.scheduler.admission import check_change, check_fits, check_ids, check_space
 from hogwild_dist.engine.scheduler.reservations import KVReservations, pages_of_newcomer
 from hogwild_dist.engine.scheduler.step import StepOutcome
@@ -28,6 +28,7 @@ from hogwild_dist.kvcache.cache import Block, KVCache
 from hogwild_dist.kvcache.rows import Row
 from hogwild_dist.model.loader import LoadedModel
 from hogwild_dist.model.model_runner import ModelRunner
+from hogwild_dist.model.text_encoder import TextEncoder
 from hogwild_dist.session.apply_change import apply_change
 from hogwild_dist.session.changes import AddWorker, Change, ChangePhase
 from hogwild_dist.session.events import Event, Refused
@@ -50,7 +51,10 @@ class Engine:
 
     Raises:
         ConfigError: the attention kernel that the config names is unknown.
+        ModelError: the tokenizer cannot decode token by token.
     """
+
+    STATE = ("_num_started",)
 
     def __init__(
         self,
@@ -66,6 +70,7 @@ class Engine:
         self.config = config or EngineConfig()
         self.model = model
         self.tokenizer = tokenizer
+        self.encoder = TextEncoder(tokenizer)
         self.exchange = exchange or LocalExchange(self.config.visibility)
         self.cache = cache or model.new_cache(self.config.cache_tokens)
         attention = find_backend(self.config.attention, model.attention_needs)
@@ -80,11 +85,11 @@ class Engine:
         )
         self.reservations = KVReservations(self.cache, model.max_positions)
         self.rounds = Rounds(self.exchange, gate)
-        self._prefill = Prefill(self.cache, self.runner, self.rounds, self.config.prefill_chunk)
+        self.prefill = Prefill(self.cache, self.runner, self.rounds, self.config.prefill_chunk)
         self._forward = ShardForward(self.runner, self.rounds, self.cache, self.timeline)
         self._sessions: WeakSet[Session] = WeakSet()
         stepper = OverlappedStepper if self.overlaps else Stepper
-        self._stepper = stepper(
+        self.stepper = stepper(
             self._forward,
             self.rounds,
             self.reservations,
@@ -123,7 +128,7 @@ class Engine:
             check_fits(spec, self.model, self.config.cache_tokens, self.cache.pages.num_free)
             for name, ids in spec.shared.items():
                 if ids:
-                    self._prefill.encode(Row((session.blocks[name],), ids), session.id)
+                    self.prefill.encode(Row((session.blocks[name],), ids), session.id)
         except BaseException:
             session.free()
             raise
@@ -150,7 +155,7 @@ class Engine:
         ranks = worker_ranks(number, len(spec.workers), world)
         ranks += (home_rank(number, world),) * len(spec.finishers)
         session = Session(
-            number, spec, self.cache, self.tokenizer, ranks, recorded=recorded, forced=forced
+            number, spec, self.cache, self.encoder, ranks, recorded=recorded, forced=forced
         )
         self._num_started = number + 1
         self._sessions.add(session)
@@ -158,7 +163,7 @@ class Engine:
 
     def encode(self, rows: Sequence[tuple[Session, Row]]) -> int:
         """Encode texts of sessions that have not stepped yet; see `Prefill.encode_together`."""
-        return self._prefill.encode_together([(row, session.id) for session, row in rows])
+        return self.prefill.encode_together([(row, session.id) for session, row in rows])
 
     def retire(self, session: Session) -> None:
         """Free the cache pages of a session; its text stays readable."""
@@ -168,7 +173,7 @@ class Engine:
     @property
     def num_encoded(self) -> int:
         """Tokens of prompts and other prefilled texts so far, on all shards."""
-        return self._prefill.num_tokens
+        return self.prefill.num_tokens
 
     @property
     def num_free_pages(self) -> int:
@@ -185,7 +190,7 @@ class Engine:
             check_space(session, self.reservations, view, len(token_ids))
             if token_ids:
                 with shard_errors(self.exchange.rank):
-                    self._prefill.encode(Row(view, token_ids), session.id)
+                    self.prefill.encode(Row(view, token_ids), session.id)
 
         phase = self.phase(session)
 
@@ -203,7 +208,7 @@ class Engine:
 
     def phase(self, session: Session) -> ChangePhase:
         """Return when a change to the session that is made now takes effect."""
-        return self._stepper.phase(session)
+        return self.stepper.phase(session)
 
     def agree(self, command: int) -> int:
         """Exchange headers alone; see `ShardForward.agree`."""
@@ -213,16 +218,20 @@ class Engine:
         self, sessions: Sequence[Session], latest_command: Callable[[], int] = lambda: 0
     ) -> StepOutcome:
         """Feed every active worker of `sessions` once; see `Stepper.step`."""
-        return self._stepper.step(sessions, latest_command)
+        return self.stepper.step(sessions, latest_command)
 
     def drain(self) -> StepOutcome:
         """Collect and apply the step in flight under `overlapped` visibility, if there is one."""
-        return self._stepper.drain()
+        return self.stepper.drain()
 
-    def move_workers(self, epoch: NextEpoch) -> None:
-        """Give every worker its shard in the next group."""
+    def adopt(self, sessions: Iterable[Session]) -> None:
+        """Take over sessions whose state was loaded from another shard."""
+        self._sessions.update(sessions)
+
+    def move_workers(self, world_size: int) -> None:
+        """Give every worker its shard in a group of this size."""
         for session in self._sessions:
-            ranks = [worker.rank for worker in session.workers]
-            moved = moved_ranks(ranks, epoch.ranks, session.id, epoch.world_size)
+            active = [worker.active for worker in session.workers]
+            moved = moved_ranks(active, session.id, world_size)
             for worker, rank in zip(session.workers, moved, strict=True):
                 worker.rank = rank

@@ -36,6 +36,8 @@ class Outbox:
         send: sends a publication; it may wait until earlier ones have arrived.
     """
 
+    STATE = ("_number", "_recent")
+
     def __init__(self, send: Callable[[Publication], None]) -> None:
         self._send = send
         self._number = 0

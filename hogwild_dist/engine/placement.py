@@ -1,7 +1,6 @@
 """Placement of work on shards: pure functions that give the same result on every shard."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 
 def home_rank(session: int, world_size: int) -> int:
@@ -32,28 +31,17 @@ def worker_ranks(session: int, num_workers: int, world_size: int) -> tuple[int, 
     )
 
 
-def moved_ranks(
-    ranks: Sequence[int], places: Mapping[int, int], session: int, world_size: int
-) -> list[int]:
-    """Return the shards of a session's workers in the next group.
+def moved_ranks(active: Sequence[bool], session: int, world_size: int) -> list[int]:
+    """Return the shards of a session's workers in a group of another size.
 
-    Workers stay where they are. Each worker of a lost shard goes to the shard with the fewest
-    workers of the session, and of several such to the next one from the session's home on.
+    Every shard has every block, so workers are dealt out afresh: those that write as in a new
+    session; the others, which cost nothing, to the session's home shard.
 
     Args:
-        ranks: rank of each worker's shard in the last group.
-        places: rank in the last group -> rank in the next one, of all shards that go on.
+        active: for each worker, whether it writes.
         session: number of the session.
         world_size: number of shards in the next group.
     """
-    load = Counter(places[rank] for rank in ranks if rank in places)
+    dealt = iter(worker_ranks(session, sum(active), world_size))
     home = home_rank(session, world_size)
-    order = [(home + offset) % world_size for offset in range(world_size)]
-    moved = []
-    for rank in ranks:
-        place = places.get(rank)
-        if place is None:
-            place = min(order, key=lambda one: load[one])
-            load[place] += 1
-        moved.append(place)
-    return moved
+    return [next(dealt) if writes else home for writes in active]

@@ -19,6 +19,8 @@ class Prefill:
         chunk: the most tokens of one text in one forward pass.
     """
 
+    STATE = ("num_tokens",)
+
     def __init__(self, cache: KVCache, runner: ModelRunner, rounds: Rounds, chunk: int) -> None:
         self._cache = cache
         self._runner = runner

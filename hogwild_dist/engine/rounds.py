@@ -11,7 +11,7 @@ they agreed on comes from who knows it. So sessions, scheduling and cache know n
 All shards take their places in the next group right before the same round.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -51,7 +51,6 @@ class NextEpoch:
         epoch: number of the new membership.
         world_size: number of shards in the new group.
         channels: channels of the new group.
-        ranks: rank in the last group -> rank in the new one, of all shards that go on.
         completed: the most that any shard has completed; the new membership begins after it.
         shown: number of the last publication that was shown to readers.
     """
@@ -59,7 +58,6 @@ class NextEpoch:
     epoch: int
     world_size: int
     channels: Channels
-    ranks: Mapping[int, int]
     completed: Progress
     shown: int
 
@@ -98,10 +96,14 @@ class Rounds:
         on_epoch: called with a new membership, right before the first round under it.
     """
 
+    STATE = ("completed",)
+
     def __init__(self, exchange: Exchange, gate: Gate | None = None) -> None:
         self.exchange = exchange
         self.completed = Progress()
         self.on_epoch: Callable[[NextEpoch], None] = lambda _: None
+        self.paused = False
+        """Whether the shard waits between two steps, where its state can be copied."""
         self._gate = gate
         self._ahead: list[NextEpoch] = []
         """Memberships in which this shard has not taken its place yet."""
@@ -127,6 +129,7 @@ class Rounds:
         """
         while True:
             if self._gate is not None and self._gate.frozen:
+                self._leave()  # peers inside the round stop waiting for this shard
                 self._ahead += self._gate.wait(None)
             self._enter()
             if self._ahead:
@@ -145,6 +148,26 @@ class Rounds:
             self._ahead += self._gate.wait(PeersLostError(lost))
         self.completed = self.completed.after(outcome)
         return outcome
+
+    def pause(self, epoch: int) -> None:
+        """Wait for the membership after this one, unless it is known already.
+
+        All shards do so after the same round, and none of them is inside another.
+
+        Raises:
+            ShardError: there is no next membership in time.
+        """
+        if self._gate is None or self._ahead or self._epoch != epoch:
+            return
+        self.paused = True
+        try:
+            self._ahead += self._gate.wait(None)
+        finally:
+            self.paused = False
+
+    @property
+    def _epoch(self) -> int:
+        return self.exchange.epoch if isinstance(self.exchange, TorchDistExchange) else 0
 
     def _leave(self) -> None:
         if isinstance(self.exchange, TorchDistExchange):

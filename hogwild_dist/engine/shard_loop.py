@@ -4,7 +4,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from hogwild_dist.engine.commands import ApplyChange, Cancel, Command, Inbox, Open
+from hogwild_dist.engine.commands import ApplyChange, Cancel, Command, Inbox, Open, Pause
 from hogwild_dist.engine.containment import contain
 from hogwild_dist.engine.engine import Engine
 from hogwild_dist.engine.scheduler.step import StepOutcome
@@ -28,6 +28,8 @@ class ShardLoop:
         audit: whether to keep a checksum of every block of each ended session.
     """
 
+    STATE = ("sessions", "applied", "checksums", "_agreed", "_changes")
+
     def __init__(
         self,
         engine: Engine,
@@ -42,7 +44,7 @@ class ShardLoop:
         self._emit = emit
         self._observe = observe
         self._audit = audit
-        self._waiting_queue = WaitingQueue(engine.reservations, engine.encode)
+        self.waiting_queue = WaitingQueue(engine.reservations, engine.encode)
         self._changes: deque[tuple[Session, Change]] = deque()
         self.checksums: dict[int, dict[str, int]] = {}
         """Session id -> block name -> checksum; equal on all shards, for audits."""
@@ -50,6 +52,7 @@ class ShardLoop:
         """Session id -> running session."""
         self.applied = 0
         """Id of the last command that was carried out."""
+        self._agreed = 0  # id of the last command that every shard holds
 
     def run(self) -> int:
         """Step until no session is left.
@@ -60,14 +63,22 @@ class ShardLoop:
         Raises:
             ExchangeError: a peer is lost or disagrees.
         """
-        agreed = self._engine.agree(self._inbox.highest)
-        while self._obey(agreed):
-            for session, changes in self._waiting_queue.admit_ready(
+        self._agreed = self._engine.agree(self._inbox.highest)
+        return self.go_on()
+
+    def go_on(self) -> int:
+        """Do what `run` does, from between two steps: after the state of another shard was loaded.
+
+        Raises:
+            ExchangeError: a peer is lost or disagrees.
+        """
+        while self._obey():
+            for session, changes in self.waiting_queue.admit_ready(
                 self._engine.config.prefill_chunk
             ):
                 self._begin(session, changes)
             self._apply_changes(self._engine.config.prefill_chunk)
-            agreed = max(agreed, self._step())
+            self._agreed = max(self._agreed, self._step())
         self._engine.drain()
         return self.applied
 
@@ -84,32 +95,26 @@ class ShardLoop:
         self._emit(step_updates)
         return outcome.command
 
-    def _obey(self, agreed: int) -> bool:
-        """Carry out commands up to `agreed`; return whether any session is running or waiting."""
-        while self.applied < agreed:
+    def _obey(self) -> bool:
+        """Carry out the agreed commands; return whether any session is running or waiting."""
+        while self.applied < self._agreed:
             self.applied += 1
             self._carry_out(self._inbox.take(self.applied))
-        return bool(self.sessions) or any(self._waiting_queue)
+        return bool(self.sessions) or any(self.waiting_queue)
 
     def _carry_out(self, command: Command) -> None:
-        if isinstance(command, Open):
-            self._open(command)
-            return
-        running = self.sessions.get(command.session)
-        waiting = self._waiting_queue.find(command.session)
         match command:
+            case Open():
+                self._open(command)
+            case Pause():
+                self._engine.rounds.pause(command.epoch)
             case Cancel():
-                if running is not None:
-                    self._cancel(running, command.reason)
-                elif waiting is not None:
-                    self._waiting_queue.remove(waiting)
-                    self._emit([opening_update(waiting, contain(waiting, waiting.opening))])
-                    self._end(waiting, command.reason)
+                self._cancel(command)
             case ApplyChange():
-                if running is not None:
+                if (running := self.sessions.get(command.session)) is not None:
                     self._changes.append((running, command.change))
-                elif waiting is not None:
-                    self._waiting_queue.defer(waiting, command.change)
+                elif (waiting := self.waiting_queue.find(command.session)) is not None:
+                    self.waiting_queue.defer(waiting, command.change)
 
     def _open(self, command: Open) -> None:
         """Queue a session; one that can never fit is refused, on every shard alike."""
@@ -117,7 +122,7 @@ class ShardLoop:
             session = self._engine.prepare(
                 command.spec, number=command.session, recorded=command.recorded
             )
-            self._waiting_queue.put(session, command.tenant)
+            self.waiting_queue.put(session, command.tenant)
         except HogwildError as error:
             log.warning("session refused: %s", error, extra={"session": command.session})
             self._refuse(command, error)
@@ -139,12 +144,17 @@ class ShardLoop:
         if session.end_reason:
             self._retire(session)
 
-    def _cancel(self, session: Session, reason: str) -> None:
+    def _cancel(self, command: Cancel) -> None:
         """End a session now, or with its step in flight."""
-        if self._engine.phase(session) == "before":
-            self._end(session, reason)
-        else:
-            session.cancel(reason)
+        if (running := self.sessions.get(command.session)) is not None:
+            if self._engine.phase(running) == "before":
+                self._end(running, command.reason)
+            else:
+                running.cancel(command.reason)
+        elif (waiting := self.waiting_queue.find(command.session)) is not None:
+            self.waiting_queue.remove(waiting)
+            self._emit([opening_update(waiting, contain(waiting, waiting.opening))])
+            self._end(waiting, command.reason)
 
     def _end(self, session: Session, reason: str) -> None:
         if not session.end_reason:

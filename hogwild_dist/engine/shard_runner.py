@@ -1,6 +1,6 @@
 """`ShardRunner`: runs an engine as one shard of a group, and then of the next group."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -16,6 +16,7 @@ from hogwild_dist.engine.outbox import Outbox, Publication
 from hogwild_dist.engine.rounds import NextEpoch, Progress
 from hogwild_dist.engine.scheduler.step import StepOutcome
 from hogwild_dist.engine.shard_loop import ShardLoop
+from hogwild_dist.engine.state_transfer import StateTransfer
 from hogwild_dist.engine.updates import Update
 from hogwild_dist.errors import ConfigError, PeersLostError
 from hogwild_dist.exchange.channels import Channels
@@ -34,10 +35,12 @@ class Standing:
     Attributes:
         completed: the rounds that it has completed; None if it has not stopped yet.
         command: the highest command id up to which it holds every command.
+        paused: whether it waits between two steps, where its state can be copied.
     """
 
     completed: Progress | None
     command: int
+    paused: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,13 +49,11 @@ class Opening:
 
     Attributes:
         epoch: number of the membership.
-        ranks: rank in the last group -> rank in the new one, of all shards that go on.
         completed: the most that any of them has completed, or that was shown to readers.
         shown: number of the last publication that was shown.
     """
 
     epoch: int
-    ranks: Mapping[int, int]
     completed: Progress
     shown: int
 
@@ -108,6 +109,7 @@ class ShardRunner:
         self._host = host
         self._inbox = inbox
         self._running = False
+        self._loaded = False
         self._formed: tuple[Membership, Channels] | None = None
         channels = form_group(place, model.device, host, config.exchange_backend)
         cache = model.new_cache(config.cache_tokens)
@@ -130,10 +132,17 @@ class ShardRunner:
         self.loop = ShardLoop(
             self.engine, inbox, self._emit, observe=listeners.observe, audit=audit
         )
+        self.transfer = StateTransfer(self.engine, self.loop, inbox, self._outbox)
 
     def run(self) -> int:
         """Step until no session is left; see `ShardLoop.run`."""
-        return self.work(self.loop.run)
+        loaded, self._loaded = self._loaded, False
+        return self.work(self.loop.go_on if loaded else self.loop.run)
+
+    def load(self, state: bytes) -> None:
+        """Take over the state of a shard of the group that this one is to join."""
+        self.transfer.load(state)
+        self._loaded = True
 
     def work(self, job: Callable[[], T]) -> T:
         """Do what completes rounds; this shard has stopped when it is done, or at the gate."""
@@ -154,6 +163,7 @@ class ShardRunner:
         stopped = self.gate.waiting or not self._running
         return Standing(
             completed=self.engine.rounds.completed if stopped else None,
+            paused=self.engine.rounds.paused,
             command=self._inbox.highest,
         )
 
@@ -187,7 +197,6 @@ class ShardRunner:
                 epoch=place.epoch,
                 world_size=place.world_size,
                 channels=channels,
-                ranks=opening.ranks,
                 completed=opening.completed,
                 shown=opening.shown,
             )
@@ -199,6 +208,6 @@ class ShardRunner:
 
     def _enter(self, following: NextEpoch) -> None:
         """Take this shard's place in a new group."""
-        self.engine.move_workers(following)
+        self.engine.move_workers(following.world_size)
         if self.exchange.rank == 0 and self.exchange.epoch == following.epoch:
             self._outbox.resume(following.epoch, following.shown)

@@ -28,6 +28,8 @@ class Stepper:
         timeline: records the spans of every step.
     """
 
+    STATE = ("_skipped_last_step",)
+
     def __init__(
         self,
         forward: ShardForward,

@@ -84,6 +84,8 @@ class KVCache:
         ConfigError: the device does not have enough memory.
     """
 
+    STATE = ("blocks",)
+
     def __init__(
         self,
         *,
@@ -98,6 +100,8 @@ class KVCache:
         self.rotary = rotary
         self.pages = PageAllocator(num_pages)
         self.blocks: set[Block] = set()
+        self.changed: set[int] | None = None
+        """Pages whose committed tokens have grown since this set was made; None counts nothing."""
         self._write_slots = slot_writer
         num_slots = (num_pages + 1) * PAGE_TOKENS  # the last page is never handed out
         self.scratch_slot = num_slots - 1
@@ -164,11 +168,31 @@ class KVCache:
     def commit(self, block: Block, count: int) -> None:
         """Mark the next `count` tokens of `block` as present on every shard."""
         assert block.committed + count <= block.length, "only written tokens can be committed"
+        if self.changed is not None:
+            spans = block.spans(block.committed, block.committed + count)
+            pages = (
+                range(begin // PAGE_TOKENS, (end - 1) // PAGE_TOKENS + 1) for begin, end in spans
+            )
+            self.changed.update(page for run in pages for page in run)
         block.committed += count
 
     def read(self, layer: int, slots: Tensor) -> tuple[Tensor, Tensor]:
         """Return copies of keys and values, each ``[num_kv_heads, num_tokens, head_dim]``."""
         return self.keys[layer].index_select(1, slots), self.values[layer].index_select(1, slots)
+
+    def read_pages(self, start: int, stop: int) -> Tensor:
+        """Return a copy of the keys and values of pages ``start..stop-1``, as bytes on the CPU."""
+        slots = slice(start * PAGE_TOKENS, stop * PAGE_TOKENS)
+        slabs = (slab[:, slots].contiguous() for slab in (*self.keys, *self.values))
+        return torch.cat([slab.view(torch.uint8).flatten() for slab in slabs]).cpu()
+
+    def write_pages(self, start: int, stop: int, data: Tensor) -> None:
+        """Store what `read_pages` returned for these pages of another cache of the same shape."""
+        slots = slice(start * PAGE_TOKENS, stop * PAGE_TOKENS)
+        parts = [slab[:, slots] for slab in (*self.keys, *self.values)]
+        sizes = [part.numel() * part.element_size() for part in parts]
+        for part, raw in zip(parts, torch.split(data, sizes), strict=True):
+            part.copy_(raw.view(part.dtype).view(part.shape))
 
     def truncate(self, block: Block, length: int) -> None:
         """Cut `block` to its first `length` tokens and release the pages after them.

@@ -18,6 +18,8 @@ def ceil_div(number: int, divisor: int) -> int:
 class PageAllocator:
     """Free pages as a sorted list of disjoint, non-adjacent ranges ``(start, stop)``."""
 
+    STATE = ("_free",)
+
     def __init__(self, num_pages: int) -> None:
         self.num_pages = num_pages
         self._free: list[tuple[int, int]] = [(0, num_pages)] if num_pages else []
@@ -26,6 +28,13 @@ class PageAllocator:
     def num_free(self) -> int:
         """Number of free pages."""
         return sum(stop - start for start, stop in self._free)
+
+    @property
+    def taken(self) -> list[tuple[int, int]]:
+        """The pages that are not free, as ranges ``(start, stop)``."""
+        edges = [0, *(edge for run in list(self._free) for edge in run), self.num_pages]
+        pairs = zip(edges[::2], edges[1::2], strict=True)
+        return [(start, stop) for start, stop in pairs if start < stop]
 
     def allocate(self, count: int, after: int | None = None) -> list[tuple[int, int]]:
         """Take `count` pages, in as few runs as the free ranges allow.

@@ -23,6 +23,8 @@ class PrefixCache:
         cache: holds the blocks of the prefixes.
     """
 
+    STATE = ("_known",)
+
     def __init__(self, cache: KVCache) -> None:
         self._cache = cache
         self._known: dict[tuple[int, ...], _Prefix] = {}  # least recently used first

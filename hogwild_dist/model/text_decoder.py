@@ -26,6 +26,17 @@ class TextDecoder:
         self._text = ""
         self._stream = self._new_stream()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state without the stream, which the library cannot copy."""
+        return {name: value for name, value in vars(self).items() if name != "_stream"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        ids, self._ids = self._ids, []
+        self._stream = self._new_stream()
+        for token in ids:
+            self._step(token)
+
     def add(self, token_ids: Iterable[int]) -> str:
         """Return the text that new tokens add; a character appears with its last token."""
         new = "".join(self._step(token) for token in token_ids if token not in self._special)

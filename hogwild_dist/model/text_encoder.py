@@ -1,6 +1,7 @@
 """Encoding of prompts: control tokens only where markup names them, and pieces that join."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -38,6 +39,8 @@ class TextEncoder:
         self._backend: Any = tokenizer.backend_tokenizer
         self._special_ids = special_ids(tokenizer)
         self._control_ids = self._special_ids | bracketed_ids(tokenizer)
+        self.go_on_typed = lru_cache(maxsize=256)(self._go_on_typed)
+        """Typed text -> its tokens where it continues another text; the last ones are kept."""
         self._tail = "" if self._raw("a") != self._raw("a ") else "a"
 
     def begin(self, text: PromptText) -> list[int]:
@@ -52,6 +55,9 @@ class TextEncoder:
     def go_on(self, text: PromptText) -> list[int]:
         """Return the tokens of a text that continues another one."""
         return self._encode(text, continues=True)
+
+    def _go_on_typed(self, text: str) -> tuple[int, ...]:
+        return tuple(self.go_on(PromptText.typed(text)))
 
     def new_decoder(self) -> TextDecoder:
         """Return a decoder for the tokens of a text that continues another one."""

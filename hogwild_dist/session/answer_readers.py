@@ -106,6 +106,10 @@ class PatternReader:
     def __init__(self, pattern: str) -> None:
         self._pattern = compiled(pattern)
 
+    def __reduce__(self) -> tuple[type, tuple[str]]:
+        """Copy the pattern's text, since the library cannot copy a compiled one."""
+        return PatternReader, (self._pattern.pattern,)
+
     def read(self, text: str, newest: int) -> str | None:
         """Return the answer that the newest characters complete, or None."""
         begin = max(0, len(text) - max(PATTERN_CHARS, newest))

@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
-from transformers import PreTrainedTokenizerBase
-
 from hogwild_dist.errors import HogwildError
 from hogwild_dist.kvcache.cache import KVCache
 from hogwild_dist.kvcache.rows import Row
@@ -49,13 +47,10 @@ class Session:
         id: id of the session, unique in the engine.
         spec: specification of the session.
         cache: holds the blocks of the session.
-        tokenizer: the model's fast tokenizer.
+        encoder: encodes and decodes texts with the model's tokenizer.
         ranks: rank of each worker's shard; None puts all workers on shard 0.
         recorded: whether steps keep summaries of the logits, for a trace.
         forced: worker index -> its first tokens, which replace sampling.
-
-    Raises:
-        ModelError: the tokenizer cannot decode token by token.
     """
 
     def __init__(
@@ -63,13 +58,13 @@ class Session:
         id: int,
         spec: SessionSpec,
         cache: KVCache,
-        tokenizer: PreTrainedTokenizerBase,
+        encoder: TextEncoder,
         ranks: Sequence[int] | None = None,
         *,
         recorded: bool = False,
         forced: Mapping[int, Sequence[int]] | None = None,
     ) -> None:
-        self._encoder = TextEncoder(tokenizer)
+        self._encoder = encoder
         self.id = id
         self.spec = spec
         self.recorded = recorded

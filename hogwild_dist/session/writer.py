@@ -1,10 +1,8 @@
 """The effect of a chosen token on its worker: its text, its paragraph, and whether it stops."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 from hogwild_dist.kvcache.session_blocks import SessionBlocks
-from hogwild_dist.model.prompt_text import PromptText
 from hogwild_dist.model.text_encoder import TextEncoder
 from hogwild_dist.session.answer_collector import AnswerCollector
 from hogwild_dist.session.events import Event, Text, WorkerStop
@@ -34,7 +32,6 @@ class Writer:
         self._blocks = blocks
         self._answers = answers
         self._encoder = encoder
-        self._encoded = lru_cache(maxsize=256)(self._encode)
 
     def begin(self, worker: Worker, step: int) -> Text:
         """Write a worker's first text."""
@@ -170,10 +167,7 @@ class Writer:
     def _start_tokens(self, worker: Worker, index: int, question: str) -> list[int]:
         prefix = self._spec.paragraph_prefix.replace("{worker}", worker.spec.name)
         text = prefix.replace("{index}", str(index)) + question
-        return list(self._encoded(text))
-
-    def _encode(self, text: str) -> tuple[int, ...]:
-        return tuple(self._encoder.go_on(PromptText.typed(text)))
+        return list(self._encoder.go_on_typed(text))
 
 
 def _leaves(worker: Worker, step: int, *, ended: bool) -> bool:

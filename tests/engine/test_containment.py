@@ -21,6 +21,7 @@ from hogwild_dist.exchange.process_group import Membership
 from hogwild_dist.run.run import Run
 from hogwild_dist.run.trace.reader import read_trace
 from hogwild_dist.run.trace.replay import replay_fed, replay_free
+from hogwild_dist.model.text_encoder import TextEncoder
 from hogwild_dist.session.changes import AddWorker, Interjection
 from hogwild_dist.session.events import Event, Refused, SessionEnd, WorkerStop
 from hogwild_dist.team.layout import LAYOUTS
@@ -102,7 +103,7 @@ def with_faulty_tokenizer(
 ) -> grid.Played:
     logging.disable()  # of the tracebacks, in a process of its own
     engine = engine_of(place, visibility, attention)
-    engine.tokenizer = faulty_tokenizer()
+    engine.encoder = TextEncoder(faulty_tokenizer())
     return grid.play(engine, SPECS, recorded=recorded)
 
 

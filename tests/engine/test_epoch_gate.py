@@ -14,9 +14,7 @@ LOST = PeersLostError("Shard 0 lost its peers.")
 
 def following(epoch: int) -> NextEpoch:
     channels: Any = None
-    return NextEpoch(
-        epoch=epoch, world_size=1, channels=channels, ranks={0: 0}, completed=Progress(), shown=0
-    )
+    return NextEpoch(epoch=epoch, world_size=1, channels=channels, completed=Progress(), shown=0)
 
 
 def test_a_loop_that_lost_its_peers_says_so_and_waits_for_its_next_group() -> None:

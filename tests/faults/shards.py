@@ -1,6 +1,6 @@
 """Shards in processes of their own, without Ray, that die or stop at named points.
 
-The test is their driver: it sends commands, and regroups them with the driver's own protocol.
+They are looked after by the parts of the driver that know nothing of Ray.
 """
 
 import asyncio
@@ -12,25 +12,35 @@ import queue
 import signal
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
 import torch
 
+from hogwild_dist.actors.driver.command_sender import CommandSender
 from hogwild_dist.actors.driver.publications import Publications
-from hogwild_dist.actors.driver.regrouping import regroup
+from hogwild_dist.actors.driver.recovery import Recovery
+from hogwild_dist.actors.driver.regrouping import Formed
 from hogwild_dist.config import Visibility
-from hogwild_dist.engine.commands import Command, Inbox
+from hogwild_dist.engine.commands import Command, Inbox, Open, Pause
 from hogwild_dist.engine.shard_runner import Listeners, ShardRunner
 from hogwild_dist.engine.updates import Update
+from hogwild_dist.errors import HogwildError, ShardError
 from hogwild_dist.exchange.process_group import Membership, serve_store
+from hogwild_dist.session.events import SessionEnd
 from tests.exchange import grid
 from tests.tiny_tokenizer import byte_tokenizer
 
 HOST = "127.0.0.1"
+TRANSFER = {
+    "begin_copy": "begin",
+    "read_pages": "read_pages",
+    "write_pages": "write_pages",
+    "save": "save",
+}
+"""What a shard that joins takes over, by the names that the driver has for it."""
+
 POINTS = ("begin", "send_layer", "receive_layer", "post", "collect", "share", "join")
 """Methods of an exchange at whose call a fault can happen."""
 
@@ -129,6 +139,12 @@ def serve(pipe: Connection, place: Membership, visibility: Visibility, faults: l
         try:
             if method == "command":
                 result = inbox.put(*arguments)
+            elif method == "load_state":
+                result = runner.load(*arguments)
+            elif method in TRANSFER:
+                result = getattr(runner.transfer, TRANSFER[method])(*arguments)
+            elif method == "live":
+                threading.Event().wait()
             elif method == "ended":
                 result = runner.loop.checksums, runner.engine.num_free_pages
             else:
@@ -140,46 +156,87 @@ def serve(pipe: Connection, place: Membership, visibility: Visibility, faults: l
     def listen() -> None:
         while True:
             number, method, arguments = pipe.recv()
-            if method == "run":
-                runs.put(number)
+            if method in {"run", "ended"}:  # one after the other
+                runs.put((number, method))
             else:
                 threading.Thread(target=answer, args=(number, method, arguments)).start()
 
     threading.Thread(target=listen, daemon=True).start()
     send("ready")
     while True:
-        answer(runs.get(), "run", ())
+        answer(*runs.get(), ())
 
 
 class Shard:
-    """A shard, as the test sees it."""
+    """A shard, as its driver sees it."""
 
-    def __init__(self, place: Membership, visibility: Visibility, faults: list[Fault]) -> None:
+    def __init__(
+        self, place: Membership, visibility: Visibility, faults: Sequence[Fault], group: "Group"
+    ) -> None:
         self.pipe, theirs = CONTEXT.Pipe()
         self.process = CONTEXT.Process(
-            target=serve, args=(theirs, place, visibility, faults), daemon=True
+            target=serve, args=(theirs, place, visibility, list(faults)), daemon=True
         )
         self.process.start()
         theirs.close()
-        self.calls: dict[int, Future[Any]] = {}
+        self.group = group
+        self.calls: dict[int, asyncio.Future[Any]] = {}
         self.numbers = itertools.count()
-        self.lock = threading.Lock()
+        self.ready: asyncio.Future[None] = asyncio.Future()
+        self.loop = asyncio.get_running_loop()
+        threading.Thread(target=self._listen, daemon=True).start()
 
-    def call(self, method: str, *arguments: Any) -> Future[Any]:
-        reply: Future[Any] = Future()
-        with self.lock:
-            number = next(self.numbers)
-            self.calls[number] = reply
-            try:
-                self.pipe.send((number, method, arguments))
-            except OSError as error:
-                reply.set_exception(error)
-        return reply
+    def call(self, method: str, *arguments: Any) -> asyncio.Future[Any]:
+        """Call a method; an argument may be what another call returns."""
+        return asyncio.ensure_future(self._call(method, *arguments))
+
+    async def _call(self, method: str, *arguments: Any) -> Any:
+        given = [await one if isinstance(one, asyncio.Future) else one for one in arguments]
+        number = next(self.numbers)
+        self.calls[number] = reply = asyncio.Future()
+        try:
+            self.pipe.send((number, method, given))
+        except OSError as error:
+            raise EOFError("the shard died") from error
+        return await reply
 
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
-        self.process.join()
+
+    def _listen(self) -> None:
+        """Pass on what the shard says; a thread of its own, since pipes know no event loop."""
+        while True:
+            try:
+                message = self.pipe.recv()
+            except (EOFError, OSError):
+                message = ("death",)
+            with contextlib.suppress(RuntimeError):  # the test is over
+                self.loop.call_soon_threadsafe(self._hear, *message)
+            if message == ("death",):
+                return
+
+    def _hear(self, what: str, *rest: Any) -> None:
+        match what:
+            case "ready":
+                self.ready.set_result(None)
+            case "reply":
+                number, result, error = rest
+                reply = self.calls.pop(number)
+                if reply.cancelled():
+                    return
+                if error is None:
+                    reply.set_result(result)
+                else:
+                    reply.set_exception(error)
+            case "publication":
+                self.group.show(rest[0])
+            case "loss":
+                self.group.recovery.lose_peers(rest[0], "a peer is lost")
+            case "death":
+                for reply in self.calls.values():
+                    if not reply.done():
+                        reply.set_exception(EOFError("the shard died"))
 
 
 @dataclass(slots=True)
@@ -194,125 +251,147 @@ class Played:
 
 
 class Group:
-    """Plays sessions on shards with faults.
+    """Plays sessions on shards with faults; the driver's own recovery looks after them.
 
     Args:
-        num_shards: number of shards.
         visibility: visibility of the group.
-        faults: what goes wrong.
         timeout_seconds: time limit of a collective.
     """
 
-    def __init__(
-        self,
-        num_shards: int,
-        visibility: Visibility,
-        faults: Sequence[Fault],
-        timeout_seconds: float = 10.0,
-    ) -> None:
-        self.timeout = timeout_seconds
-        self.store = serve_store(HOST)
-        self.publications = Publications()
-        self.played = Played()
-        self.events: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
-        self.members: list[Shard] = []
-        for rank in range(num_shards):
-            place = Membership(
-                epoch=1,
-                rank=rank,
-                world_size=num_shards,
-                store_host=HOST,
-                store_port=self.store.port,
-                timeout_seconds=timeout_seconds,
-            )
-            mine = [fault for fault in faults if fault.shard == rank]
-            shard = Shard(place, visibility, mine)
-            self.members.append(shard)
-        for shard in self.members:
-            threading.Thread(target=self._listen, args=(shard,), daemon=True).start()
+    host = HOST
 
-    def play(self, commands: Sequence[Command], on_regroup: Callable[[], None] = lambda: None):
-        """Run the shards until they have carried out all commands; regroup them as they fall."""
-        for _ in self.members:
-            assert self.events.get(timeout=60)[1] == "ready"
-        for number, command in enumerate(commands, start=1):
-            for shard in self.members:
-                shard.call("command", number, command)
-        runs = self._run()
-        while not all(run.done() for run in runs.values()) or self._applied(runs) < len(commands):
-            shard, what, epoch = self.events.get(timeout=60)
-            if what == "loss" and epoch < self.played.epoch:
-                continue
-            if what in {"loss", "death"} and shard in self.members:
-                if what == "death":
-                    shard.kill()
-                self._regroup()
-                on_regroup()
-                runs = {s: run for s, run in runs.items() if s in self.members}
-            if all(run.done() for run in runs.values()):
-                runs = self._run()
-        self.played.num_shards = len(self.members)
+    def __init__(self, visibility: Visibility, timeout_seconds: float) -> None:
+        self.visibility = visibility
+        self.timeout = timeout_seconds
+        self.epoch = 1
+        self.members: list[Shard] = []
+        self.everyone: list[Shard] = []
+        self.store = serve_store(HOST)
+        self.stores = [self.store]
+        self.publications = Publications()
+        self.updates: list[Update] = []
+        self.shown = asyncio.Event()
+        self.recovery = Recovery(
+            self,  # type: ignore[arg-type]
+            self.publications,
+            timeout_seconds=timeout_seconds,
+            goes_on=True,
+            pause=lambda epoch: self.sender.send(Pause(epoch=epoch)),
+            on_regrouped=self._go_on,
+        )
+        self.sender = CommandSender(self, self.recovery.lose)  # type: ignore[arg-type]
+
+    async def start(self, faults: Sequence[Sequence[Fault]]) -> None:
+        """Start a shard for each sequence of faults."""
+        world = len(faults)
+        self.members = [
+            self._new_shard(1, rank, world, self.store, mine) for rank, mine in enumerate(faults)
+        ]
+        await asyncio.wait_for(asyncio.gather(*(one.ready for one in self.members)), 60)
+
+    async def spare(self, *faults: Fault) -> Shard:
+        """Start a shard in a group of its own."""
+        self.stores.append(serve_store(HOST))
+        shard = self._new_shard(0, 0, 1, self.stores[-1], faults)
+        await asyncio.wait_for(shard.ready, 60)
+        return shard
+
+    async def play(self, commands: Sequence[Command], beside: Callable[["Group"], Any]) -> Played:
+        """Run sessions until all have ended, and something beside them."""
+        for command in commands:
+            self.sender.send(command)
+        sessions = {one.session for one in commands if isinstance(one, Open)}
+        driving = [
+            asyncio.create_task(self.recovery.keep_going()),
+            asyncio.create_task(self.sender.keep_running()),
+        ]
+        playing = asyncio.gather(self._until_ended(sessions), beside(self))
+        await asyncio.wait_for(
+            asyncio.wait([playing, *driving], return_when=asyncio.FIRST_COMPLETED), 120
+        )
+        for task in driving:
+            if task.done():
+                task.result()  # raises why the group is lost
+        await playing
+        played = Played(updates=self.updates, epoch=self.epoch, num_shards=len(self.members))
         for shard in self.members:
-            checksums, free = shard.call("ended").result(30)
-            self.played.checksums.append(checksums)
-            self.played.free_pages.append(free)
-        return self.played
+            checksums, free = await asyncio.wait_for(shard.call("ended"), 30)
+            played.checksums.append(checksums)
+            played.free_pages.append(free)
+        for task in driving:
+            task.cancel()
+        return played
 
     def close(self) -> None:
+        for shard in self.everyone:
+            shard.kill()
+
+    def send(self, method: str, *arguments: Any) -> None:
         for shard in self.members:
-            shard.kill()
+            shard.call(method, *arguments)
 
-    def _run(self) -> dict[Shard, Future[Any]]:
-        runs = {shard: shard.call("run") for shard in self.members}
-        for shard, run in runs.items():
-            run.add_done_callback(partial(self._ran, shard))
-        return runs
+    def error_of(self, _: Shard, error: Exception) -> Exception:
+        return error if isinstance(error, HogwildError) else ShardError("The shard failed.")
 
-    def _ran(self, shard: Shard, run: Future[Any]) -> None:
-        self.events.put((shard, "death" if run.exception() else "ran", None))
+    def show(self, publication: Any) -> None:
+        for updates in self.publications.put(publication):
+            self.updates += updates
+        if (agreed := self.publications.completed.agreed) is not None:
+            self.sender.forget(agreed.command)
+        self.shown.set()
 
-    def _applied(self, runs: dict[Shard, Future[Any]]) -> int:
-        return min(run.result() for run in runs.values())
+    async def until(self, num_updates: int) -> None:
+        """Wait until readers have seen so many updates."""
+        while len(self.updates) < num_updates:
+            self.shown.clear()
+            await self.shown.wait()
 
-    def _regroup(self) -> None:
-        async def call(shard: Shard, method: str, *arguments: Any) -> Any:
-            return await asyncio.wrap_future(shard.call(method, *arguments))
+    async def _until_ended(self, sessions: set[int]) -> None:
+        while sessions - {
+            update.session
+            for update in self.updates
+            if any(isinstance(event, SessionEnd) for event in update.events)
+        }:
+            self.shown.clear()
+            await self.shown.wait()
 
-        formed = asyncio.run(
-            regroup(
-                self.members,
-                call,
-                ranks={shard: rank for rank, shard in enumerate(self.members)},
-                epoch=self.played.epoch,
-                publications=self.publications,
-                host=HOST,
-                timeout_seconds=self.timeout,
-            )
+    def _new_shard(
+        self, epoch: int, rank: int, world: int, store: Any, faults: Sequence[Fault]
+    ) -> Shard:
+        place = Membership(
+            epoch=epoch,
+            rank=rank,
+            world_size=world,
+            store_host=HOST,
+            store_port=store.port,
+            timeout_seconds=self.timeout,
         )
-        for shard in set(self.members) - set(formed.members):
-            shard.kill()
-        self.played.epoch, self.store = formed.epoch, formed.store
-        self.members = list(formed.members)
+        shard = Shard(place, self.visibility, faults, self)
+        self.everyone.append(shard)
+        return shard
 
-    def _listen(self, shard: Shard) -> None:
-        while True:
-            try:
-                what, *rest = shard.pipe.recv()
-            except (EOFError, OSError):
-                self.events.put((shard, "death", None))
-                for reply in shard.calls.values():
-                    if not reply.done():
-                        reply.set_exception(EOFError("the shard died"))
-                return
-            if what == "reply":
-                number, result, error = rest
-                reply = shard.calls.pop(number)
-                if error is None:
-                    reply.set_result(result)
-                else:
-                    reply.set_exception(error)
-            elif what == "publication":
-                for updates in self.publications.put(rest[0]):
-                    self.played.updates += updates
-            else:
-                self.events.put((shard, what, rest[0] if rest else None))
+    def _go_on(self, formed: Formed[Shard], lost: list[Shard]) -> None:
+        for shard in lost:
+            self.sender.leave(shard)  # type: ignore[arg-type]
+        for shard, command in zip(formed.members, formed.commands, strict=True):
+            self.sender.send_again(shard, command)  # type: ignore[arg-type]
+
+
+def play(
+    commands: Sequence[Command],
+    visibility: Visibility,
+    faults: Sequence[Sequence[Fault]],
+    timeout: float,
+    beside: Callable[[Group], Any],
+) -> Played:
+    """Play sessions on a shard for each sequence of faults."""
+
+    async def run() -> Played:
+        group = Group(visibility, timeout)
+        try:
+            await group.start(faults)
+            return await group.play(commands, beside)
+        finally:
+            group.close()
+
+    return asyncio.run(run())

@@ -1,13 +1,15 @@
 """A group that loses shards writes what a group writes that loses none."""
 
+import asyncio
 import os
 import random
 import signal
-import threading
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +21,7 @@ from hogwild_dist.session.changes import AddWorker, Interjection
 from hogwild_dist.session.events import Event
 from tests.exchange import grid
 from tests.exchange.test_crowd import spec
+from tests.faults import shards
 from tests.faults.shards import Fault, Group, Played
 
 pytestmark = pytest.mark.slow
@@ -46,12 +49,19 @@ POINTS = {
 }
 
 
-def play(num_shards: int, visibility: Visibility, *faults: Fault, timeout: float = 20.0) -> Played:
-    group = Group(num_shards, visibility, faults, timeout)
-    try:
-        return group.play(COMMANDS)
-    finally:
-        group.close()
+async def nothing(_: Group) -> None:
+    """Nothing happens beside the sessions."""
+
+
+def play(
+    num_shards: int,
+    visibility: Visibility,
+    *faults: Fault,
+    timeout: float = 20.0,
+    beside: Callable[[Group], Any] = nothing,
+) -> Played:
+    by_shard = [[one for one in faults if one.shard == rank] for rank in range(num_shards)]
+    return shards.play(COMMANDS, visibility, by_shard, timeout, beside)
 
 
 @cache
@@ -141,15 +151,11 @@ def test_a_shard_that_hangs_past_the_time_limit_is_left_behind() -> None:
 
 
 def test_a_shard_that_hangs_short_of_the_time_limit_costs_nothing() -> None:
-    group = Group(3, STEPPED, [Fault(1, "collect", 6, kind="SIGSTOP")], 20.0)
-    stopped = group.members[1]
-    awakened = threading.Thread(target=wake, args=(stopped.process.pid,))
-    awakened.start()
-    try:
-        played = group.play(COMMANDS)
-    finally:
-        group.close()
-    awakened.join()
+    async def wake_later(group: Group) -> None:
+        await asyncio.to_thread(wake, group.members[1].process.pid)
+
+    fault = Fault(1, "collect", 6, kind="SIGSTOP")
+    played = play(3, STEPPED, fault, timeout=20.0, beside=wake_later)
     check(played, STEPPED)
     assert (played.epoch, played.num_shards) == (1, 3)
 

@@ -39,6 +39,8 @@ class KVReservations:
         max_positions: context length of the model, in tokens.
     """
 
+    STATE = ("_reservations",)
+
     def __init__(self, cache: KVCache, max_positions: int) -> None:
         self.cache = cache
         self.max_positions = max_positions

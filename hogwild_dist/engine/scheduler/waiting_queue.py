@@ -31,6 +31,8 @@ class WaitingQueue:
         encode: encodes texts of sessions in one forward pass and returns the number of tokens.
     """
 
+    STATE = ("_queue", "_passes", "_encoding", "_changes")
+
     def __init__(
         self,
         reservations: KVReservations,

@@ -65,6 +65,7 @@ async def told(shards: Shards, story: Story, *, goes_on: bool = True) -> str:
         Publications(),
         timeout_seconds=1.0,
         goes_on=goes_on,
+        pause=lambda _: None,
         on_regrouped=lambda *_: regrouped.release(),
     )
     recovery.regrouped = regrouped  # type: ignore[attr-defined]

@@ -62,7 +62,6 @@ def regrouped(*members: Member, publications: Publications | None = None) -> For
         regroup(
             members,
             Member.call,
-            ranks={member: 2 * place for place, member in enumerate(members)},
             epoch=4,
             publications=publications or Publications(),
             host=HOST,
@@ -76,7 +75,7 @@ def test_all_go_on_after_the_most_that_anyone_has_completed() -> None:
     formed = regrouped(behind, ahead)
     assert (formed.epoch, formed.members, formed.commands) == (5, [behind, ahead], [3, 3])
     assert formed.completed == 8
-    expected = Opening(epoch=5, ranks={0: 0, 2: 1}, completed=Progress(8), shown=0)
+    expected = Opening(epoch=5, completed=Progress(8), shown=0)
     assert ahead.told("open") == behind.told("open") == [expected]
     places: list[Membership] = [*behind.told("form"), *ahead.told("form")]
     assert [(place.epoch, place.rank, place.world_size) for place in places] == [
@@ -103,7 +102,6 @@ def test_a_member_that_does_not_answer_is_left(silent_from: int) -> None:
     silent, other = Member(silent_from=silent_from), Member()
     formed = regrouped(silent, other)
     assert (formed.members, formed.epoch) == ([other], 4 + silent_from)
-    assert other.told("open")[0].ranks == {2: 0}
 
 
 def test_a_member_that_does_not_stop_is_left() -> None:
