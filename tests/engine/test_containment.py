@@ -18,10 +18,10 @@ from hogwild_dist.engine.shard_loop import ShardLoop
 from hogwild_dist.engine.updates import Update
 from hogwild_dist.errors import SessionError
 from hogwild_dist.exchange.process_group import Membership
+from hogwild_dist.model.text_encoder import TextEncoder
 from hogwild_dist.run.run import Run
 from hogwild_dist.run.trace.reader import read_trace
 from hogwild_dist.run.trace.replay import replay_fed, replay_free
-from hogwild_dist.model.text_encoder import TextEncoder
 from hogwild_dist.session.changes import AddWorker, Interjection
 from hogwild_dist.session.events import Event, Refused, SessionEnd, WorkerStop
 from hogwild_dist.team.layout import LAYOUTS
