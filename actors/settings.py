@@ -78,6 +78,20 @@ class ShardSettings(LoadSettings):
         return cls(**{one.name: getattr(settings, one.name) for one in fields(settings)}, **own)
 
 
+MOST_SHARDS = 64
+"""Most shards of a group."""
+
+
+def check_num_shards(count: int) -> None:
+    """Check the number of shards of a group.
+
+    Raises:
+        ConfigError: it is out of range.
+    """
+    if not 1 <= count <= MOST_SHARDS:
+        raise ConfigError(f"shards is {count}; it must be from 1 to {MOST_SHARDS}.")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GroupSettings:
     """Settings of a group: its driver, its shards and their placement.
@@ -112,8 +126,8 @@ class GroupSettings:
     log_texts: bool = False
 
     def __post_init__(self) -> None:
+        check_num_shards(self.num_shards)
         for name, value, good, allowed in (
-            ("shards", self.num_shards, 1 <= self.num_shards <= 64, "from 1 to 64"),
             ("cpus_per_shard", self.cpus_per_shard, 0 <= self.cpus_per_shard < inf, "0 or more"),
             ("wait_seconds", self.wait_seconds, 0 <= self.wait_seconds < inf, "0 or more"),
             ("lease_seconds", self.lease_seconds, 0 < self.lease_seconds < inf, "above 0"),

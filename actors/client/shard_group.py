@@ -147,6 +147,35 @@ class ShardGroup:
         result: list[ShardStatus] = get(self._driver.status.remote())
         return result
 
+    def scale(self, count: int, tell: Callable[[str], None] = lambda _: None) -> GroupInfo:
+        """Bring the group to a number of shards while its sessions go on.
+
+        Args:
+            count: number of shards, from 1 to 64.
+            tell: called with each line of progress.
+
+        Raises:
+            ConfigError: the number is out of range, or the group's visibility forbids it.
+            ClusterError: another change is going on, the cluster is too small or a shard was lost;
+                the group goes on with the shards that it has.
+        """
+        info: GroupInfo = wait(self._driver.scale.remote(count), self._driver, tell)
+        return info
+
+    def renew(self, tell: Callable[[str], None] = lambda _: None) -> GroupInfo:
+        """Replace all shards by new processes, one by one, while the group's sessions go on.
+
+        Args:
+            tell: called with each line of progress.
+
+        Raises:
+            ConfigError: the group's visibility forbids it.
+            ClusterError: another change is going on, the cluster has no room for one more shard, or
+                a shard was lost; the group goes on with the shards that it has.
+        """
+        info: GroupInfo = wait(self._driver.renew.remote(), self._driver, tell)
+        return info
+
     def timelines(self) -> list[list[Span]]:
         """Return each shard's timeline spans, by rank; empty unless the group keeps timelines."""
         result: list[list[Span]] = get(self._driver.timelines.remote())

@@ -8,6 +8,8 @@ import asyncio
 import logging
 import math
 import time
+from collections.abc import Awaitable
+from dataclasses import replace
 from functools import partial
 
 import ray
@@ -19,6 +21,7 @@ from hogwild_dist.actors.driver.lifecycle import READABLE_SECONDS, Lifecycle, pr
 from hogwild_dist.actors.driver.publications import Publications
 from hogwild_dist.actors.driver.recovery import Recovery
 from hogwild_dist.actors.driver.regrouping import Formed
+from hogwild_dist.actors.driver.scaling import Scaling
 from hogwild_dist.actors.driver.shard_set import ShardHandle, ShardSet
 from hogwild_dist.actors.errors import ClusterError, LostError, plain, reason_of
 from hogwild_dist.actors.logs import write_structured
@@ -62,15 +65,23 @@ class Driver(Inspection):
         self._lost_reason: str | None = None
         self._shards = ShardSet(settings, name, self._report_progress)
         self._publications = Publications()
+        goes_on = settings.shard.engine.visibility is not Visibility.OVERLAPPED
         self._recovery = Recovery(
             self._shards,
             self._publications,
             timeout_seconds=settings.shard.timeout_seconds,
-            goes_on=settings.shard.engine.visibility is not Visibility.OVERLAPPED,
+            goes_on=goes_on,
             pause=lambda epoch: self._command_sender.send(Pause(epoch=epoch)),
             on_regrouped=self._go_on,
         )
         self._command_sender = CommandSender(self._shards, self._recovery.lose)
+        self._scaling = Scaling(
+            self._shards,
+            self._recovery,
+            ray.get_runtime_context().current_actor,
+            wanted=settings.num_shards,
+            possible=goes_on,
+        )
         self._ready = False
         self._num_sessions = 0
         self._tasks: list[asyncio.Task[None]] = []
@@ -99,6 +110,7 @@ class Driver(Inspection):
             asyncio.create_task(self._recovery.keep_going()),
             asyncio.create_task(self._command_sender.keep_running()),
             asyncio.create_task(self._lifecycle.watch()),
+            asyncio.create_task(self._scaling.keep()),
         ]
         for task in self._tasks:
             watch(task, self._fail)
@@ -107,7 +119,7 @@ class Driver(Inspection):
     @property
     def _info(self) -> GroupInfo:
         return GroupInfo(
-            settings=self._settings,
+            settings=replace(self._settings, num_shards=self._scaling.wanted),
             shards=tuple(member.info for member in self._shards.members),
             epoch=self._shards.epoch,
         )
@@ -204,6 +216,22 @@ class Driver(Inspection):
     async def retire(self, seconds: float) -> None:
         """Take no more sessions, and stop after the last one or after `seconds`."""
         self._lifecycle.retire(seconds)
+
+    async def scale(self, count: int) -> GroupInfo:
+        """Bring the group to a number of shards while its sessions go on; see `Scaling.scale`.
+
+        Returns:
+            A description of the group.
+        """
+        return await self._changed(self._scaling.scale(count))
+
+    async def renew(self) -> GroupInfo:
+        """Replace all shards by new processes while sessions go on; see `Scaling.renew`.
+
+        Returns:
+            A description of the group.
+        """
+        return await self._changed(self._scaling.renew())
 
     async def cancel(self, session: int) -> None:
         """Cancel a session at the same step on all shards; an ended session is left alone.
@@ -302,23 +330,31 @@ class Driver(Inspection):
 
     def _go_on(self, formed: Formed[ShardHandle], lost: list[ShardHandle]) -> None:
         """Tell the shards of a new group what they lack, and let them run."""
-        log.warning(
-            "the group goes on without %d shards, with %d in epoch %d",
-            len(lost),
-            len(formed.members),
-            formed.epoch,
-        )
-        self._observe_group()
+        log.warning("%d shards are in epoch %d", len(formed.members), formed.epoch)
         for member in lost:
             self._command_sender.leave(member)
+            self._shards.remove(member)
+        if lost:
+            self._scaling.lose()
+        self._observe_group()
         for member, command in zip(formed.members, formed.commands, strict=True):
             self._command_sender.send_again(member, command)
+
+    async def _changed(self, change: Awaitable[None]) -> GroupInfo:
+        """Await a change of the shards, and return a description of the group."""
+        self._check_ready()
+        try:
+            await change
+        finally:
+            self._observe_group()
+            self._report_progress("ready")
+        return self._info
 
     def _observe_group(self) -> None:
         write_structured(group=self._name, epoch=self._shards.epoch)
         num_live = len(self._shards.members)
         self._metrics.live_shards.set(num_live)
-        self._metrics.lost_shards.set(self._settings.num_shards - num_live)
+        self._metrics.lost_shards.set(max(0, self._scaling.wanted - num_live))
 
     def _cancel(self, session: int, reason: str) -> None:
         """Cancel a session at the same step on all shards, for a reason."""
@@ -332,6 +368,7 @@ class Driver(Inspection):
         ray.kill(ray.get_runtime_context().current_actor)
 
     def _release(self) -> None:
+        self._scaling.end()
         self._shards.release()
         self._metrics.live_shards.set(0)
         self._observe_sessions()

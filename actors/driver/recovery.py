@@ -5,16 +5,14 @@ Shards join and leave by the same way, but between two steps, and without losing
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any
 
+from hogwild_dist.actors.driver.member_change import LOST_NEWCOMER, MemberChange
 from hogwild_dist.actors.driver.publications import Publications
 from hogwild_dist.actors.driver.regrouping import POLL_SECONDS, Formed, regroup
-from hogwild_dist.actors.driver.shard_set import ShardHandle, ShardSet
-from hogwild_dist.actors.driver.state_copy import copy_state
-from hogwild_dist.actors.errors import ClusterError, is_death, plain
+from hogwild_dist.actors.driver.shard_set import ShardHandle, ShardSet, call
+from hogwild_dist.actors.errors import ClusterError, is_death
 from hogwild_dist.engine.shard_runner import Standing
 from hogwild_dist.errors import HogwildError, PeersLostError, ShardError, first_line
 
@@ -24,29 +22,7 @@ NOTICE_SECONDS = 1.0
 MOST_FRUITLESS = 3
 """Groups of the same members that may fail in the same round: damage passes, disagreement stays."""
 
-MOST_ATTEMPTS = 3
-"""Attempts at a change of the members, each of which a lost shard may end."""
-
-LOST_NEWCOMER = "A shard was lost while it joined the group."
-
 log = logging.getLogger("hogwild_dist.driver")
-
-
-@dataclass(eq=False, slots=True)
-class MemberChange:
-    """Shards that join and leave a group.
-
-    Attributes:
-        joining: shards in groups of their own.
-        leaving: members that leave.
-        done: whether it is done, or why it is not.
-        attempts: number of attempts so far.
-    """
-
-    joining: Sequence[ShardHandle]
-    leaving: Sequence[ShardHandle]
-    done: asyncio.Future[None] = field(default_factory=asyncio.Future)
-    attempts: int = 0
 
 
 class Recovery:
@@ -101,8 +77,7 @@ class Recovery:
                 self._noticed.clear()
                 await self._act()
         finally:
-            if self._change is not None:
-                self._give_up(self._change, ClusterError("The group is lost."))
+            self._end_change(ClusterError("The group is lost."))
 
     async def change(self, joining: Sequence[ShardHandle], leaving: Sequence[ShardHandle]) -> None:
         """Let shards join and leave between two steps.
@@ -119,10 +94,7 @@ class Recovery:
         assert self._change is None, "one change at a time"
         self._change = change = MemberChange(joining, leaving)
         self._noticed.set()
-        try:
-            await change.done
-        finally:
-            self._change = None
+        await change.done
 
     def lose(self, member: ShardHandle, error: Exception) -> None:
         """Note that a shard has failed; called again for the same shard, it changes nothing."""
@@ -187,17 +159,13 @@ class Recovery:
 
     async def _carry_out(self, change: MemberChange) -> None:
         """Try to let shards join and leave; a loss meanwhile comes first."""
-        change.attempts += 1
         members = self._shards.members
-        staying = [member for member in members if member not in change.leaving]
         try:
-            await self._prepare(staying[0], change.joining)
+            await change.prepare(members, self._pause_all, self._timeout_seconds)
         except Exception as error:
             log.warning("the group cannot change yet: %s", first_line(error))
-            if not await self._all_answer(change.joining):
-                self._give_up(change, ClusterError(LOST_NEWCOMER))
-            elif change.attempts == MOST_ATTEMPTS:
-                self._give_up(change, plain(error))
+            if final := await change.final_error(error):
+                self._end_change(final)
             else:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._death_noticed.wait(), NOTICE_SECONDS)
@@ -205,51 +173,31 @@ class Recovery:
             if not self._is_broken():
                 await self._regroup(members)  # some may wait already
             return
-        formed = await self._regroup([*staying, *change.joining], change.leaving)
+        formed = await self._regroup(change.next_members(members), change.leaving)
         missing = [one for one in change.joining if one not in formed.members]
         for member in (*change.leaving, *missing):
             member.kill()
         for member in change.joining:
             self._watches.append(asyncio.create_task(self._watch(member)))
-        if missing:
-            self._give_up(change, ClusterError(LOST_NEWCOMER))
-        elif not change.done.done():
-            change.done.set_result(None)
+        self._end_change(ClusterError(LOST_NEWCOMER) if missing else None)
 
-    async def _prepare(self, donor: ShardHandle, joining: Sequence[ShardHandle]) -> None:
-        """Let all members wait between two steps, with their state copied to those that join."""
+    async def _pause_all(self) -> None:
+        """Let all members wait between two steps, and return when they do."""
+        self._pause(self._shards.epoch)
+        while True:
+            if self._is_broken():
+                raise PeersLostError("a shard was lost")
+            calls = (member.call("standing") for member in self._shards.members)
+            answers = asyncio.wait_for(asyncio.gather(*calls), self._timeout_seconds)
+            standings: list[Standing] = await answers
+            if all(one.paused for one in standings):
+                return
+            await asyncio.sleep(POLL_SECONDS)
 
-        async def pause() -> None:
-            self._pause(self._shards.epoch)
-            while not await self._all_paused():
-                await asyncio.sleep(POLL_SECONDS)
-
-        if not joining:
-            await pause()
-            return
-        await copy_state(donor, joining, _call, pause, self._timeout_seconds)
-
-    async def _all_paused(self) -> bool:
-        if self._is_broken():
-            raise PeersLostError("A shard was lost.")
-        calls = (member.call("standing") for member in self._shards.members)
-        answers = asyncio.wait_for(asyncio.gather(*calls), self._timeout_seconds)
-        standings: list[Standing] = await answers
-        return all(one.paused for one in standings)
-
-    async def _all_answer(self, members: Sequence[ShardHandle]) -> bool:
-        answers = asyncio.gather(*(member.call("standing") for member in members))
-        with suppress(Exception):
-            await asyncio.wait_for(answers, NOTICE_SECONDS)
-            return True
-        return False
-
-    def _give_up(self, change: MemberChange, error: Exception) -> None:
-        for member in change.joining:
-            member.kill()
-        if not change.done.done():
-            change.done.set_exception(error)
-        self._change = None
+    def _end_change(self, error: Exception | None) -> None:
+        if self._change is not None:
+            self._change.end(error)
+            self._change = None
 
     async def _regroup(
         self, candidates: Sequence[ShardHandle], leaving: Sequence[ShardHandle] = ()
@@ -259,7 +207,7 @@ class Recovery:
         try:
             formed = await regroup(
                 [member for member in candidates if member not in self._deaths],
-                _call,
+                call,
                 epoch=self._shards.epoch,
                 publications=self._publications,
                 host=self._shards.host,
@@ -281,7 +229,3 @@ class Recovery:
         self._shards.epoch, self._shards.store = formed.epoch, formed.store
         self._on_regrouped(formed, lost)
         return formed
-
-
-def _call(member: ShardHandle, method: str, *arguments: Any) -> Awaitable[Any]:
-    return member.call(method, *arguments)

@@ -3,20 +3,23 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
-from ray.util.placement_group import PlacementGroup, remove_placement_group
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from hogwild_dist.actors.errors import ClusterError, death, is_death, plain
-from hogwild_dist.actors.placement.cleanup import shard_name
-from hogwild_dist.actors.placement.placement_group import gpus_per_shard, reserve
+from hogwild_dist.actors.driver.answers import gather, named
+from hogwild_dist.actors.errors import ClusterError
+from hogwild_dist.actors.placement.cleanup import kill_leftovers, shard_name
+from hogwild_dist.actors.placement.placement_group import gpus_per_shard
+from hogwild_dist.actors.placement.places import Place, Places
 from hogwild_dist.actors.settings import NAMESPACE, GroupSettings
 from hogwild_dist.actors.shard.shard import Shard, ShardInfo
-from hogwild_dist.errors import PeersLostError
-from hogwild_dist.exchange.process_group import Membership, serve_store
+from hogwild_dist.errors import ExchangeError
+from hogwild_dist.exchange.process_group import Membership, difference, serve_store
+
+ALONE = 0
+"""Number of the membership of a shard that is to join a group, and is alone until then."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -25,10 +28,12 @@ class ShardHandle:
 
     Attributes:
         actor: handle of the shard actor.
+        place: where it runs.
         info: description of the shard.
     """
 
     actor: Any
+    place: Place
     info: ShardInfo
 
     def call(self, method: str, *arguments: Any) -> Awaitable[Any]:
@@ -44,6 +49,11 @@ class ShardHandle:
     def kill(self) -> None:
         """End the shard's process; nothing is awaited."""
         ray.kill(self.actor)
+
+
+def call(member: ShardHandle, method: str, *arguments: Any) -> Awaitable[Any]:
+    """Call a method of a shard; see `ShardHandle.call`."""
+    return member.call(method, *arguments)
 
 
 class ShardSet:
@@ -71,8 +81,9 @@ class ShardSet:
         self._settings = settings
         self._name = name
         self._report_progress = report_progress
-        self._placement_group: PlacementGroup | None = None
-        self._actors: list[Any] = []
+        self._places = Places(settings, name, report_progress)
+        self._actors: dict[Any, Place] = {}
+        self._num_started = 0
         self._start_task: asyncio.Task[None] | None = None
 
     async def start(self, driver: Any) -> None:
@@ -97,6 +108,42 @@ class ShardSet:
             self._start_task.cancel()
             await asyncio.wait([self._start_task])
 
+    async def add(self, count: int, driver: Any) -> list[ShardHandle]:
+        """Start shards that are ready to join the group; until then, each is alone.
+
+        Args:
+            count: number of shards.
+            driver: handle of the driver.
+
+        Raises:
+            ClusterError: the cluster is too small, or a shard died; nothing of them is left.
+            HogwildError: the model cannot be loaded, or software or settings differ.
+        """
+        actors = await self._start_actors(count)
+        try:
+            added = await self._load(actors)
+            self._check_alike(added)
+            self._report_progress("copying sessions")
+            store = serve_store(self.host)
+            places = [replace(self._membership(store, 1), epoch=ALONE - at) for at in range(count)]
+            joins = [
+                one.call("join", place, driver) for one, place in zip(added, places, strict=True)
+            ]
+            await gather(joins, [one.info.node for one in added])
+            return added
+        except BaseException:
+            for actor in actors:
+                self._drop(actor)
+            raise
+
+    def remove(self, handle: ShardHandle) -> None:
+        """End a shard that is no member any more, and free its place."""
+        self._drop(handle.actor)
+
+    def shrink(self) -> None:
+        """Release resources that no shard uses; Ray gives back those of whole placement groups."""
+        self._places.shrink()
+
     async def call(self, method: str, *arguments: Any) -> list[Any]:
         """Call a method of every shard and return the results, by rank.
 
@@ -105,135 +152,104 @@ class ShardSet:
             HogwildError: a shard raised it.
         """
         members = list(self.members)  # a loss may change them meanwhile
-        actors = [member.actor for member in members] or self._actors
-        references = (getattr(shard, method).remote(*arguments) for shard in actors)
-        return await self._gather(references, [member.info.node for member in members])
+        references = [member.call(method, *arguments) for member in members]
+        return await gather(references, [member.info.node for member in members])
 
     def send(self, method: str, *arguments: Any) -> None:
         """Call a method of every shard without waiting for the results."""
         for member in self.members:
-            getattr(member.actor, method).remote(*arguments)
+            member.call(method, *arguments)
 
     def error_of(self, member: ShardHandle, error: Exception) -> Exception:
         """Return an error that names a shard of the present group if the shard died."""
-        return _named(error, self.members.index(member), member.info.node)
+        return named(error, self.members.index(member), member.info.node)
 
     def release(self) -> None:
         """Kill the shards and free their resources."""
-        for shard in self._actors:
-            ray.kill(shard)
-        self._actors, self.members = [], []
-        if self._placement_group is not None:
-            remove_placement_group(self._placement_group)
-            self._placement_group = None
+        for actor in list(self._actors):
+            self._drop(actor)
+        self.members = []
+        self._places.release()
 
     async def _start(self, driver: Any) -> None:
         count = self._settings.num_shards
-        self._report_progress(f"placing {count} shard{'s' * (count > 1)}")
-        self._placement_group = await reserve(self._settings, self._name, self._report_progress)
-        self._actors = [self._new_shard(index) for index in range(count)]
-        await self._load()
+        if self._name:
+            await kill_leftovers(self._name)
+        actors = await self._start_actors(count)
+        self.members = await self._load(actors)
         self._report_progress("forming the group")
-        await self._form(driver)
-
-    def _new_shard(self, index: int) -> Any:
-        name = shard_name(self._name, index) if self._name else None
-        assert self._placement_group is not None, "shards start after their placement group"
-        strategy = PlacementGroupSchedulingStrategy(
-            self._placement_group, placement_group_bundle_index=index
+        self.epoch += 1
+        self.store = serve_store(self.host)
+        first = self._membership(self.store, count)
+        await gather(
+            member.call("join", replace(first, rank=rank), driver)
+            for rank, member in enumerate(self.members)
         )
-        groups = {"control": 2, "forming": 4, "life": 1}
+
+    async def _start_actors(self, count: int) -> list[Any]:
+        self._report_progress(f"placing {count} shard{'s' * (count > 1)}")
+        places = await self._places.take(count)
+        actors = [self._new_actor(place) for place in places]
+        self._actors |= dict(zip(actors, places, strict=True))
+        return actors
+
+    def _new_actor(self, place: Place) -> Any:
+        index = self._num_started
+        self._num_started += 1
+        name = shard_name(self._name, index) if self._name else None
+        groups = {"control": 2, "forming": 4, "copying": 1, "life": 1}
         remote: Any = ray.remote(concurrency_groups=groups)(Shard)  # type: ignore[call-overload]
         return remote.options(
             num_cpus=self._settings.cpus_per_shard,
             num_gpus=gpus_per_shard(self._settings),
-            scheduling_strategy=strategy,
+            scheduling_strategy=place.strategy,
             name=name,
             namespace=NAMESPACE,
             lifetime="detached" if name else None,
             max_restarts=0,
         ).remote(index, self._settings.shard, self._name)
 
-    async def _load(self) -> None:
-        """Rank the shards by node, so that neighbours share a node, and load the model on each."""
-        count = len(self._actors)
+    async def _load(self, actors: Sequence[Any]) -> list[ShardHandle]:
+        """Order shards by node, so that neighbours share a node, and load the model on each."""
+        count = len(actors)
         self._report_progress(f"starting {count} process{'es' * (count > 1)}")
-        nodes = await self.call("node")
-        order = sorted(range(len(nodes)), key=lambda index: (nodes[index], index))
-        self._actors = [self._actors[index] for index in order]
-        shards_by_node = Counter(nodes)
+        nodes = await gather([actor.node.remote() for actor in actors])
+        order = sorted(range(count), key=lambda index: (nodes[index], index))
+        shards_by_node = Counter([*nodes, *(member.info.node for member in self.members)])
         where = f"{count} shard{'s' * (count > 1)}"
         self._report_progress(f"loading {self._settings.shard.model} on {where}")
-        infos = await self._gather(
-            shard.load.remote(shards_by_node[nodes[index]])
-            for shard, index in zip(self._actors, order, strict=True)
+        infos = await gather(
+            [actors[index].load.remote(shards_by_node[nodes[index]]) for index in order]
         )
-        self.members = [ShardHandle(*pair) for pair in zip(self._actors, infos, strict=True)]
-
-    async def _form(self, driver: Any) -> None:
-        """Make every shard join the group of a new epoch."""
-        self.epoch += 1
-        self.store = serve_store(self.host)
-        await self._gather(
-            shard.join.remote(
-                Membership(
-                    epoch=self.epoch,
-                    rank=rank,
-                    world_size=len(self._actors),
-                    store_host=self.host,
-                    store_port=self.store.port,
-                    timeout_seconds=self._settings.shard.timeout_seconds,
-                ),
-                driver,
-            )
-            for rank, shard in enumerate(self._actors)
-        )
-
-    async def _gather(self, references: Any, nodes: Sequence[str] = ()) -> list[Any]:
-        """Await references concurrently; of several errors, raise the most specific one.
-
-        When a shard dies, its peers fail too, shortly before or after it.
-
-        Args:
-            references: a call of each shard.
-            nodes: address of each shard's node, for errors; empty if they are not known yet.
-        """
-        tasks: list[asyncio.Task[Any]] = [
-            asyncio.create_task(_await(reference)) for reference in references
+        return [
+            ShardHandle(actors[index], self._actors[actors[index]], info)
+            for index, info in zip(order, infos, strict=True)
         ]
-        if not tasks:
-            return []
-        done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-        if pending:
-            also_done, pending = await asyncio.wait(pending, timeout=1.0)
-            done |= also_done
-            for task in pending:
-                task.cancel()
-        errors = {
-            rank: error
-            for rank, task in enumerate(tasks)
-            if task in done and isinstance(error := task.exception(), Exception)
-        }
-        if errors:
-            rank = max(errors, key=lambda rank: _specificity(errors[rank]))
-            raise _named(errors[rank], rank, nodes[rank] if nodes else None) from None
-        return [task.result() for task in tasks]
 
+    def _check_alike(self, added: Sequence[ShardHandle]) -> None:
+        """Check that shards have the same software, model and settings as the group."""
+        first = self.members[0].info.configuration
+        for handle in added:
+            if found := difference(first, handle.info.configuration):
+                key, ours, theirs = found
+                raise ExchangeError(
+                    f"The group has {key} {ours} and a new shard on node {handle.info.node} has "
+                    f"{theirs}; use the same on all nodes."
+                )
 
-def _named(error: Exception, rank: int, node: str | None) -> Exception:
-    """Return an error that names the shard if it died, and its node if that is known."""
-    if not is_death(error):
-        return plain(error)
-    return death(f"Shard {rank}" if node is None else f"Shard {rank} on node {node}", error)
+    def _membership(self, store: Any, world_size: int) -> Membership:
+        return Membership(
+            epoch=self.epoch,
+            rank=0,
+            world_size=world_size,
+            store_host=self.host,
+            store_port=store.port,
+            timeout_seconds=self._settings.shard.timeout_seconds,
+        )
 
-
-async def _await(reference: Any) -> Any:
-    return await reference
-
-
-def _specificity(error: BaseException) -> int:
-    """Return how specific an error is: 2 a shard died, 1 a shard failed, 0 it lost its peers."""
-    if isinstance(error, ray.exceptions.RayTaskError):
-        cause = error.cause
-        return 0 if isinstance(cause, PeersLostError) else 1
-    return 2
+    def _drop(self, actor: Any) -> None:
+        """End a shard and free its place."""
+        place = self._actors.pop(actor, None)
+        if place is not None:
+            ray.kill(actor)
+            self._places.give_back(place)

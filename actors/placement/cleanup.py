@@ -29,9 +29,9 @@ def shard_name(name: str, index: int) -> str:
     return f"{name}/shard-{index}"
 
 
-def placement_group_name(name: str) -> str:
-    """Return the name of the placement group of a named group."""
-    return f"{name}/shards"
+def placement_group_name(name: str, index: int) -> str:
+    """Return the name of a placement group of a named group."""
+    return f"{name}/shards-{index}"
 
 
 async def kill_leftovers(name: str) -> None:
@@ -53,8 +53,9 @@ async def kill_leftovers(name: str) -> None:
                 f"other than {name!r}."
             )
         await asyncio.sleep(POLL_SECONDS)
+    pattern = re.compile(re.escape(f"{name}/shards-") + r"\d+")
     for group_id, group in placement_group_table().items():
-        if group["name"] == placement_group_name(name) and group["state"] != "REMOVED":
+        if pattern.fullmatch(group["name"]) and group["state"] != "REMOVED":
             remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(group_id))))
 
 

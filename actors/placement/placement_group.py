@@ -1,4 +1,4 @@
-"""The placement group of the shards: one bundle per shard."""
+"""Placement groups of shards: one bundle per shard."""
 
 import asyncio
 import time
@@ -15,7 +15,6 @@ from hogwild_dist.actors.placement.capacity import (
     shards_that_fit,
     shortage,
 )
-from hogwild_dist.actors.placement.cleanup import kill_leftovers, placement_group_name
 from hogwild_dist.actors.settings import GroupSettings, Spread
 
 SETTLE_SECONDS = 2.0
@@ -26,13 +25,14 @@ POLL_SECONDS = 0.5
 
 
 async def reserve(
-    settings: GroupSettings, name: str | None, report_progress: Callable[[str], None]
+    settings: GroupSettings, count: int, name: str | None, report_progress: Callable[[str], None]
 ) -> PlacementGroup:
-    """Reserve resources for every shard.
+    """Reserve resources for shards.
 
     Args:
         settings: resources per shard, and how long to wait for them.
-        name: name of a detached driver, or None; leftovers of that name are killed first.
+        count: number of shards.
+        name: name of the placement group, which then is detached; or None.
         report_progress: called with a line of progress.
 
     Returns:
@@ -41,17 +41,15 @@ async def reserve(
     Raises:
         ClusterError: the cluster is too small; nothing stays reserved.
     """
-    if name:
-        await kill_leftovers(name)
     gpus = gpus_per_shard(settings)
     bundle = {"CPU": settings.cpus_per_shard, "GPU": float(gpus)}
     bundle = {resource: count for resource, count in bundle.items() if count} or {"CPU": 0.001}
     if settings.wait_seconds == 0:
-        await _wait_until_it_fits(settings, gpus)
+        await _wait_until_it_fits(settings, count, gpus)
     group: PlacementGroup = placement_group(
-        [bundle] * settings.num_shards,
+        [bundle] * count,
         strategy="PACK" if settings.spread is Spread.PACK else "SPREAD",
-        name=placement_group_name(name) if name else "",
+        name=name or "",
         lifetime="detached" if name else None,
     )
     started = time.monotonic()
@@ -61,10 +59,9 @@ async def reserve(
         while not (await asyncio.wait([ready], timeout=POLL_SECONDS))[0]:
             waited = time.monotonic() - started
             if waited > time_limit:
-                raise _too_small(settings, gpus, free_capacity())
+                raise _too_small(settings, count, gpus, free_capacity())
             report_progress(
-                f"waiting for free resources for {settings.num_shards} "
-                f"shard{'s' * (settings.num_shards > 1)}, "
+                f"waiting for free resources for {count} shard{'s' * (count > 1)}, "
                 f"{waited:.0f} of {time_limit:.0f} s"
             )
         ready.result()  # raises if Ray could not say whether the group is ready
@@ -88,12 +85,12 @@ def free_capacity() -> list[NodeCapacity]:
     return node_capacities(ray.nodes(), state.available_resources_per_node())
 
 
-async def _wait_until_it_fits(settings: GroupSettings, gpus: int) -> None:
+async def _wait_until_it_fits(settings: GroupSettings, count: int, gpus: int) -> None:
     """Check the capacity, with retries: Ray reports freed resources with a delay."""
     deadline = time.monotonic() + SETTLE_SECONDS
     while True:
         try:
-            _check_fits(settings, gpus)
+            _check_fits(settings, count, gpus)
         except ClusterError:
             if time.monotonic() > deadline:
                 raise
@@ -102,14 +99,16 @@ async def _wait_until_it_fits(settings: GroupSettings, gpus: int) -> None:
             return
 
 
-def _check_fits(settings: GroupSettings, gpus: int) -> None:
+def _check_fits(settings: GroupSettings, count: int, gpus: int) -> None:
     nodes = free_capacity()
-    if shards_that_fit(nodes, settings.cpus_per_shard, gpus) < settings.num_shards:
-        raise _too_small(settings, gpus, nodes)
+    if shards_that_fit(nodes, settings.cpus_per_shard, gpus) < count:
+        raise _too_small(settings, count, gpus, nodes)
 
 
-def _too_small(settings: GroupSettings, gpus: int, nodes: list[NodeCapacity]) -> ClusterError:
-    return ClusterError(shortage(nodes, settings.num_shards, settings.cpus_per_shard, gpus))
+def _too_small(
+    settings: GroupSettings, count: int, gpus: int, nodes: list[NodeCapacity]
+) -> ClusterError:
+    return ClusterError(shortage(nodes, count, settings.cpus_per_shard, gpus))
 
 
 async def _ready(group: PlacementGroup) -> None:

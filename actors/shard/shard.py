@@ -3,12 +3,13 @@
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
 import ray
 import torch
 import transformers
@@ -20,6 +21,7 @@ from hogwild_dist.actors.shard.driver_link import DriverLink
 from hogwild_dist.engine.commands import Command, Inbox
 from hogwild_dist.engine.scheduler.step import StepOutcome
 from hogwild_dist.engine.shard_runner import Listeners, Opening, ShardRunner, Standing
+from hogwild_dist.engine.state_transfer import Pages, SavedState
 from hogwild_dist.errors import ConfigError, ExchangeError, HogwildError, ModelError, ShardError
 from hogwild_dist.exchange.process_group import (
     Membership,
@@ -42,17 +44,21 @@ class ShardInfo:
 
     Attributes:
         node: address of the shard's node.
+        node_id: Ray's id of the node.
         pid: process id.
         device: device that the shard computes on.
         threads: number of CPU threads.
         model: description of the loaded model.
+        configuration: what must be the same on every shard, by the words that errors use for it.
     """
 
     node: str
+    node_id: str
     pid: int
     device: str
     threads: int
     model: ModelInfo
+    configuration: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,6 +95,7 @@ class Shard:
         self._inbox = Inbox()
         self._model: LoadedModel | None = None
         self._joined: ShardRunner | None = None
+        self._metrics: ShardMetrics | None = None
         self._node: str = ray.util.get_node_ip_address()
         write_structured(group=group, shard=index, node=self._node)
 
@@ -119,14 +126,16 @@ class Shard:
         log.info("loaded %s on %s", settings.model, self._model.device)
         return ShardInfo(
             node=self._node,
+            node_id=ray.get_runtime_context().get_node_id(),
             pid=os.getpid(),
             device=str(self._model.device),
             threads=torch.get_num_threads(),
             model=self._model.info,
+            configuration=self._configuration(),
         )
 
     def join(self, membership: Membership, driver: Any) -> None:
-        """Join a group.
+        """Join a new group, or be alone until this shard joins one that is running.
 
         Args:
             membership: rank of this shard, size of the group and address of its store.
@@ -156,8 +165,9 @@ class Shard:
                 audit=self._settings.audit,
                 timeline=Timeline(enabled=self._settings.timeline),
             )
-        metrics = ShardMetrics(self._group, membership.rank, runner.engine, runner.exchange.counts)
-        self._joined, self._metrics = runner, metrics
+        self._joined = runner
+        if membership.epoch > 0:
+            self._measure(membership.rank)
         log.info("joined a group of %d", membership.world_size)
 
     def run(self) -> int:
@@ -169,7 +179,8 @@ class Shard:
         """
         try:
             applied = self._runner.run()
-            self._metrics.observe_pages()
+            if self._metrics is not None:
+                self._metrics.observe_pages()
             return applied
         except HogwildError:
             raise
@@ -231,12 +242,40 @@ class Shard:
         """Meet the other shards of a new group; see `ShardRunner.form`."""
         self._runner.form(membership)
         self._write_place(membership)
+        self._rank = membership.rank
 
     @ray.method(concurrency_group="control")
     def open(self, opening: Opening) -> None:
         """Go on in the group that was formed last."""
         self._runner.open(opening)
+        if self._metrics is None:
+            self._measure(self._rank)
         log.info("goes on in epoch %d", opening.epoch)
+
+    @ray.method(concurrency_group="copying")
+    def begin_copy(self) -> list[Pages]:
+        """Begin a copy of this shard's state; see `StateTransfer`."""
+        return self._runner.transfer.begin()
+
+    @ray.method(concurrency_group="copying")
+    def read_pages(self, pages: Pages) -> np.ndarray:
+        """Return keys and values of some pages."""
+        return self._runner.transfer.read_pages(pages)
+
+    @ray.method(concurrency_group="copying")
+    def write_pages(self, pages: Pages, data: np.ndarray) -> None:
+        """Store keys and values of some pages of a shard whose group this one is to join."""
+        self._runner.transfer.write_pages(pages, data)
+
+    @ray.method(concurrency_group="copying")
+    def save(self) -> SavedState:
+        """Return the rest of this shard's state, which waits between two steps."""
+        return self._runner.transfer.save()
+
+    @ray.method(concurrency_group="copying")
+    def load_state(self, state: bytes) -> None:
+        """Take over the state of a shard whose group this one is to join."""
+        self._runner.load(state)
 
     @ray.method(concurrency_group="life")
     def live(self) -> None:
@@ -249,7 +288,12 @@ class Shard:
         write_structured(group=self._group, **fields)
 
     def _observe(self, outcome: StepOutcome) -> None:
-        self._metrics.observe(outcome)
+        if self._metrics is not None:
+            self._metrics.observe(outcome)
+
+    def _measure(self, rank: int) -> None:
+        runner = self._runner
+        self._metrics = ShardMetrics(self._group, rank, runner.engine, runner.exchange.counts)
 
     @property
     def _runner(self) -> ShardRunner:

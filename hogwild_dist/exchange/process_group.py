@@ -162,14 +162,23 @@ def _compare(place: Membership, about: Mapping[str, str], heard: list[int]) -> N
     store.set(f"about/{place.rank}", json.dumps(dict(about), sort_keys=True))
     heard.append(place.rank)
     for rank in range(place.world_size):
-        theirs = json.loads(store.get(f"about/{rank}"))
-        for key, ours in about.items():
-            if theirs.get(key) != ours:
-                raise ExchangeError(
-                    f"Shard {rank} has {key} {theirs.get(key)} and shard {place.rank} has {ours}; "
-                    "use the same on all nodes."
-                )
+        if found := difference(about, json.loads(store.get(f"about/{rank}"))):
+            key, ours, theirs = found
+            raise ExchangeError(
+                f"Shard {rank} has {key} {theirs} and shard {place.rank} has {ours}; "
+                "use the same on all nodes."
+            )
         heard.append(rank)
+
+
+def difference(
+    about: Mapping[str, str], other: Mapping[str, str]
+) -> tuple[str, str, str | None] | None:
+    """Return what two ranks have not in common first, and what each has; None if they are alike."""
+    for key, ours in about.items():
+        if (theirs := other.get(key)) != ours:
+            return key, ours, theirs
+    return None
 
 
 def _unreached(place: Membership, reason: str) -> ExchangeError:

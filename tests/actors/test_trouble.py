@@ -106,7 +106,7 @@ def test_an_address_where_no_ray_answers_is_named(
 def test_a_dead_shard_costs_no_token(
     visibility: Visibility, shard: int, settings: Settings, tiny_dir: Path, tmp_path: Path
 ) -> None:
-    """Killed while a session runs, and then, as the last shard but one, while nothing runs."""
+    """Killed while a session runs, and then another while nothing runs."""
     before, trace = leftovers.now(), tmp_path / "run.json"
     a_team = team(3, LAYOUTS["combined"], max_tokens=60)
     chosen = settings(3, visibility)
@@ -120,9 +120,7 @@ def test_a_dead_shard_costs_no_token(
         run = Run(group, "Count!", a_team, trace)
         assert watch_and_kill(run, group.group.shards[shard].pid) == undisturbed
         replays(trace, engine.model)
-        left = group.group
-        assert (left.epoch, len(left.shards)) == (2, 2)
-        os.kill(left.shards[0].pid, signal.SIGKILL)
+        os.kill(group.group.shards[0].pid, signal.SIGKILL)
         assert list(Run(group, "Count!", a_team)) == undisturbed
         assert {status.num_pages - status.free_pages for status in group.status()} == {0}
     assert leftovers.settles(before)
@@ -143,7 +141,7 @@ def test_a_hung_shard_costs_no_token_and_holds_nobody_up(
         hung = group.group.shards[2].pid
         assert watch_and_kill(Run(group, "Count!", a_team), hung, signal.SIGSTOP) == undisturbed
         assert list(Run(group, "Count!", a_team)) == undisturbed
-        assert len(group.group.shards) == 2
+        assert hung not in {shard.pid for shard in group.group.shards}
     assert leftovers.settles(before)
 
 

@@ -17,6 +17,7 @@ from hogwild_dist.deploy.cli.execution import ExecutionTarget, start_group
 from hogwild_dist.deploy.cli.options.grouped import grouped
 from hogwild_dist.deploy.cli.options.placement import ShardOptions
 from hogwild_dist.deploy.cli.output import OutputConsole, own_output
+from hogwild_dist.deploy.cli.progress import progress_lines
 from hogwild_dist.deploy.view import ViewInfo, ViewKind, make_view
 from hogwild_dist.run.load import LoadSettings
 from hogwild_dist.session.changes import RemoveWorker
@@ -54,6 +55,28 @@ def status(name: Name, address: At = "auto") -> None:
             table.add_row(str(rank), *about, used)
         console = OutputConsole(width=None if OutputConsole().is_terminal else 200)
         console.print(table)
+        print(f"{len(info.shards)} of {info.settings.num_shards} shards, epoch {info.epoch}")
+
+
+@app.command()
+def scale(
+    name: Name,
+    shards: Annotated[int, typer.Option(help="Number of shards, from 1 to 64.")],
+    address: At = "auto",
+) -> None:
+    """Add shards to a group, or remove some, while its sessions go on."""
+    with progress_lines() as tell, _attached(name, address) as group:
+        info = group.scale(shards, tell)
+        tell("")
+        print(f"{len(info.shards)} of {info.settings.num_shards} shards, epoch {info.epoch}")
+
+
+@app.command()
+def renew(name: Name, address: At = "auto") -> None:
+    """Replace the shards of a group by new processes, one by one, while its sessions go on."""
+    with progress_lines() as tell, _attached(name, address) as group:
+        info = group.renew(tell)
+        tell("")
         print(f"{len(info.shards)} of {info.settings.num_shards} shards, epoch {info.epoch}")
 
 
