@@ -64,7 +64,7 @@ def scale(
     shards: Annotated[int, typer.Option(help="Number of shards, from 1 to 64.")],
     address: At = "auto",
 ) -> None:
-    """Add shards to a group, or remove some, while its sessions go on."""
+    """Add shards to a running group, or remove some."""
     with progress_lines() as tell, _attached(name, address) as group:
         info = group.scale(shards, tell)
         tell("")
@@ -73,7 +73,10 @@ def scale(
 
 @app.command()
 def renew(name: Name, address: At = "auto") -> None:
-    """Replace the shards of a group by new processes, one by one, while its sessions go on."""
+    """Replace all shards of a group by new processes.
+
+    They are replaced one by one, while its sessions go on.
+    """
     with progress_lines() as tell, _attached(name, address) as group:
         info = group.renew(tell)
         tell("")
