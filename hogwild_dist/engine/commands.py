@@ -7,6 +7,7 @@ step all shards carry out the commands up to the least of these ids.
 import threading
 from dataclasses import dataclass, field
 
+from hogwild_dist.engine.forced_replay import ForcedReplay
 from hogwild_dist.session.changes import Change
 from hogwild_dist.session.spec import SessionSpec
 
@@ -20,12 +21,14 @@ class Open:
         spec: the specification of the session.
         recorded: whether its updates carry entries of a trace.
         tenant: the client that the session belongs to; tenants take turns while sessions wait.
+        replay: what the session did before, on shards that are lost; None starts it anew.
     """
 
     session: int
     spec: SessionSpec
     recorded: bool
     tenant: str = ""
+    replay: ForcedReplay | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from hogwild_dist.engine.commands import ApplyChange, Cancel, Command, Inbox, Open, Pause
 from hogwild_dist.engine.containment import contain
 from hogwild_dist.engine.engine import Engine
+from hogwild_dist.engine.forced_replay import Replaying
 from hogwild_dist.engine.scheduler.step import StepOutcome
 from hogwild_dist.engine.scheduler.waiting_queue import WaitingQueue
 from hogwild_dist.engine.updates import Update, change_update, opening_update, updates
@@ -28,7 +29,7 @@ class ShardLoop:
         audit: whether to keep a checksum of every block of each ended session.
     """
 
-    STATE = ("sessions", "applied", "checksums", "_agreed", "_changes")
+    STATE = ("sessions", "applied", "checksums", "_agreed", "_changes", "_replays", "_held")
 
     def __init__(
         self,
@@ -46,6 +47,8 @@ class ShardLoop:
         self._audit = audit
         self.waiting_queue = WaitingQueue(engine.reservations, engine.encode)
         self._changes: deque[tuple[Session, Change]] = deque()
+        self._replays: dict[int, Replaying] = {}  # session id -> its replay, while it goes on
+        self._held: list[Cancel | ApplyChange] = []  # commands for sessions that are replayed
         self.checksums: dict[int, dict[str, int]] = {}
         """Session id -> block name -> checksum; equal on all shards, for audits."""
         self.sessions: dict[int, Session] = {}
@@ -77,6 +80,7 @@ class ShardLoop:
                 self._engine.config.prefill_chunk
             ):
                 self._begin(session, changes)
+            self._replay_changes()
             self._apply_changes(self._engine.config.prefill_chunk)
             self._agreed = max(self._agreed, self._step())
         self._engine.drain()
@@ -108,6 +112,8 @@ class ShardLoop:
                 self._open(command)
             case Pause():
                 self._engine.rounds.pause(command.epoch)
+            case Cancel() | ApplyChange() if command.session in self._replays:
+                self._held.append(command)
             case Cancel():
                 self._cancel(command)
             case ApplyChange():
@@ -120,9 +126,14 @@ class ShardLoop:
         """Queue a session; one that can never fit is refused, on every shard alike."""
         try:
             session = self._engine.prepare(
-                command.spec, number=command.session, recorded=command.recorded
+                command.spec,
+                number=command.session,
+                recorded=command.recorded,
+                forced=command.replay.tokens if command.replay else None,
             )
             self.waiting_queue.put(session, command.tenant)
+            if command.replay is not None:
+                self._replays[session.id] = Replaying(command.replay)
         except HogwildError as error:
             log.warning("session refused: %s", error, extra={"session": command.session})
             self._refuse(command, error)
@@ -162,14 +173,34 @@ class ShardLoop:
             self._emit([change_update(session, events)])
         self._retire(session)
 
+    def _replay_changes(self) -> None:
+        """Make the changes again that a replay has next; end the replays that are over."""
+        for number, replaying in list(self._replays.items()):
+            if (session := self.sessions.get(number)) is None:
+                continue
+            for change in replaying.due(session.step):
+                self._apply(session, change)
+            if number in self._replays and replaying.is_over(session.step):
+                self._end_replay(number)
+
+    def _end_replay(self, number: int) -> None:
+        del self._replays[number]
+        due = [command for command in self._held if command.session == number]
+        self._held = [command for command in self._held if command.session != number]
+        for command in due:
+            self._carry_out(command)
+
     def _apply_changes(self, budget: int) -> None:
         """Apply changes until about `budget` tokens have been encoded; the rest waits."""
         most = self._engine.num_encoded + budget
         while self._changes and self._engine.num_encoded < most:
-            session, change = self._changes.popleft()
-            self._emit([change_update(session, self._engine.apply_change(session, change))])
-            if session.end_reason:
-                self._retire(session)
+            self._apply(*self._changes.popleft())
+
+    def _apply(self, session: Session, change: Change) -> None:
+        events = self._engine.apply_change(session, change)
+        self._emit([change_update(session, events, change)])
+        if session.end_reason:
+            self._retire(session)
 
     def _retire(self, session: Session) -> None:
         """Free a session that has ended; it counts as running until that is done."""
@@ -180,3 +211,5 @@ class ShardLoop:
         self._engine.retire(session)
         self._changes = deque(pair for pair in self._changes if pair[0] is not session)
         self.sessions.pop(session.id, None)
+        if session.id in self._replays:
+            self._end_replay(session.id)

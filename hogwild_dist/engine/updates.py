@@ -1,12 +1,13 @@
 """Updates: what a step or a change did to a session, as plain data for other processes."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hogwild_dist.engine.scheduler.step import StepOutcome
 from hogwild_dist.engine.trace_record import final_record, step_record
 from hogwild_dist.errors import HogwildError
+from hogwild_dist.session.changes import Change
 from hogwild_dist.session.events import Event
 from hogwild_dist.session.session import Session
 
@@ -23,6 +24,7 @@ class Update:
         record: the step's trace entry, if the session is recorded.
         final: the end of the trace, in the last update of a recorded session.
         error: why the session could not start, or has failed; no further updates follow.
+        change: the change whose effect this is, if it is one.
     """
 
     session: int
@@ -32,6 +34,7 @@ class Update:
     record: dict[str, Any] | None = None
     final: dict[str, Any] | None = None
     error: HogwildError | None = None
+    change: Change | None = None
 
 
 def opening_update(session: Session, events: Sequence[Event]) -> Update:
@@ -39,9 +42,11 @@ def opening_update(session: Session, events: Sequence[Event]) -> Update:
     return _update(session, -1, tuple(events))
 
 
-def change_update(session: Session, events: Sequence[Event]) -> Update:
-    """Return the update with the events of a change to a running session."""
-    return _update(session, session.step - 1, tuple(events))
+def change_update(
+    session: Session, events: Sequence[Event], change: Change | None = None
+) -> Update:
+    """Return the update with the events of a change to a running session, or of its end."""
+    return replace(_update(session, session.step - 1, tuple(events)), change=change)
 
 
 def updates(outcome: StepOutcome) -> Iterator[Update]:
