@@ -22,6 +22,10 @@ class SilentError(ClusterError):
     """A group's driver does not answer; it may be stopped or overloaded."""
 
 
+class AllLostError(ClusterError):
+    """All shards of a group are lost; what its sessions have shown is not."""
+
+
 class LostError(ClusterError):
     """A group has lost its shards, or was stopped; its driver only keeps the text so far."""
 

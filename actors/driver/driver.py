@@ -14,23 +14,19 @@ from functools import partial
 
 import ray
 
-from hogwild_dist.actors.driver.command_sender import CommandSender
 from hogwild_dist.actors.driver.inspection import Inspection
 from hogwild_dist.actors.driver.journal import Journal, Owner, SessionSnapshot, SessionSummary
 from hogwild_dist.actors.driver.lifecycle import READABLE_SECONDS, Lifecycle, probe
-from hogwild_dist.actors.driver.publications import Publications
-from hogwild_dist.actors.driver.recovery import Recovery
-from hogwild_dist.actors.driver.regrouping import Formed
-from hogwild_dist.actors.driver.scaling import Scaling
-from hogwild_dist.actors.driver.shard_set import ShardHandle, ShardSet
-from hogwild_dist.actors.errors import ClusterError, LostError, plain, reason_of
+from hogwild_dist.actors.driver.live_group import LiveGroup
+from hogwild_dist.actors.driver.restoration import Restoration
+from hogwild_dist.actors.driver.shard_set import ShardSet
+from hogwild_dist.actors.errors import AllLostError, ClusterError, LostError, plain, reason_of
 from hogwild_dist.actors.logs import write_structured
 from hogwild_dist.actors.metrics import DriverMetrics
 from hogwild_dist.actors.settings import GroupSettings
 from hogwild_dist.actors.shard.info import GroupInfo, Load
 from hogwild_dist.actors.watched import watch
-from hogwild_dist.config import Visibility
-from hogwild_dist.engine.commands import ApplyChange, Cancel, Open, Pause
+from hogwild_dist.engine.commands import ApplyChange, Cancel, Command, Open
 from hogwild_dist.engine.outbox import Publication
 from hogwild_dist.engine.updates import Update
 from hogwild_dist.errors import ConfigError, HogwildError
@@ -63,25 +59,9 @@ class Driver(Inspection):
         self._metrics = DriverMetrics(name)
         self._progress = "starting"
         self._lost_reason: str | None = None
-        self._shards = ShardSet(settings, name, self._report_progress)
-        self._publications = Publications()
-        goes_on = settings.shard.engine.visibility is not Visibility.OVERLAPPED
-        self._recovery = Recovery(
-            self._shards,
-            self._publications,
-            timeout_seconds=settings.shard.timeout_seconds,
-            goes_on=goes_on,
-            pause=lambda epoch: self._command_sender.send(Pause(epoch=epoch)),
-            on_regrouped=self._go_on,
-        )
-        self._command_sender = CommandSender(self._shards, self._recovery.lose)
-        self._scaling = Scaling(
-            self._shards,
-            self._recovery,
-            ray.get_runtime_context().current_actor,
-            wanted=settings.num_shards,
-            possible=goes_on,
-        )
+        self._actor = ray.get_runtime_context().current_actor
+        self._group = self._new_group(settings, epoch=0)
+        self._restoration = Restoration(self._journal)
         self._ready = False
         self._num_sessions = 0
         self._tasks: list[asyncio.Task[None]] = []
@@ -96,7 +76,7 @@ class Driver(Inspection):
         """
         self._loop = asyncio.get_running_loop()
         try:
-            await self._shards.start(ray.get_runtime_context().current_actor)
+            await self._group.start(self._settings.num_shards)
         except BaseException as error:
             self._lost_reason = str(plain(error)) if isinstance(error, Exception) else "not started"
             self._release()
@@ -107,19 +87,21 @@ class Driver(Inspection):
         self._observe_group()
         self._report_progress("ready")
         self._tasks = [
-            asyncio.create_task(self._recovery.keep_going()),
-            asyncio.create_task(self._command_sender.keep_running()),
+            asyncio.create_task(self._keep_group()),
             asyncio.create_task(self._lifecycle.watch()),
-            asyncio.create_task(self._scaling.keep()),
         ]
         for task in self._tasks:
             watch(task, self._fail)
         return self._info
 
     @property
+    def _shards(self) -> ShardSet:
+        return self._group.shards
+
+    @property
     def _info(self) -> GroupInfo:
         return GroupInfo(
-            settings=replace(self._settings, num_shards=self._scaling.wanted),
+            settings=replace(self._settings, num_shards=self._group.scaling.wanted),
             shards=tuple(member.info for member in self._shards.members),
             epoch=self._shards.epoch,
         )
@@ -159,9 +141,7 @@ class Driver(Inspection):
         session, owner = self._num_sessions, owner or Owner()
         self._journal.begin(session, request, owner, recorded=recorded)
         self._observe_sessions()
-        self._command_sender.send(
-            Open(session=session, spec=request.spec, recorded=recorded, tenant=owner.tenant)
-        )
+        self._send(Open(session=session, spec=request.spec, recorded=recorded, tenant=owner.tenant))
         fields: dict[str, object] = {"session": session}
         if self._settings.log_texts:
             fields["problem"] = self._journal.record(session).summary().label
@@ -223,7 +203,7 @@ class Driver(Inspection):
         Returns:
             A description of the group.
         """
-        return await self._changed(self._scaling.scale(count))
+        return await self._changed(self._group.scaling.scale(count))
 
     async def renew(self) -> GroupInfo:
         """Replace all shards by new processes while sessions go on; see `Scaling.renew`.
@@ -231,7 +211,7 @@ class Driver(Inspection):
         Returns:
             A description of the group.
         """
-        return await self._changed(self._scaling.renew())
+        return await self._changed(self._group.scaling.renew())
 
     async def cancel(self, session: int) -> None:
         """Cancel a session at the same step on all shards; an ended session is left alone.
@@ -258,7 +238,8 @@ class Driver(Inspection):
             raise ConfigError(f"Session {session} has ended; nothing can be changed in it.")
         if isinstance(change, AddWorker):
             self._journal.expect_join(session, exclusive=exclusive)
-        self._command_sender.send(ApplyChange(session=session, change=change))
+        self._journal.record(session).changes.append(change)
+        self._send(ApplyChange(session=session, change=change))
 
     @ray.method(concurrency_group="readers")
     async def read(
@@ -293,16 +274,14 @@ class Driver(Inspection):
 
         Once this returns, the updates are shown, and no other outcome of their step can be.
         """
-        for updates in self._publications.put(publication):
+        for updates in self._group.publish(publication):
             self._journal.add(updates)
             self._metrics.count_ends(updates)
-        if (agreed := self._publications.completed.agreed) is not None:
-            self._command_sender.forget(agreed.command)
         self._observe_sessions()
 
     async def lose_peers(self, epoch: int, reason: str) -> None:
         """Note that a shard has lost its peers in an epoch; called by the shard."""
-        self._recovery.lose_peers(epoch, reason)
+        self._group.recovery.lose_peers(epoch, reason)
 
     async def stop(self) -> None:
         """Stop the shards and free their resources."""
@@ -328,17 +307,38 @@ class Driver(Inspection):
         self._journal.fail(self._lost_reason)
         self._release()
 
-    def _go_on(self, formed: Formed[ShardHandle], lost: list[ShardHandle]) -> None:
-        """Tell the shards of a new group what they lack, and let them run."""
-        log.warning("%d shards are in epoch %d", len(formed.members), formed.epoch)
-        for member in lost:
-            self._command_sender.leave(member)
-            self._shards.remove(member)
-        if lost:
-            self._scaling.lose()
-        self._observe_group()
-        for member, command in zip(formed.members, formed.commands, strict=True):
-            self._command_sender.send_again(member, command)
+    def _new_group(self, settings: GroupSettings, epoch: int) -> LiveGroup:
+        return LiveGroup(
+            settings,
+            self._name,
+            self._actor,
+            epoch=epoch,
+            report_progress=self._report_progress,
+            on_change=self._observe_group,
+        )
+
+    async def _keep_group(self) -> None:
+        """Look after the shards; when all are lost, start others, and replay the sessions there."""
+        while True:
+            try:
+                await self._group.keep()
+            except AllLostError as error:
+                log.warning("all shards are lost: %s", error)
+                self._restoration.begin(error)
+                wanted, epoch = self._group.scaling.wanted, self._group.shards.epoch
+                self._group = self._new_group(replace(self._settings, num_shards=wanted), epoch)
+                self._observe_group()
+                try:
+                    await self._restoration.start(self._group, wanted)
+                except HogwildError as failure:
+                    raise ClusterError(f"{error} No other could be started: {failure}") from failure
+                self._observe_group()
+                self._report_progress("ready")
+
+    def _send(self, command: Command) -> None:
+        """Send a command to the shards; while there are none, the journal keeps it."""
+        if not self._restoration.active:
+            self._group.sender.send(command)
 
     async def _changed(self, change: Awaitable[None]) -> GroupInfo:
         """Await a change of the shards, and return a description of the group."""
@@ -354,12 +354,12 @@ class Driver(Inspection):
         write_structured(group=self._name, epoch=self._shards.epoch)
         num_live = len(self._shards.members)
         self._metrics.live_shards.set(num_live)
-        self._metrics.lost_shards.set(max(0, self._scaling.wanted - num_live))
+        self._metrics.lost_shards.set(max(0, self._group.scaling.wanted - num_live))
 
     def _cancel(self, session: int, reason: str) -> None:
         """Cancel a session at the same step on all shards, for a reason."""
-        self._journal.record(session).cancelled = True
-        self._command_sender.send(Cancel(session=session, reason=reason))
+        self._journal.record(session).cancelled = reason
+        self._send(Cancel(session=session, reason=reason))
 
     async def _end(self) -> None:
         """Stop the shards, and this actor after clients could read how their sessions ended."""
@@ -368,8 +368,7 @@ class Driver(Inspection):
         ray.kill(ray.get_runtime_context().current_actor)
 
     def _release(self) -> None:
-        self._scaling.end()
-        self._shards.release()
+        self._group.end()
         self._metrics.live_shards.set(0)
         self._observe_sessions()
 

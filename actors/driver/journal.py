@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from hogwild_dist.engine.updates import Update
 from hogwild_dist.errors import ConfigError
 from hogwild_dist.run.transcript import Transcript
+from hogwild_dist.session.changes import Change
 from hogwild_dist.session.events import Joined, Refused, Text
 from hogwild_dist.team.session_request import SessionRequest
 
@@ -110,8 +111,10 @@ class Record:
         last_read: time when a client last read updates, by the monotonic clock.
         started: time of opening, in seconds since the Unix epoch.
         opened: time of opening, by the monotonic clock.
-        cancelled: whether the session was cancelled.
+        cancelled: why the session was cancelled, or None.
         num_joining: workers that were asked to join and have neither joined nor been refused yet.
+        changes: changes that were asked for, in their order.
+        expected: updates that a replay of the session is to show again, and has not yet.
     """
 
     id: int
@@ -127,8 +130,10 @@ class Record:
     last_read: float = field(default_factory=time.monotonic)
     started: float = field(default_factory=time.time)
     opened: float = field(default_factory=time.monotonic)
-    cancelled: bool = False
+    cancelled: str | None = None
     num_joining: int = 0
+    changes: list[Change] = field(default_factory=list)
+    expected: deque[Update] = field(default_factory=deque)
 
     @property
     def ended(self) -> bool:
@@ -139,6 +144,11 @@ class Record:
     def waiting(self) -> bool:
         """Whether the session has not started yet."""
         return not self.updates and not self.ended
+
+    @property
+    def pending_changes(self) -> list[Change]:
+        """Changes that were asked for and not made yet."""
+        return self.changes[sum(update.change is not None for update in self.updates) :]
 
     def notify(self) -> None:
         """Wake all waiting readers."""
@@ -194,6 +204,7 @@ class Journal:
     Attributes:
         records: session id -> record.
         last_token: time when a worker last chose a token, by the monotonic clock.
+        num_shown: number of updates so far, of all sessions.
     """
 
     def __init__(self, kept: int) -> None:
@@ -202,6 +213,7 @@ class Journal:
         """Ids of ended sessions that can still be read, in the order of their end."""
         self.records: dict[int, Record] = {}
         self.last_token = -math.inf
+        self.num_shown = 0
 
     @property
     def open_records(self) -> list[Record]:
@@ -248,8 +260,15 @@ class Journal:
             record = self.records.get(update.session)
             if record is None:
                 continue
+            for event in update.events:
+                if isinstance(event, Text) and event.chosen:
+                    self.last_token = time.monotonic()
+            if record.expected:
+                self._compare(record, update)
+                continue
             had_ended = record.ended
             record.updates.append(update)
+            self.num_shown += 1
             record.num_steps = max(record.num_steps, update.step + 1)
             if update.error is not None:
                 record.error = str(update.error)
@@ -259,8 +278,6 @@ class Journal:
                     record.num_joining -= 1
                 if isinstance(event, Refused) and event.change == "join":
                     record.num_joining -= 1
-                if isinstance(event, Text) and event.chosen:
-                    self.last_token = time.monotonic()
             record.notify()
             if record.ended and not had_ended:
                 self._end(record)
@@ -307,6 +324,17 @@ class Journal:
             record.readers -= 1
             record.last_read = time.monotonic()
         return record.updates[cursor:], record.ended
+
+    def _compare(self, record: Record, update: Update) -> None:
+        """Compare an update of a replay with what was shown; a session that differs has failed."""
+        shown = record.expected.popleft()
+        if update.events != shown.events and not record.ended:
+            record.error = (
+                f"The session could not be brought back after its shards were lost: step "
+                f"{shown.step} came out differently."
+            )
+            record.notify()
+            self._end(record)
 
     def _end(self, record: Record) -> None:
         if record.owner.kept:

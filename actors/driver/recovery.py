@@ -12,7 +12,7 @@ from hogwild_dist.actors.driver.member_change import LOST_NEWCOMER, MemberChange
 from hogwild_dist.actors.driver.publications import Publications
 from hogwild_dist.actors.driver.regrouping import POLL_SECONDS, Formed, regroup
 from hogwild_dist.actors.driver.shard_set import ShardHandle, ShardSet, call
-from hogwild_dist.actors.errors import ClusterError, is_death
+from hogwild_dist.actors.errors import AllLostError, ClusterError, is_death
 from hogwild_dist.engine.shard_runner import Standing
 from hogwild_dist.errors import HogwildError, PeersLostError, ShardError, first_line
 
@@ -67,7 +67,8 @@ class Recovery:
         """Watch the shards, and form a new group after each loss.
 
         Raises:
-            HogwildError: the group is lost; the error says why.
+            AllLostError: no shard is left that can go on.
+            HogwildError: the group is lost for another reason.
         """
         for member in self._shards.members:
             self._watches.append(asyncio.create_task(self._watch(member)))
@@ -150,12 +151,12 @@ class Recovery:
         except Exception as error:
             self.lose(member, error)
 
-    async def _reason(self) -> Exception:
-        """Return why the group is lost: a death, if one is noticed in time."""
+    async def _reason(self) -> AllLostError:
+        """Return why the shards are lost: a death, if one is noticed in time."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._death_noticed.wait(), NOTICE_SECONDS)
         told = self._witness[1] or "No shard of the group is left that can go on."
-        return next(iter(self._deaths.values()), ClusterError(told))
+        return AllLostError(str(next(iter(self._deaths.values()), told)))
 
     async def _carry_out(self, change: MemberChange) -> None:
         """Try to let shards join and leave; a loss meanwhile comes first."""

@@ -86,8 +86,8 @@ class Scaling:
         finally:
             self._old = ()
 
-    def lose(self) -> None:
-        """Note that the group has lost a shard, which is to be replaced."""
+    def wake(self) -> None:
+        """Look whether the group has the shards that it is to have."""
         self._woken.set()
 
     async def keep(self) -> None:

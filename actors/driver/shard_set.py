@@ -86,17 +86,18 @@ class ShardSet:
         self._num_started = 0
         self._start_task: asyncio.Task[None] | None = None
 
-    async def start(self, driver: Any) -> None:
+    async def start(self, driver: Any, count: int) -> None:
         """Place the shards, load the model on each of them and form their group.
 
         Args:
             driver: handle of the driver, to which rank 0 publishes updates.
+            count: number of shards.
 
         Raises:
             ClusterError: the cluster is too small, a shard died, or the start was cancelled.
             HogwildError: the model cannot be loaded, or the shards' software or settings differ.
         """
-        self._start_task = asyncio.create_task(self._start(driver))
+        self._start_task = asyncio.create_task(self._start(driver, count))
         try:
             await self._start_task
         except asyncio.CancelledError:
@@ -171,8 +172,7 @@ class ShardSet:
         self.members = []
         self._places.release()
 
-    async def _start(self, driver: Any) -> None:
-        count = self._settings.num_shards
+    async def _start(self, driver: Any, count: int) -> None:
         if self._name:
             await kill_leftovers(self._name)
         actors = await self._start_actors(count)

@@ -1,6 +1,7 @@
 """What goes wrong on a cluster is one sentence, keeps the text, and leaves nothing running."""
 
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -145,13 +146,44 @@ def test_a_hung_shard_costs_no_token_and_holds_nobody_up(
     assert leftovers.settles(before)
 
 
-def test_a_dead_shard_keeps_the_text_and_says_what_died(settings: Settings, tmp_path: Path) -> None:
-    """Where a step is in flight while the next one computes, a group does not go on."""
+@pytest.mark.parametrize("visibility", Visibility)
+def test_sessions_outlive_all_shards(
+    visibility: Visibility, settings: Settings, tiny_dir: Path, tmp_path: Path
+) -> None:
+    """Others are started, and the sessions are replayed there; a lost shard takes all with it
+    where a step is in flight while the next one computes."""
     before, trace = leftovers.now(), tmp_path / "run.json"
-    group = ShardGroup.start(settings(2, Visibility.OVERLAPPED))
+    a_team = team(3, LAYOUTS["combined"], max_tokens=60)
+    chosen = settings(2 if visibility is Visibility.OVERLAPPED else 1, visibility)
+    engine = Engine(
+        load_model(tiny_dir, dtype="float64", device="cpu"),
+        load_tokenizer(tiny_dir),
+        chosen.shard.engine,
+    )
+    undisturbed = list(Run(engine, "Count!", a_team))
+    with ShardGroup.start(chosen) as group:
+        run = Run(group, "Count!", a_team, trace)
+        assert watch_and_kill(run, group.group.shards[0].pid) == undisturbed
+        replays(trace, engine.model)
+        assert list(Run(group, "Count!", a_team)) == undisturbed
+        assert {status.num_pages - status.free_pages for status in group.status()} == {0}
+    assert leftovers.settles(before)
+
+
+def test_a_group_that_cannot_come_back_keeps_the_text_and_says_what_died(
+    settings: Settings, tiny_dir: Path, tmp_path: Path
+) -> None:
+    before, trace = leftovers.now(), tmp_path / "run.json"
+    model = shutil.copytree(tiny_dir, tmp_path / "model")
+    group = ShardGroup.start(settings(1, model=model))
     run = Run(group, "Count!", team(3, LAYOUTS["combined"], max_tokens=3_000), trace)
-    with pytest.raises(ClusterError, match=r"Session 1 was lost: Shard 1 on node [\d.]+ died: its"):
-        watch_and_kill(run, group.group.shards[1].pid)
+    shutil.rmtree(model)
+    with pytest.raises(
+        ClusterError,
+        match=r"Session 1 was lost: Shard 0 on node [\d.]+ died: .* No other could be started: On "
+        "node .*: There is no model",
+    ):
+        watch_and_kill(run, group.group.shards[0].pid)
     assert sum(run.result.num_tokens.values()) > 10
     assert len(read_trace(trace).steps) >= 5
     with pytest.raises(ClusterError, match="The group of shards is lost"):

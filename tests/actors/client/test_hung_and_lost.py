@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 from ray.cluster_utils import Cluster
@@ -12,14 +14,12 @@ from ray.cluster_utils import Cluster
 from hogwild_dist.actors.client import calls, drivers
 from hogwild_dist.actors.client.async_shard_group import AsyncShardGroup
 from hogwild_dist.actors.client.shard_group import ShardGroup
-from hogwild_dist.actors.driver.journal import Owner
 from hogwild_dist.actors.errors import ClusterError, LostError, NameTakenError, SilentError
 from hogwild_dist.actors.settings import GroupSettings, check_group_name
 from hogwild_dist.deploy.cli.execution import ExecutionTarget
 from hogwild_dist.errors import ConfigError
 from hogwild_dist.run.load import LoadSettings
 from tests.actors import leftovers
-from tests.actors.driver.test_lifecycle import SHORT, origin
 from tests.actors.placement.test_cleanup import named, process
 
 Settings = Callable[..., GroupSettings]
@@ -68,9 +68,14 @@ async def nobody_waits(group: AsyncShardGroup) -> None:
         await group.read(1, 0, 1.5)  # which the driver may hold
 
 
-def test_a_lost_group_gives_its_name_away(cluster: Cluster, settings: Settings, hogwild) -> None:
-    before = leftovers.now()
-    lost = ShardGroup.start(settings(1), name="lost")
+def test_a_lost_group_gives_its_name_away(
+    cluster: Cluster, settings: Settings, hogwild, tiny_dir: Path, tmp_path: Path
+) -> None:
+    """It cannot come back, since its model is gone."""
+    before, model = leftovers.now(), tmp_path / "model"
+    shutil.copytree(tiny_dir, model)
+    lost = ShardGroup.start(settings(1, model=model), name="lost")
+    shutil.rmtree(model)
     os.kill(lost.group.shards[0].pid, signal.SIGKILL)
     assert leftovers.comes_true(lambda: is_lost("lost"))
     with pytest.raises(
@@ -80,13 +85,15 @@ def test_a_lost_group_gives_its_name_away(cluster: Cluster, settings: Settings, 
     ):
         ShardGroup.attach("lost")
     told: list[str] = []
-    again = ShardGroup.start(settings(1), name="lost", tell=told.append)
+    shutil.copytree(tiny_dir, model)
+    again = ShardGroup.start(settings(1, model=model), name="lost", tell=told.append)
     assert told[0] == "ending the lost group 'lost'"
     assert len(again.status()) == 1
     assert named("lost") == ["lost", "lost/shard-0"]
     with pytest.raises(NameTakenError, match="A group named 'lost' is already running"):
         ShardGroup.start(settings(1), name="lost")
 
+    shutil.rmtree(model)
     os.kill(again.group.shards[0].pid, signal.SIGKILL)
     assert leftovers.comes_true(lambda: is_lost("lost"))
     refused = hogwild("group", "sessions", "lost")
@@ -98,17 +105,16 @@ def test_a_lost_group_gives_its_name_away(cluster: Cluster, settings: Settings, 
 
 
 def is_lost(name: str) -> bool:
-    """Whether a group has noticed that its shards are lost: an idle one does with a command."""
+    """Whether a group is known to be lost."""
 
-    async def noticed() -> bool:
-        group = AsyncShardGroup(name)
+    async def known() -> bool:
         try:
-            await group.open(origin(SHORT), recorded=False, owner=Owner())
+            await AsyncShardGroup(name).info()
         except LostError:
             return True
         return False
 
-    return asyncio.run(noticed())
+    return asyncio.run(known())
 
 
 BAD_NAMES = ["", "a/b", "a/shard-0", "/a", "-a", ".a", "a b", "a\n", "x" * 65]

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from operator import attrgetter
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,7 +25,7 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
     monkeypatch.setattr(module.ray, "get_runtime_context", lambda: context)
     made = Driver(GroupSettings(num_shards=1, shard=ShardSettings(model="none")), None)
 
-    async def start(_: object) -> None:
+    async def start(*_: object) -> None:
         pass
 
     async def run_for_ever(*_: object) -> None:
@@ -40,12 +41,12 @@ async def fails() -> None:
     raise ZeroDivisionError("division by zero")
 
 
-@pytest.mark.parametrize("part", ["_command_sender", "_lifecycle"])
+@pytest.mark.parametrize("part", ["_group.sender", "_lifecycle"])
 def test_work_that_fails_loses_the_group(
     driver: Driver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, part: str
 ) -> None:
-    method = {"_command_sender": "keep_running", "_lifecycle": "watch"}[part]
-    monkeypatch.setattr(getattr(driver, part), method, fails)
+    method = {"_group.sender": "keep_running", "_lifecycle": "watch"}[part]
+    monkeypatch.setattr(attrgetter(part)(driver), method, fails)
     reason = (
         "The group's driver failed: ZeroDivisionError: division by zero; look for the details in "
         "its log."

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -32,13 +33,19 @@ def test_a_driver_that_cannot_be_reached_for_now_is_not_gone() -> None:
     assert isinstance(plain(ActorDiedError()), GoneError)
 
 
-def test_a_session_can_be_read_until_its_driver_is_gone(cluster: Cluster, roomy_dir: Path) -> None:
+def test_a_session_can_be_read_until_its_driver_is_gone(
+    cluster: Cluster, roomy_dir: Path, tmp_path: Path
+) -> None:
+    """The group cannot come back, since its model is gone."""
+    model = shutil.copytree(roomy_dir, tmp_path / "model")
     config = ServiceConfig(
-        name="desk", model=str(roomy_dir), dtype="float64", threads=1, cache_tokens=8_192
+        name="desk", model=str(model), dtype="float64", threads=1, cache_tokens=8_192
     )
     before = leftovers.now()
     ShardGroup.start(config.group_settings(), name="desk-0")
-    asyncio.run(looked_up(SessionService(config)))
+    desk = SessionService(config)
+    shutil.rmtree(model)
+    asyncio.run(looked_up(desk))
     assert leftovers.settles(before)
 
 

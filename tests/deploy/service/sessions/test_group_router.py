@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -115,12 +116,28 @@ def test_groups_follow_the_load_and_drain(scaled: httpx.Client) -> None:
     assert wait_until(lambda: len(drivers("scaled")) == 1, 90.0)
 
 
-def test_a_group_that_is_lost_is_replaced(scaled: httpx.Client) -> None:
+def test_a_session_outlives_all_shards_of_its_group(scaled: httpx.Client) -> None:
     name = open_one(scaled)
     assert wait_until(lambda: session(scaled, name)["num_steps"] > 3)
     for pid in shards():
         os.kill(pid, signal.SIGKILL)
-    assert wait_until(lambda: session(scaled, name)["state"] == "failed", 30.0)
+    steps = session(scaled, name)["num_steps"]
+    assert wait_until(lambda: session(scaled, name)["num_steps"] > steps + 3, 60.0)
+    assert session(scaled, name)["error"] is None
+    scaled.post(f"/v1/sessions/{name}/cancel")
+
+
+def test_a_group_that_is_lost_is_replaced(scaled: httpx.Client, roomy_dir: Path) -> None:
+    """It cannot bring its shards back, since its model is gone for a while."""
+    name = open_one(scaled)
+    assert wait_until(lambda: session(scaled, name)["num_steps"] > 3)
+    elsewhere = roomy_dir.rename(roomy_dir.with_name("elsewhere"))
+    try:
+        for pid in shards():
+            os.kill(pid, signal.SIGKILL)
+        assert wait_until(lambda: session(scaled, name)["state"] == "failed", 30.0)
+    finally:
+        elsewhere.rename(roomy_dir)
     lost = session(scaled, name)
     assert "died" in lost["error"]
     assert lost["num_tokens"] > 0  # the text is kept
