@@ -31,6 +31,7 @@ from hogwild_dist.engine.outbox import Publication
 from hogwild_dist.engine.updates import Update
 from hogwild_dist.errors import ConfigError, HogwildError
 from hogwild_dist.session.changes import AddWorker, Change
+from hogwild_dist.session.termination import FAILED
 from hogwild_dist.team.session_request import SessionRequest
 
 STOPPED = "the group was stopped"
@@ -96,14 +97,21 @@ class Driver(Inspection):
 
     @property
     def _shards(self) -> ShardSet:
+        """The shards, while there are any."""
+        if self._restoration.active:
+            raise ClusterError(
+                f"The group's shards were lost and are started again ({self._progress}); try again "
+                "in a moment."
+            )
         return self._group.shards
 
     @property
     def _info(self) -> GroupInfo:
+        shards = self._shards
         return GroupInfo(
             settings=replace(self._settings, num_shards=self._group.scaling.wanted),
-            shards=tuple(member.info for member in self._shards.members),
-            epoch=self._shards.epoch,
+            shards=tuple(member.info for member in shards.members),
+            epoch=shards.epoch,
         )
 
     async def progress(self) -> str:
@@ -162,7 +170,10 @@ class Driver(Inspection):
         return Load(
             running=len(running),
             waiting=sum(record.waiting for record in running),
-            ready=self._has_written and self._lost_reason is None and not self._lifecycle.retiring,
+            ready=self._has_written
+            and self._lost_reason is None
+            and not self._restoration.active
+            and not self._lifecycle.retiring,
         )
 
     async def probe(self, request: SessionRequest, seconds: float) -> None:
@@ -275,7 +286,8 @@ class Driver(Inspection):
         Once this returns, the updates are shown, and no other outcome of their step can be.
         """
         for updates in self._group.publish(publication):
-            self._journal.add(updates)
+            for session in self._journal.add(updates):
+                self._send(Cancel(session=session, reason=FAILED))
             self._metrics.count_ends(updates)
         self._observe_sessions()
 
@@ -290,7 +302,7 @@ class Driver(Inspection):
                 task.cancel()
         self._lost_reason = STOPPED
         self._journal.fail("The group was stopped.")
-        await self._shards.cancel_start()
+        await self._group.shards.cancel_start()
         self._release()
 
     def _report_progress(self, progress: str) -> None:
@@ -351,8 +363,9 @@ class Driver(Inspection):
         return self._info
 
     def _observe_group(self) -> None:
-        write_structured(group=self._name, epoch=self._shards.epoch)
-        num_live = len(self._shards.members)
+        shards = self._group.shards
+        write_structured(group=self._name, epoch=shards.epoch)
+        num_live = len(shards.members)
         self._metrics.live_shards.set(num_live)
         self._metrics.lost_shards.set(max(0, self._group.scaling.wanted - num_live))
 

@@ -254,8 +254,13 @@ class Journal:
         while len(self._ended) > self._num_kept:
             del self.records[self._ended.popleft()]
 
-    def add(self, updates: Sequence[Update]) -> None:
-        """Add updates to their sessions; updates of dropped sessions are ignored."""
+    def add(self, updates: Sequence[Update]) -> list[int]:
+        """Add updates to their sessions; updates of dropped sessions are ignored.
+
+        Returns:
+            Sessions whose replay has failed with them; the shards still run them.
+        """
+        failed = []
         for update in updates:
             record = self.records.get(update.session)
             if record is None:
@@ -264,7 +269,8 @@ class Journal:
                 if isinstance(event, Text) and event.chosen:
                     self.last_token = time.monotonic()
             if record.expected:
-                self._compare(record, update)
+                if not self._comes_out_alike(record, update):
+                    failed.append(record.id)
                 continue
             had_ended = record.ended
             record.updates.append(update)
@@ -281,6 +287,7 @@ class Journal:
             record.notify()
             if record.ended and not had_ended:
                 self._end(record)
+        return failed
 
     def expect_join(self, session: int, *, exclusive: bool) -> None:
         """Note that a worker was asked to join.
@@ -325,16 +332,18 @@ class Journal:
             record.last_read = time.monotonic()
         return record.updates[cursor:], record.ended
 
-    def _compare(self, record: Record, update: Update) -> None:
+    def _comes_out_alike(self, record: Record, update: Update) -> bool:
         """Compare an update of a replay with what was shown; a session that differs has failed."""
         shown = record.expected.popleft()
-        if update.events != shown.events and not record.ended:
-            record.error = (
-                f"The session could not be brought back after its shards were lost: step "
-                f"{shown.step} came out differently."
-            )
-            record.notify()
-            self._end(record)
+        if record.ended or update.events == shown.events:
+            return True
+        record.error = (
+            f"The session could not be brought back after its shards were lost: step {shown.step} "
+            "came out differently."
+        )
+        record.notify()
+        self._end(record)
+        return False
 
     def _end(self, record: Record) -> None:
         if record.owner.kept:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections import deque
 
 from hogwild_dist.actors.driver.journal import Journal, Record
@@ -50,6 +51,7 @@ class Restoration:
         if self._num_vain >= MOST_VAIN:
             raise error
         self.active = True
+        self._journal.last_token = -math.inf  # the group is proven when it writes again
 
     async def start(self, group: LiveGroup, wanted: int) -> None:
         """Start the shards of a new group, one at least, and send them the open sessions.

@@ -101,6 +101,8 @@ class ShardSet:
         try:
             await self._start_task
         except asyncio.CancelledError:
+            if (caller := asyncio.current_task()) and caller.cancelling():
+                raise
             raise ClusterError("The group was stopped before it was ready.") from None
 
     async def cancel_start(self) -> None:
