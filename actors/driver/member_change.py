@@ -2,14 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from hogwild_dist.actors.driver.shard_set import ShardHandle, call
 from hogwild_dist.actors.driver.state_copy import copy_state
 from hogwild_dist.actors.errors import ClusterError, plain
 
-ANSWER_SECONDS = 1.0
-"""Time in which a live shard answers a call."""
+ANSWER_SECONDS = 5.0
+"""Time in which a live shard answers a call, also while it takes over a state."""
 
 MOST_ATTEMPTS = 3
 """Attempts at a change, each of which a lost shard may end."""
@@ -63,23 +64,30 @@ class MemberChange:
         else:
             await pause()
 
+    def is_made(self, members: Sequence[ShardHandle]) -> bool:
+        """Return whether a group is one after the change."""
+        return set(self.joining) <= set(members) and not set(self.leaving) & set(members)
+
     async def final_error(self, error: Exception) -> Exception | None:
         """Return why no other attempt is made after one that has failed; None if one is."""
-        answers = asyncio.gather(*(one.call("standing") for one in self.joining))
-        try:
-            await asyncio.wait_for(answers, ANSWER_SECONDS)
-        except Exception:
+        answers = await asyncio.gather(*(answers_at_all(one) for one in self.joining))
+        if not all(answers):
             return ClusterError(LOST_NEWCOMER)
         return plain(error) if self.attempts >= MOST_ATTEMPTS else None
 
     def end(self, error: Exception | None) -> None:
-        """Say that the change is done, or has failed; then those that were to join end."""
-        if error is not None:
-            for one in self.joining:
-                one.kill()
+        """Say that the change is done, or has failed."""
         if self.done.done():
             return
         if error is None:
             self.done.set_result(None)
         else:
             self.done.set_exception(error)
+
+
+async def answers_at_all(member: ShardHandle) -> bool:
+    """Return whether a shard answers a call."""
+    with suppress(Exception):
+        await asyncio.wait_for(member.call("standing"), ANSWER_SECONDS)
+        return True
+    return False

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from hogwild_dist.actors.driver.member_change import LOST_NEWCOMER, MemberChange
+from hogwild_dist.actors.driver.member_change import MemberChange
 from hogwild_dist.actors.driver.publications import Publications
 from hogwild_dist.actors.driver.regrouping import POLL_SECONDS, Formed, regroup
 from hogwild_dist.actors.driver.shard_set import ShardHandle, ShardSet, call
@@ -160,27 +160,47 @@ class Recovery:
 
     async def _carry_out(self, change: MemberChange) -> None:
         """Try to let shards join and leave; a loss meanwhile comes first."""
-        members = self._shards.members
-        try:
-            await change.prepare(members, self._pause_all, self._timeout_seconds)
-        except Exception as error:
-            log.warning("the group cannot change yet: %s", first_line(error))
-            if final := await change.final_error(error):
-                self._end_change(final)
-            else:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._death_noticed.wait(), NOTICE_SECONDS)
-            self._noticed.set()
-            if not self._is_broken():
-                await self._regroup(members)  # some may wait already
-            return
-        formed = await self._regroup(change.next_members(members), change.leaving)
-        missing = [one for one in change.joining if one not in formed.members]
-        for member in (*change.leaving, *missing):
-            member.kill()
-        for member in change.joining:
-            self._watches.append(asyncio.create_task(self._watch(member)))
-        self._end_change(ClusterError(LOST_NEWCOMER) if missing else None)
+        members = list(self._shards.members)
+        error = await self._prepare(change, members)
+        if error is None:
+            formed = await self._regroup(change.next_members(members), change.leaving, members)
+            for member in set(change.joining) & set(formed.members):
+                self._watches.append(asyncio.create_task(self._watch(member)))
+            if change.is_made(formed.members):
+                for member in change.leaving:
+                    member.kill()
+                self._end_change(None)
+                return
+            error = ClusterError("The shards did not reach each other.")
+        log.warning("the shards cannot be changed yet: %s", first_line(error))
+        if (final := await change.final_error(error)) is not None:
+            for member in change.joining:
+                member.kill()
+            self._end_change(final)
+        self._noticed.set()
+        if not self._is_broken() and self._shards.members == members:
+            await self._regroup(members)  # some may wait already
+
+    async def _prepare(
+        self, change: MemberChange, members: Sequence[ShardHandle]
+    ) -> Exception | None:
+        """Prepare a change as long as no shard is lost; return why that has failed, or None."""
+        preparing = asyncio.create_task(
+            change.prepare(members, self._pause_all, self._timeout_seconds)
+        )
+        while not preparing.done():
+            noticed = asyncio.create_task(self._noticed.wait())
+            await asyncio.wait([preparing, noticed], return_when=asyncio.FIRST_COMPLETED)
+            noticed.cancel()
+            self._noticed.clear()
+            if self._fatal is not None or self._is_broken():
+                preparing.cancel()
+                await asyncio.wait([preparing])
+                return PeersLostError("A shard was lost.")
+        error = preparing.exception()
+        if error is not None and not isinstance(error, Exception):
+            raise error
+        return error
 
     async def _pause_all(self) -> None:
         """Let all members wait between two steps, and return when they do."""
@@ -201,9 +221,18 @@ class Recovery:
             self._change = None
 
     async def _regroup(
-        self, candidates: Sequence[ShardHandle], leaving: Sequence[ShardHandle] = ()
+        self,
+        candidates: Sequence[ShardHandle],
+        leaving: Sequence[ShardHandle] = (),
+        otherwise: Sequence[ShardHandle] = (),
     ) -> Formed[ShardHandle]:
-        """Form the next group of candidates that are left, without those that leave."""
+        """Form the next group of candidates that are left, without those that leave.
+
+        Args:
+            candidates: who is to form it.
+            leaving: members that need not be in it.
+            otherwise: who forms it if the candidates cannot.
+        """
         members = list(self._shards.members)
         try:
             formed = await regroup(
@@ -213,15 +242,16 @@ class Recovery:
                 publications=self._publications,
                 host=self._shards.host,
                 timeout_seconds=self._timeout_seconds,
+                otherwise=[member for member in otherwise if member not in self._deaths],
             )
         except HogwildError:
             raise await self._reason() from None
-        lost = [one for one in members if one not in formed.members and one not in leaving]
+        lost = [one for one in members if one not in (*formed.members, *leaving)]
         for member in lost:
             if member not in self._deaths:
                 log.warning("shard %d does not answer, and is left", members.index(member))
                 member.kill()
-            self._deaths.pop(member, None)
+        self._deaths = {one: why for one, why in self._deaths.items() if one in formed.members}
         if not self._deaths:
             self._death_noticed.clear()
         for member in formed.unopened:  # its peers notice, and regroup without it

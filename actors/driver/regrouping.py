@@ -70,6 +70,7 @@ async def regroup(
     publications: Publications,
     host: str,
     timeout_seconds: float,
+    otherwise: Sequence[M] = (),
 ) -> Formed[M]:
     """Form the next group of the members that are left, and let it go on.
 
@@ -80,6 +81,8 @@ async def regroup(
         publications: what the group has published.
         host: this machine's address as the members see it.
         timeout_seconds: time limit of a collective, in seconds.
+        otherwise: members of the next group if the others cannot all form it at once, because one
+            of them is lost or not reached by its peers; empty if there is no such group.
 
     Raises:
         ClusterError: no member is left, or no group could be formed.
@@ -88,6 +91,9 @@ async def regroup(
     while True:
         epoch += 1
         standings = await _stop(left, call, epoch, timeout_seconds)
+        if len(standings) < len(left) and otherwise:
+            left, otherwise, tries = list(otherwise), (), 0
+            continue
         tries = tries + 1 if len(standings) == len(left) else 1
         left = [member for member in left if member in standings]
         left = left[:1] if tries == TRIES else left
@@ -105,6 +111,9 @@ async def regroup(
         )
         places = [replace(first, rank=rank) for rank in range(len(left))]
         failures = await _all(left, call, "form", places, timeout_seconds + ANSWER_SECONDS)
+        if failures and otherwise:
+            left, otherwise, tries = list(otherwise), (), 0
+            continue
         if failures:
             broken = {one for one, error in failures.items() if isinstance(error, ShardError)}
             left = [member for member in left if member not in broken]

@@ -6,8 +6,9 @@ moves to new processes when it is told to.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 from hogwild_dist.actors.driver.recovery import Recovery
@@ -18,12 +19,34 @@ from hogwild_dist.actors.settings import check_num_shards
 from hogwild_dist.errors import ConfigError, HogwildError
 
 RETRY_SECONDS = 30.0
-"""Time between two attempts to replace a lost shard."""
+"""Time between two attempts to replace a shard for which there is no room."""
 
 DRAIN_SECONDS = 2.0
 """Time between two looks at which nodes are being drained."""
 
 log = logging.getLogger("hogwild_dist.driver")
+
+
+@dataclass(eq=False, slots=True)
+class _Request:
+    """A change of the shards that somebody waits for.
+
+    Attributes:
+        carry_out: makes the change.
+        done: set when it is made, or has failed.
+    """
+
+    carry_out: Callable[[], Awaitable[None]]
+    done: asyncio.Future[None] = field(default_factory=asyncio.Future)
+
+    def answer(self, error: HogwildError | None) -> None:
+        """Tell who waits how it went."""
+        if self.done.done():
+            return
+        if error is None:
+            self.done.set_result(None)
+        else:
+            self.done.set_exception(error)
 
 
 class Scaling:
@@ -48,10 +71,11 @@ class Scaling:
         self._recovery = recovery
         self._driver = driver
         self._possible = possible
-        self._old: Sequence[ShardHandle] = ()  # members that are to be replaced one by one
-        self._request: asyncio.Future[None] | None = None
+        self._request: _Request | None = None
         self._woken = asyncio.Event()
-        self._trying: asyncio.Task[None] | None = None
+        self._resting_until = 0.0
+        """Time of the event loop until which only requests count."""
+        self._working: asyncio.Task[None] | None = None
         self._ended = False
 
     async def scale(self, count: int) -> None:
@@ -63,13 +87,12 @@ class Scaling:
                 the group goes on with the shards that it has.
         """
         check_num_shards(count)
-        self._check_possible()
-        before, self.wanted = self.wanted, count
-        try:
-            await self._ask()
-        except HogwildError:
-            self.wanted = before
-            raise
+
+        async def carry_out() -> None:
+            await self._adjust(count)
+            self.wanted = count
+
+        await self._ask(carry_out)
 
     async def renew(self) -> None:
         """Replace all shards by new processes, one by one.
@@ -79,12 +102,13 @@ class Scaling:
             ClusterError: another change is going on, the cluster has no room for one more shard, or
                 a shard was lost; the group goes on with the shards that it has.
         """
-        self._check_possible()
-        self._old = list(self._shards.members)
-        try:
-            await self._ask()
-        finally:
-            self._old = ()
+
+        async def carry_out() -> None:
+            for one in list(self._shards.members):
+                if one in self._shards.members:
+                    await self._replace([one])
+
+        await self._ask(carry_out)
 
     def wake(self) -> None:
         """Look whether the group has the shards that it is to have."""
@@ -95,83 +119,86 @@ class Scaling:
         while self._possible and not self._ended:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), DRAIN_SECONDS)
-            if self._woken.is_set() or await self._draining():
-                self._woken.clear()
-                self._trying = asyncio.create_task(self._try())
-                await asyncio.wait([self._trying])
+            self._woken.clear()
+            self._working = asyncio.create_task(self._work())
+            await asyncio.wait([self._working])
 
     def end(self) -> None:
         """Start no more shards: the group has ended."""
         self._ended = True
         self._woken.set()
-        if self._trying is not None:
-            self._trying.cancel()
-        self._answer(ClusterError("The group has ended."))
+        if self._working is not None:
+            self._working.cancel()
+        if self._request is not None:
+            self._request.answer(ClusterError("All shards of the group are lost, or it has ended."))
 
-    def _check_possible(self) -> None:
+    async def _ask(self, carry_out: Callable[[], Awaitable[None]]) -> None:
+        """Let `keep` carry out a change, and wait for it."""
         if not self._possible:
             raise ConfigError(
                 "Shards cannot join or leave a group with overlapped visibility; start another one."
             )
         if self._request is not None:
             raise ClusterError("The group's shards are being changed; wait until that is done.")
-
-    async def _ask(self) -> None:
-        """Let `keep` do what is wanted, and wait for it."""
-        self._request = asyncio.Future()
+        self._request = request = _Request(carry_out)
         self._woken.set()
         try:
-            await self._request
+            await request.done
         finally:
             self._request = None
 
-    async def _try(self) -> None:
+    async def _work(self) -> None:
+        """Carry out what was asked for; else bring the group to what it is to have."""
         try:
-            await self._leave_nodes()
-            for one in self._old:
-                if one in self._shards.members:
-                    await self._replace([one], await self._shards.add(1, self._driver))
-            while missing := self.wanted - len(self._shards.members):
-                await (self._grow(missing) if missing > 0 else self._shrink(-missing))
-        except HogwildError as error:
-            if self._request is None:
-                log.warning("the group is not at full strength yet: %s", error)
-                asyncio.get_running_loop().call_later(RETRY_SECONDS, self._woken.set)
-            self._answer(error)
-        except Exception as error:
+            if (request := self._request) is not None:
+                request.answer(await _error_of(request.carry_out()))
+            elif asyncio.get_running_loop().time() >= self._resting_until:
+                await self._recover()
+            self._shards.shrink()
+        except Exception:
             log.exception("the shards cannot be changed")
-            self._answer(ClusterError(f"The shards cannot be changed: {error}"))
-        else:
-            self._answer(None)
+
+    async def _recover(self) -> None:
+        """Move away from nodes that are being drained, and replace lost shards one by one."""
+        while self._request is None:
+            leaving = await self._draining()
+            if not leaving and len(self._shards.members) >= self.wanted:
+                return
+            work = self._leave(leaving) if leaving else self._adjust(len(self._shards.members) + 1)
+            if (error := await _error_of(work)) is not None:
+                log.warning("the group is not at full strength yet: %s", error)
+                self._resting_until = asyncio.get_running_loop().time() + RETRY_SECONDS
+                return
 
     async def _draining(self) -> list[ShardHandle]:
         """Return the members on nodes that are being drained."""
         nodes = await asyncio.to_thread(draining_nodes)
         return [one for one in self._shards.members if one.info.node_id in nodes]
 
-    async def _leave_nodes(self) -> None:
-        """Move shards away from nodes that are being drained; without room, they leave alone."""
-        if not (leaving := await self._draining()):
-            return
+    async def _leave(self, leaving: Sequence[ShardHandle]) -> None:
+        """Move shards to other nodes; without room there, they leave alone."""
         log.warning("%d shards leave nodes that are being drained", len(leaving))
         try:
-            joining = await self._shards.add(len(leaving), self._driver)
+            await self._replace(leaving)
         except ClusterError:
             if len(leaving) == len(self._shards.members):
                 raise
-            joining = []
-        await self._replace(leaving, joining)
+            await self._change([], leaving)
 
-    async def _grow(self, count: int) -> None:
-        await self._replace([], await self._shards.add(count, self._driver))
+    async def _adjust(self, count: int) -> None:
+        """Bring the group to a number of shards, whatever is lost meanwhile."""
+        while missing := count - len(self._shards.members):
+            if missing > 0:
+                await self._change(await self._shards.add(missing, self._driver), [])
+            else:
+                await self._change([], self._shards.members[missing:])
 
-    async def _shrink(self, count: int) -> None:
-        await self._replace(self._shards.members[-count:], [])
-        self._shards.shrink()
+    async def _replace(self, leaving: Sequence[ShardHandle]) -> None:
+        """Replace members by as many new shards."""
+        joining = await self._shards.add(len(leaving), self._driver, in_place_of=leaving)
+        await self._change(joining, leaving)
 
-    async def _replace(
-        self, leaving: Sequence[ShardHandle], joining: Sequence[ShardHandle]
-    ) -> None:
+    async def _change(self, joining: Sequence[ShardHandle], leaving: Sequence[ShardHandle]) -> None:
         try:
             await self._recovery.change(joining, leaving)
         finally:
@@ -179,11 +206,14 @@ class Scaling:
                 if one not in self._shards.members:
                     self._shards.remove(one)
 
-    def _answer(self, error: HogwildError | None) -> None:
-        """Tell who has asked for a change how it went."""
-        if self._request is None or self._request.done():
-            return
-        if error is None:
-            self._request.set_result(None)
-        else:
-            self._request.set_exception(error)
+
+async def _error_of(work: Awaitable[None]) -> HogwildError | None:
+    """Return the error that some work ends with, or None."""
+    try:
+        await work
+    except HogwildError as error:
+        return error
+    except Exception as error:
+        log.exception("the shards cannot be changed")
+        return ClusterError(f"The shards cannot be changed: {error}")
+    return None

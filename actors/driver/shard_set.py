@@ -111,12 +111,15 @@ class ShardSet:
             self._start_task.cancel()
             await asyncio.wait([self._start_task])
 
-    async def add(self, count: int, driver: Any) -> list[ShardHandle]:
+    async def add(
+        self, count: int, driver: Any, in_place_of: Sequence[ShardHandle] = ()
+    ) -> list[ShardHandle]:
         """Start shards that are ready to join the group; until then, each is alone.
 
         Args:
             count: number of shards.
             driver: handle of the driver.
+            in_place_of: members that leave when these shards join.
 
         Raises:
             ClusterError: the cluster is too small, or a shard died; nothing of them is left.
@@ -124,7 +127,7 @@ class ShardSet:
         """
         actors = await self._start_actors(count)
         try:
-            added = await self._load(actors)
+            added = await self._load(actors, in_place_of)
             self._check_alike(added)
             self._report_progress("copying sessions")
             store = serve_store(self.host)
@@ -211,13 +214,16 @@ class ShardSet:
             max_restarts=0,
         ).remote(index, self._settings.shard, self._name)
 
-    async def _load(self, actors: Sequence[Any]) -> list[ShardHandle]:
+    async def _load(
+        self, actors: Sequence[Any], in_place_of: Sequence[ShardHandle] = ()
+    ) -> list[ShardHandle]:
         """Order shards by node, so that neighbours share a node, and load the model on each."""
         count = len(actors)
         self._report_progress(f"starting {count} process{'es' * (count > 1)}")
         nodes = await gather([actor.node.remote() for actor in actors])
         order = sorted(range(count), key=lambda index: (nodes[index], index))
-        shards_by_node = Counter([*nodes, *(member.info.node for member in self.members)])
+        staying = [member.info.node for member in self.members if member not in in_place_of]
+        shards_by_node = Counter([*nodes, *staying])
         where = f"{count} shard{'s' * (count > 1)}"
         self._report_progress(f"loading {self._settings.shard.model} on {where}")
         infos = await gather(

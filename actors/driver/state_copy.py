@@ -27,7 +27,7 @@ async def copy_state(
         call: calls a method of a member: ``call(member, method, *arguments)``; what it returns may
             be an argument of another call, and then need not pass through this process.
         pause: lets all members wait between two steps, and returns when they do.
-        seconds: time limit of a single call, in seconds.
+        seconds: time limit of a call, and of all that is done while the members wait, in seconds.
 
     Raises:
         TimeoutError: a shard did not answer in time.
@@ -45,6 +45,7 @@ async def copy_state(
     ranges = await asyncio.wait_for(call(donor, "begin_copy"), seconds)
     await copy(ranges)
     await pause()
-    saved: SavedState = await asyncio.wait_for(call(donor, "save"), seconds)
-    await copy(saved.changed)
-    await everywhere("load_state", saved.state)
+    async with asyncio.timeout(seconds):  # the shards do not wait for ever
+        saved: SavedState = await call(donor, "save")
+        await copy(saved.changed)
+        await everywhere("load_state", saved.state)

@@ -1,5 +1,6 @@
 """Shards that join and leave a group while sessions run change nothing that is written."""
 
+import asyncio
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 from hogwild_dist.actors.errors import ClusterError
 from hogwild_dist.config import Visibility
+from hogwild_dist.errors import ExchangeError
 from tests.faults.shards import Fault, Group, Played
 from tests.faults.test_lost_shards import LAYERED, POINTS, STEPPED, check, play
 
@@ -121,3 +123,58 @@ def test_another_donor_takes_the_place_of_one_that_is_lost(method: str) -> None:
     played = play(2, STEPPED, beside=join)
     check(played, STEPPED)
     assert played.num_shards == 2
+
+
+def test_a_loss_while_a_newcomer_copies_is_met_at_once() -> None:
+    async def join(group: Group) -> None:
+        newcomer, struck = await group.spare(), []
+        call = newcomer.call
+
+        def slow(called: str, *arguments: Any) -> Any:
+            if called == "write_pages" and not struck:
+                struck.append(group.members[1])
+                struck[0].kill()
+                return asyncio.get_running_loop().create_future()  # the copy takes for ever
+            return call(called, *arguments)
+
+        newcomer.call = slow  # type: ignore[method-assign]
+        await group.until(10)
+        await group.recovery.change([newcomer], [])  # type: ignore[list-item]
+        assert struck[0] not in group.members
+
+    played = play(3, STEPPED, timeout=90.0, beside=join)
+    check(played, STEPPED)
+    assert played.num_shards == 3
+
+
+@pytest.mark.parametrize("num_shards", [1, 3])
+@pytest.mark.parametrize("dies", [False, True], ids=["is not reached", "dies"])
+def test_a_group_stays_as_it_is_if_one_of_its_new_shards(num_shards: int, dies: bool) -> None:
+    """Two shards are to take the places of two, or of the only one."""
+
+    async def move(group: Group) -> None:
+        good, bad = await group.spare(), await group.spare()
+        call = bad.call
+
+        def alone(called: str, *arguments: Any) -> Any:
+            if called == "form" and dies:
+                bad.kill()
+            if called == "form" and not dies:
+                fails = ExchangeError("The other shards were not reached.")
+                return asyncio.ensure_future(raising(fails))
+            return call(called, *arguments)
+
+        bad.call = alone  # type: ignore[method-assign]
+        await group.until(10)
+        before = list(group.members)
+        with pytest.raises(ClusterError, match=r"while it joined|did not reach"):
+            await group.recovery.change([good, bad], before[:2])  # type: ignore[list-item]
+        assert group.members == before
+
+    played = play(num_shards, STEPPED, timeout=3.0, beside=move)
+    check(played, STEPPED)
+    assert played.num_shards == num_shards
+
+
+async def raising(error: Exception) -> None:
+    raise error
