@@ -10,7 +10,7 @@ import ray
 from hogwild_dist.actors.client.calls import get_async
 from hogwild_dist.actors.driver.journal import Owner, SessionSnapshot, SessionSummary
 from hogwild_dist.actors.errors import ClusterError, GoneError
-from hogwild_dist.actors.settings import NAMESPACE, check_group_name
+from hogwild_dist.actors.settings import NAMESPACE, GroupSettings, check_group_name
 from hogwild_dist.actors.shard.info import GroupInfo, Load
 from hogwild_dist.engine.updates import Update
 from hogwild_dist.session.changes import AddWorker, Change
@@ -48,6 +48,11 @@ class AsyncShardGroup:
     async def info(self) -> GroupInfo:
         """Return a description of the group; `ClusterError` if it is not ready or lost."""
         result: GroupInfo = await get_async(self._driver.info.remote())
+        return result
+
+    async def settings(self) -> GroupSettings:
+        """Return the settings with which the group was started."""
+        result: GroupSettings = await get_async(self._driver.settings.remote())
         return result
 
     async def load(self) -> Load:

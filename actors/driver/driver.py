@@ -164,6 +164,10 @@ class Driver(Inspection):
         """
         return self._journal.snapshot(session)
 
+    async def settings(self) -> GroupSettings:
+        """Return the settings with which the group was started."""
+        return self._settings
+
     async def load(self) -> Load:
         """Return the group's load; health probes do not count."""
         running = self._journal.client_records
@@ -174,10 +178,13 @@ class Driver(Inspection):
             and self._lost_reason is None
             and not self._restoration.active
             and not self._lifecycle.retiring,
+            restoring=self._restoration.active,
         )
 
     async def probe(self, request: SessionRequest, seconds: float) -> None:
-        """Check that the group generates tokens; see `lifecycle.probe`.
+        """Check that the group generates tokens, unless its shards are being started again.
+
+        See `lifecycle.probe`.
 
         Args:
             request: a short session to open if no other session is generating.
@@ -187,7 +194,7 @@ class Driver(Inspection):
             ClusterError: no token was chosen in time, or the group is lost.
         """
         self._check_ready()
-        if not self._lifecycle.retiring:
+        if not self._lifecycle.retiring and not self._restoration.active:
             await probe(self._journal, partial(self.open, request, recorded=False), seconds)
 
     @property
@@ -288,6 +295,7 @@ class Driver(Inspection):
         for updates in self._group.publish(publication):
             for session in self._journal.add(updates):
                 self._send(Cancel(session=session, reason=FAILED))
+            self._restoration.go_on(self._group)
             self._metrics.count_ends(updates)
         self._observe_sessions()
 
@@ -349,7 +357,7 @@ class Driver(Inspection):
 
     def _send(self, command: Command) -> None:
         """Send a command to the shards; while there are none, the journal keeps it."""
-        if not self._restoration.active:
+        if not self._restoration.holds(command):
             self._group.sender.send(command)
 
     async def _changed(self, change: Awaitable[None]) -> GroupInfo:

@@ -272,7 +272,8 @@ class Journal:
                 if not self._comes_out_alike(record, update):
                     failed.append(record.id)
                 continue
-            had_ended = record.ended
+            if record.ended:
+                continue
             record.updates.append(update)
             self.num_shown += 1
             record.num_steps = max(record.num_steps, update.step + 1)
@@ -285,7 +286,7 @@ class Journal:
                 if isinstance(event, Refused) and event.change == "join":
                     record.num_joining -= 1
             record.notify()
-            if record.ended and not had_ended:
+            if record.ended:
                 self._end(record)
         return failed
 

@@ -3,16 +3,21 @@
 import asyncio
 import logging
 import math
+import time
 from collections import deque
 
 from hogwild_dist.actors.driver.journal import Journal, Record
 from hogwild_dist.actors.driver.live_group import LiveGroup
-from hogwild_dist.actors.errors import AllLostError, ClusterError
-from hogwild_dist.engine.commands import ApplyChange, Cancel, Command, Open
+from hogwild_dist.actors.errors import AllLostError
+from hogwild_dist.engine.commands import ApplyChange, Cancel, Command, Open, Pause
 from hogwild_dist.engine.forced_replay import ForcedReplay
+from hogwild_dist.errors import HogwildError, ModelError
 
 MOST_VAIN = 2
-"""Restorations one after the other after which no session has got further."""
+"""Restorations one after the other of which nothing has come."""
+
+VAIN_SECONDS = 300.0
+"""A group that lasts longer was not restored in vain, even if no session has got further."""
 
 START_SECONDS = 120.0
 """Time for which it is tried to start shards: nodes may come back, or be added."""
@@ -26,17 +31,22 @@ log = logging.getLogger("hogwild_dist.driver")
 class Restoration:
     """Starts other shards, and replays on them what the open sessions have shown.
 
+    Sessions that wait, or are opened meanwhile, come after all replays: those need the room that
+    they had.
+
     Args:
         journal: journal of the driver.
 
     Attributes:
-        active: whether no shards are there; commands then wait in the journal.
+        active: whether no shards are there.
     """
 
     def __init__(self, journal: Journal) -> None:
         self.active = False
         self._journal = journal
+        self._held: set[int] = set()  # sessions of which the shards know nothing yet
         self._num_shown = -1
+        self._restored_at = -math.inf
         self._num_vain = 0
 
     def begin(self, error: AllLostError) -> None:
@@ -45,8 +55,8 @@ class Restoration:
         Raises:
             AllLostError: the last ones were in vain.
         """
-        shown = self._journal.num_shown
-        self._num_vain = self._num_vain + 1 if shown == self._num_shown else 0
+        shown, soon = self._journal.num_shown, time.monotonic() < self._restored_at + VAIN_SECONDS
+        self._num_vain = self._num_vain + 1 if soon and shown == self._num_shown else 0
         self._num_shown = shown
         if self._num_vain >= MOST_VAIN:
             raise error
@@ -62,10 +72,32 @@ class Restoration:
         """
         await self._start_some(group, wanted)
         self.active = False
+        self._restored_at = time.monotonic()
+        self._held = {record.id for record in self._journal.open_records if record.waiting}
         for record in self._journal.open_records:
-            for command in commands(record):
-                group.sender.send(command)
+            if record.id not in self._held:
+                for command in commands(record):
+                    group.sender.send(command)
+        self.go_on(group)
         group.scaling.wake()
+
+    def holds(self, command: Command) -> bool:
+        """Return whether a command is kept in the journal until the shards can carry it out."""
+        if isinstance(command, Open) and self._replaying:
+            self._held.add(command.session)
+        return self.active or (not isinstance(command, Pause) and command.session in self._held)
+
+    def go_on(self, group: LiveGroup) -> None:
+        """Send the sessions that were held, once all replays are over."""
+        if self._held and not self.active and not self._replaying:
+            for session in sorted(self._held):
+                for command in commands(self._journal.record(session)):
+                    group.sender.send(command)
+            self._held.clear()
+
+    @property
+    def _replaying(self) -> bool:
+        return any(record.expected for record in self._journal.open_records)
 
     async def _start_some(self, group: LiveGroup, wanted: int) -> None:
         deadline = asyncio.get_running_loop().time() + START_SECONDS
@@ -74,7 +106,9 @@ class Restoration:
                 try:
                     await group.start(count)
                     return
-                except ClusterError as error:
+                except ModelError:
+                    raise
+                except HogwildError as error:
                     group.shards.release()
                     log.warning("%d shards cannot be started: %s", count, error)
                     last = error
@@ -85,7 +119,7 @@ class Restoration:
 
 def commands(record: Record) -> list[Command]:
     """Return what brings a session to where it is, on shards that know nothing of it."""
-    record.expected = deque(record.updates)
+    record.expected = deque(update for update in record.updates if not update.refused)
     opened = Open(
         session=record.id,
         spec=record.request.spec,

@@ -16,7 +16,7 @@ from hogwild_dist.actors.driver.shard_set import ShardHandle, ShardSet
 from hogwild_dist.actors.errors import ClusterError
 from hogwild_dist.actors.placement.nodes import draining_nodes
 from hogwild_dist.actors.settings import check_num_shards
-from hogwild_dist.errors import ConfigError, HogwildError
+from hogwild_dist.errors import ConfigError, HogwildError, first_line
 
 RETRY_SECONDS = 30.0
 """Time between two attempts to replace a shard for which there is no room."""
@@ -171,8 +171,12 @@ class Scaling:
                 return
 
     async def _draining(self) -> list[ShardHandle]:
-        """Return the members on nodes that are being drained."""
-        nodes = await asyncio.to_thread(draining_nodes)
+        """Return the members on nodes that are being drained, as far as Ray can tell now."""
+        try:
+            nodes = await asyncio.to_thread(draining_nodes)
+        except Exception as error:
+            log.info("Ray does not tell which nodes are being drained: %s", first_line(error))
+            return []
         return [one for one in self._shards.members if one.info.node_id in nodes]
 
     async def _leave(self, leaving: Sequence[ShardHandle]) -> None:

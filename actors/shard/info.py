@@ -30,8 +30,10 @@ class Load:
         waiting: number of these sessions that have not started yet.
         ready: whether the group takes new sessions and has generated a token, as a rule that of
             a health probe.
+        restoring: whether its shards are lost, and others are being started.
     """
 
     running: int
     waiting: int
     ready: bool
+    restoring: bool = False

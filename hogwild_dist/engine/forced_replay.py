@@ -6,11 +6,11 @@ give them. After the last of these steps the session goes on by itself.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hogwild_dist.engine.updates import Update
-from hogwild_dist.session.changes import Change
+from hogwild_dist.session.changes import Change, ChangePhase
 from hogwild_dist.session.events import Text
 
 
@@ -20,12 +20,13 @@ class ForcedReplay:
 
     Attributes:
         tokens: index of a worker -> the tokens that it chose.
-        changes: the changes of the session, each with the step before which it was made.
+        changes: the changes of the session, each with the number of its next step and its phase;
+            without those that were refused, since there may be room for them now.
         num_steps: number of its steps.
     """
 
     tokens: Mapping[int, Sequence[int]]
-    changes: Sequence[tuple[int, Change]]
+    changes: Sequence[tuple[int, ChangePhase, Change]]
     num_steps: int
 
     @classmethod
@@ -35,8 +36,8 @@ class ForcedReplay:
         changes, num_steps = [], 0
         for update in updates:
             num_steps = max(num_steps, update.step + 1)
-            if update.change is not None:
-                changes.append((update.step + 1, update.change))
+            if update.change is not None and not update.refused:
+                changes.append((update.step + 1, update.phase, update.change))
             for event in update.events:
                 if isinstance(event, Text) and event.chosen:
                     tokens[event.worker] += event.token_ids
@@ -55,12 +56,19 @@ class Replaying:
     replay: ForcedReplay
     num_changed: int = 0
 
-    def due(self, step: int) -> list[Change]:
-        """Return the changes to make before a step; each is returned once."""
-        left = self.replay.changes[self.num_changed :]
-        found = [change for at, change in left if at <= step]
-        self.num_changed += len(found)
-        return found
+    def due(self, step: int, phase: ChangePhase) -> Iterator[Change]:
+        """Yield the changes to make now; each is yielded once.
+
+        Args:
+            step: number of the session's next step.
+            phase: when in it a change would be made now.
+        """
+        while self.num_changed < len(self.replay.changes):
+            *moment, change = self.replay.changes[self.num_changed]
+            if moment != [step, phase]:
+                return
+            self.num_changed += 1
+            yield change
 
     def is_over(self, step: int) -> bool:
         """Return whether the session goes on by itself from a step on."""

@@ -178,7 +178,7 @@ class ShardLoop:
         for number, replaying in list(self._replays.items()):
             if (session := self.sessions.get(number)) is None:
                 continue
-            for change in replaying.due(session.step):
+            for change in replaying.due(session.step, self._engine.phase(session)):
                 self._apply(session, change)
             if number in self._replays and replaying.is_over(session.step):
                 self._end_replay(number)
@@ -197,8 +197,9 @@ class ShardLoop:
             self._apply(*self._changes.popleft())
 
     def _apply(self, session: Session, change: Change) -> None:
+        phase = self._engine.phase(session)
         events = self._engine.apply_change(session, change)
-        self._emit([change_update(session, events, change)])
+        self._emit([change_update(session, events, change, phase)])
         if session.end_reason:
             self._retire(session)
 

@@ -142,9 +142,10 @@ class _Pickler(pickle.Pickler):
         super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
         self._names = {id(one): name for name, one in fixed.items()}
 
-    def persistent_id(self, one: object) -> str | None:
-        """Return the reference to an object, or None if it is written itself."""
-        return "encoder" if isinstance(one, TextEncoder) else self._names.get(id(one))
+    def reducer_override(self, one: object) -> Any:
+        """Write an object as a reference, if it is one that every shard has its own of."""
+        name = "encoder" if isinstance(one, TextEncoder) else self._names.get(id(one))
+        return NotImplemented if name is None else (_own, (name,))
 
 
 class _Unpickler(pickle.Unpickler):
@@ -154,9 +155,16 @@ class _Unpickler(pickle.Unpickler):
         super().__init__(file)
         self._fixed = fixed
 
-    def persistent_load(self, name: str) -> Any:
-        """Return this shard's object of that name."""
-        return self._fixed[name]
+    def find_class(self, module: str, name: str) -> Any:
+        """Return what a name stands for; references stand for what this shard has."""
+        if (module, name) == (__name__, _own.__name__):
+            return self._fixed.__getitem__
+        return super().find_class(module, name)
+
+
+def _own(name: str) -> Any:
+    """Stand for the shard's own object of a name, in a state that is written."""
+    raise AssertionError(f"the reference to {name} was not resolved")
 
 
 def _runs(pages: set[int]) -> Iterator[Pages]:

@@ -7,8 +7,8 @@ from typing import Any
 from hogwild_dist.engine.scheduler.step import StepOutcome
 from hogwild_dist.engine.trace_record import final_record, step_record
 from hogwild_dist.errors import HogwildError
-from hogwild_dist.session.changes import Change
-from hogwild_dist.session.events import Event
+from hogwild_dist.session.changes import Change, ChangePhase
+from hogwild_dist.session.events import Event, Refused
 from hogwild_dist.session.session import Session
 
 
@@ -25,6 +25,7 @@ class Update:
         final: the end of the trace, in the last update of a recorded session.
         error: why the session could not start, or has failed; no further updates follow.
         change: the change whose effect this is, if it is one.
+        phase: when in a step the change was made.
     """
 
     session: int
@@ -35,6 +36,12 @@ class Update:
     final: dict[str, Any] | None = None
     error: HogwildError | None = None
     change: Change | None = None
+    phase: ChangePhase = "before"
+
+    @property
+    def refused(self) -> bool:
+        """Whether this is a change that was refused, and had no effect."""
+        return any(isinstance(event, Refused) for event in self.events)
 
 
 def opening_update(session: Session, events: Sequence[Event]) -> Update:
@@ -43,10 +50,14 @@ def opening_update(session: Session, events: Sequence[Event]) -> Update:
 
 
 def change_update(
-    session: Session, events: Sequence[Event], change: Change | None = None
+    session: Session,
+    events: Sequence[Event],
+    change: Change | None = None,
+    phase: ChangePhase = "before",
 ) -> Update:
     """Return the update with the events of a change to a running session, or of its end."""
-    return replace(_update(session, session.step - 1, tuple(events)), change=change)
+    update = _update(session, session.step - 1, tuple(events))
+    return replace(update, change=change, phase=phase)
 
 
 def updates(outcome: StepOutcome) -> Iterator[Update]:

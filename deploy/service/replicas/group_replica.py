@@ -112,10 +112,11 @@ class GroupReplica:
         return math.inf
 
     async def _is_usable(self, group: AsyncShardGroup) -> bool:
-        """Return whether a group is ready and was started with this service's settings."""
-        if not (await group.load()).ready:
+        """Return whether a group works, or will, and was started with this service's settings."""
+        load = await group.load()
+        if not load.ready and not load.restoring:
             return False
-        return (await group.info()).settings == self._config.group_settings()
+        return await group.settings() == self._config.group_settings()
 
     async def _start(self) -> AsyncShardGroup:
         """Start a group in the first free slot."""

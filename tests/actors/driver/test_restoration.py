@@ -12,8 +12,9 @@ from hogwild_dist.actors.driver.restoration import MOST_VAIN, Restoration
 from hogwild_dist.actors.errors import AllLostError, ClusterError
 from hogwild_dist.engine.commands import ApplyChange, Cancel, Command, Open
 from hogwild_dist.engine.updates import Update
+from hogwild_dist.errors import ModelError
 from hogwild_dist.session.changes import RemoveWorker
-from hogwild_dist.session.events import SessionEnd, Text
+from hogwild_dist.session.events import Refused, SessionEnd, Text
 from tests.actors.driver.test_journal import ORIGIN
 
 LEAVE, LATER = RemoveWorker(name="Ann"), RemoveWorker(name="Bob")
@@ -62,21 +63,55 @@ def restored(books: Journal, group: Any) -> list[Command]:
 
 def test_open_sessions_are_sent_with_what_they_have_shown() -> None:
     books = journal()
-    waiting, running, late = restored(books, Group())
-    assert isinstance(waiting, Open)
-    assert (waiting.session, waiting.replay, waiting.tenant) == (1, None, "one")
+    running, late = restored(books, Group())
     assert isinstance(running, Open)
+    assert (running.session, running.tenant) == (2, "one")
     assert running.replay is not None
     assert running.replay.tokens == {0: [7, 8]}
-    assert running.replay.changes == [(1, LEAVE)]
+    assert running.replay.changes == [(1, "before", LEAVE)]
     assert running.replay.num_steps == 2
     assert late == ApplyChange(session=2, change=LATER)
 
 
+def test_sessions_that_wait_come_after_all_replays() -> None:
+    """Which need the room that they had."""
+    books, group = journal(), Group()
+    restoration = Restoration(books)
+    restoration.begin(AllLostError("gone"))
+    asyncio.run(restoration.start(group, 3))  # type: ignore[arg-type]
+    books.begin(4, ORIGIN, Owner(), recorded=False)
+    new = Open(session=4, spec=ORIGIN.spec, recorded=False)
+    assert restoration.holds(new)
+    assert restoration.holds(Cancel(session=1))
+    assert not restoration.holds(Cancel(session=2))
+    books.record(1).cancelled = "timeout"
+    group.sent.clear()
+    for update in list(books.record(2).expected):
+        restoration.go_on(group)  # type: ignore[arg-type]
+        assert not group.sent
+        books.add([update])
+    restoration.go_on(group)  # type: ignore[arg-type]
+    first, end, last = group.sent
+    assert (first.session, first.replay, end) == (1, None, Cancel(session=1, reason="timeout"))
+    assert last == new
+    assert not restoration.holds(Cancel(session=1))
+
+
 def test_a_session_that_was_cancelled_meanwhile_is_cancelled() -> None:
     books = journal()
-    books.record(1).cancelled = "timeout"
-    assert Cancel(session=1, reason="timeout") in restored(books, Group())
+    books.record(2).cancelled = "timeout"
+    assert Cancel(session=2, reason="timeout") in restored(books, Group())
+
+
+def test_a_change_that_was_refused_is_not_asked_for_again() -> None:
+    books, refused = journal(), Refused(step=1, reason="There is no room.", change="leave")
+    books.add([Update(session=2, step=1, events=(refused,), change=LATER), wrote(2, 2, 9)])
+    (running,) = restored(books, Group())
+    assert isinstance(running, Open)
+    assert running.replay is not None
+    assert [change for *_, change in running.replay.changes] == [LEAVE]
+    assert books.record(2).expected[-1] == wrote(2, 2, 9)
+    assert not any(update.refused for update in books.record(2).expected)
 
 
 def test_what_is_shown_again_is_not_shown_twice() -> None:
@@ -112,10 +147,32 @@ def test_it_is_given_up_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_it_is_given_up_when_nothing_comes_of_it() -> None:
     books = journal()
     restoration = Restoration(books)
-    for _ in range(MOST_VAIN):
-        restoration.begin(AllLostError("gone"))
-    books.add([wrote(1, 0, 4)])  # progress
-    for _ in range(MOST_VAIN):
-        restoration.begin(AllLostError("gone"))
+
+    def lose(times: int) -> None:
+        for _ in range(times):
+            restoration.begin(AllLostError("gone"))
+            asyncio.run(restoration.start(Group(), 3))  # type: ignore[arg-type]
+
+    lose(MOST_VAIN)
+    books.record(2).expected.clear()
+    books.add([wrote(2, 2, 4)])  # progress
+    lose(MOST_VAIN)
     with pytest.raises(AllLostError, match="gone"):
+        lose(1)
+
+
+def test_losses_far_apart_are_not_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "VAIN_SECONDS", 0.0)
+    restoration = Restoration(Journal(kept=0))
+    for _ in range(3 * MOST_VAIN):
         restoration.begin(AllLostError("gone"))
+        asyncio.run(restoration.start(Group(), 3))  # type: ignore[arg-type]
+
+
+def test_a_model_that_is_gone_is_not_waited_for() -> None:
+    class Missing(Group):
+        async def start(self, _: int) -> None:
+            raise ModelError("There is no model.")
+
+    with pytest.raises(ModelError):
+        restored(journal(), Missing())
