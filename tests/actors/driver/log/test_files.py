@@ -13,6 +13,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hogwild_dist.actors.driver.log import format as log_format
 from hogwild_dist.actors.driver.log import segments
 from hogwild_dist.actors.driver.log.files import LogFiles
 from hogwild_dist.actors.driver.log.segments import Part
@@ -130,6 +131,27 @@ def test_a_driver_that_was_replaced_cannot_compact(url: str) -> None:
     with pytest.raises(LogError, match=r"Another driver has just taken over the log in .*log"):
         first.compact(b"state")
     assert payloads(second) == [b"one"]
+
+
+def test_an_object_store_has_no_empty_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MemoryFileSystem, "makedirs", lambda *_, **__: None)
+    files = LogFiles("memory://new/log")
+    files.append(b"one")
+    assert payloads(LogFiles("memory://new/log")) == [b"one"]
+
+
+def test_a_payload_that_is_too_long_leaves_the_log_as_it_was(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = LogFiles(url)
+    files.append(b"one")
+    with monkeypatch.context() as patched:
+        patched.setattr(log_format, "MOST_BYTES", 3)
+        for write in (files.append, files.compact):
+            with pytest.raises(LogError, match="has 4 bytes and can have 3; keep fewer sessions"):
+                write(b"four")
+    files.append(b"two")
+    assert payloads(LogFiles(url)) == [b"one", b"two"]
 
 
 def test_a_driver_whose_segment_was_deleted_is_fenced(tmp_path: Path) -> None:

@@ -83,6 +83,7 @@ def test_what_happened_to_a_session_is_kept_in_order() -> None:
     assert (session.opened, session.updates) == (opened(1), updates)
     assert (session.changes, session.cancelled) == ([leave, again], "timeout")
     assert state.sessions[2].updates == [other]
+    assert rebuild(state.records()) == state
     assert not session.ended
 
 
