@@ -30,6 +30,10 @@ class LostError(ClusterError):
     """A group has lost its shards, or was stopped; its driver only keeps the text so far."""
 
 
+class LogError(HogwildError):
+    """The durable log of a group cannot be read or written."""
+
+
 class NameTakenError(ClusterError):
     """A group of that name is already running."""
 
