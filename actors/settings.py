@@ -109,6 +109,8 @@ class GroupSettings:
         orphan_seconds: time without a service's lease after which the group shuts down; None
             disables this.
         log_texts: whether the log contains the beginnings of problems.
+        journal: folder, or URL that fsspec knows, in which the sessions of named groups are kept;
+            None keeps them in memory alone.
 
     Raises:
         ConfigError: a number is out of range.
@@ -124,6 +126,7 @@ class GroupSettings:
     kept_sessions: int = 100
     orphan_seconds: float | None = None
     log_texts: bool = False
+    journal: str | None = None
 
     def __post_init__(self) -> None:
         check_num_shards(self.num_shards)

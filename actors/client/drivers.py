@@ -19,6 +19,7 @@ from hogwild_dist.actors.errors import (
 from hogwild_dist.actors.placement.cleanup import kill_leftovers
 from hogwild_dist.actors.settings import NAMESPACE, GroupSettings, check_group_name
 from hogwild_dist.actors.shard.info import GroupInfo
+from hogwild_dist.errors import ConfigError
 
 MAX_READERS = 10_000
 """Clients of a driver that may wait for updates at the same time; others wait for their turn."""
@@ -69,6 +70,11 @@ def new_driver(settings: GroupSettings, name: str | None, tell: Callable[[str], 
     """
     if name is not None:
         check_group_name(name)
+    elif settings.journal is not None:
+        raise ConfigError(
+            f"The journal {settings.journal!r} needs a group with a name, by which its sessions "
+            "are found again; name the group."
+        )
     remote: Any = ray.remote(concurrency_groups={"readers": MAX_READERS})(Driver)  # type: ignore[call-overload]
     actor = remote.options(
         num_cpus=0,

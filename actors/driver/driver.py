@@ -14,6 +14,7 @@ from functools import partial
 
 import ray
 
+from hogwild_dist.actors.driver.durable_log import DurableLog, log_url
 from hogwild_dist.actors.driver.inspection import Inspection
 from hogwild_dist.actors.driver.journal import Journal, Owner, SessionSnapshot, SessionSummary
 from hogwild_dist.actors.driver.lifecycle import READABLE_SECONDS, Lifecycle, probe
@@ -63,6 +64,7 @@ class Driver(Inspection):
         self._actor = ray.get_runtime_context().current_actor
         self._group = self._new_group(settings, epoch=0)
         self._restoration = Restoration(self._journal)
+        self._log = self._new_log()
         self._ready = False
         self._num_sessions = 0
         self._tasks: list[asyncio.Task[None]] = []
@@ -77,7 +79,11 @@ class Driver(Inspection):
         """
         self._loop = asyncio.get_running_loop()
         try:
+            if self._log is not None:
+                await self._log.open()
             await self._group.start(self._settings.num_shards)
+            if self._log is not None:
+                await self._bring_back(self._log)
         except BaseException as error:
             self._lost_reason = str(plain(error)) if isinstance(error, Exception) else "not started"
             self._release()
@@ -94,6 +100,22 @@ class Driver(Inspection):
         for task in self._tasks:
             watch(task, self._fail)
         return self._info
+
+    def _new_log(self) -> DurableLog | None:
+        if self._settings.journal is None or self._name is None:
+            return None
+        return DurableLog(log_url(self._settings.journal, self._name), self._fail)
+
+    async def _bring_back(self, durable: DurableLog) -> None:
+        """Go on with the sessions that an earlier driver has left in the log."""
+        engine = self._settings.shard.engine
+        replayed_with = {
+            **self._shards.members[0].info.replayed_with,
+            "visibility": engine.visibility.value,
+            "max_step_tokens": str(engine.max_step_tokens),
+        }
+        self._num_sessions = await durable.begin(self._journal, self._settings, replayed_with)
+        self._restoration.replay(self._group)
 
     @property
     def _shards(self) -> ShardSet:
@@ -256,7 +278,7 @@ class Driver(Inspection):
             raise ConfigError(f"Session {session} has ended; nothing can be changed in it.")
         if isinstance(change, AddWorker):
             self._journal.expect_join(session, exclusive=exclusive)
-        self._journal.record(session).changes.append(change)
+        self._journal.ask(session, change)
         self._send(ApplyChange(session=session, change=change))
 
     @ray.method(concurrency_group="readers")
@@ -312,6 +334,8 @@ class Driver(Inspection):
         self._journal.fail("The group was stopped.")
         await self._group.shards.cancel_start()
         self._release()
+        if self._log is not None:
+            await self._log.close()
 
     def _report_progress(self, progress: str) -> None:
         self._progress = progress
@@ -379,7 +403,7 @@ class Driver(Inspection):
 
     def _cancel(self, session: int, reason: str) -> None:
         """Cancel a session at the same step on all shards, for a reason."""
-        self._journal.record(session).cancelled = reason
+        self._journal.cancel(session, reason)
         self._send(Cancel(session=session, reason=reason))
 
     async def _end(self) -> None:

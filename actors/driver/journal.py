@@ -8,11 +8,12 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from hogwild_dist.engine.updates import Update
-from hogwild_dist.errors import ConfigError
+from hogwild_dist.errors import ConfigError, SessionError
 from hogwild_dist.run.transcript import Transcript
-from hogwild_dist.session.changes import Change
+from hogwild_dist.session.changes import AddWorker, Change
 from hogwild_dist.session.events import Joined, Refused, Text
 from hogwild_dist.team.session_request import SessionRequest
 
@@ -150,6 +151,11 @@ class Record:
         """Changes that were asked for and not made yet."""
         return self.changes[sum(update.change is not None for update in self.updates) :]
 
+    def expect_changes(self, changes: Sequence[Change]) -> None:
+        """Take over the changes that were asked of an earlier driver."""
+        self.changes = list(changes)
+        self.num_joining = sum(isinstance(one, AddWorker) for one in self.pending_changes)
+
     def notify(self) -> None:
         """Wake all waiting readers."""
         self.changed.set()
@@ -195,6 +201,25 @@ class Record:
         )
 
 
+class JournalObserver(Protocol):
+    """What is told of everything that a journal takes in."""
+
+    def opened(self, record: Record) -> None:
+        """Note that a session was opened."""
+
+    def asked(self, session: int, change: Change) -> None:
+        """Note that a change was asked for."""
+
+    def cancelled(self, session: int, reason: str) -> None:
+        """Note that a session was cancelled."""
+
+    def shown(self, updates: Sequence[Update]) -> None:
+        """Note that updates became readable."""
+
+    def forgotten(self, session: int) -> None:
+        """Note that a session can no longer be read."""
+
+
 class Journal:
     """All sessions of a driver, in the order of opening.
 
@@ -205,6 +230,7 @@ class Journal:
         records: session id -> record.
         last_token: time when a worker last chose a token, by the monotonic clock.
         num_shown: number of updates so far, of all sessions.
+        observer: told of everything that the journal takes in, or None.
     """
 
     def __init__(self, kept: int) -> None:
@@ -214,6 +240,7 @@ class Journal:
         self.records: dict[int, Record] = {}
         self.last_token = -math.inf
         self.num_shown = 0
+        self.observer: JournalObserver | None = None
 
     @property
     def open_records(self) -> list[Record]:
@@ -250,9 +277,12 @@ class Journal:
     def begin(self, session: int, request: SessionRequest, owner: Owner, *, recorded: bool) -> None:
         """Add a session, and drop the sessions that ended first if too many are kept."""
         names = tuple(worker.name for worker in request.spec.workers)
-        self.records[session] = Record(session, request, owner, recorded, Transcript(names))
+        record = Record(session, request, owner, recorded, Transcript(names))
+        self.records[session] = record
+        if self.observer is not None:
+            self.observer.opened(record)
         while len(self._ended) > self._num_kept:
-            del self.records[self._ended.popleft()]
+            self._forget(self._ended.popleft())
 
     def add(self, updates: Sequence[Update]) -> list[int]:
         """Add updates to their sessions; updates of dropped sessions are ignored.
@@ -272,23 +302,29 @@ class Journal:
                 if not self._comes_out_alike(record, update):
                     failed.append(record.id)
                 continue
-            if record.ended:
-                continue
-            record.updates.append(update)
-            self.num_shown += 1
-            record.num_steps = max(record.num_steps, update.step + 1)
-            if update.error is not None:
-                record.error = str(update.error)
-            for event in update.events:
-                record.transcript.add(event)
-                if isinstance(event, Joined):
-                    record.num_joining -= 1
-                if isinstance(event, Refused) and event.change == "join":
-                    record.num_joining -= 1
-            record.notify()
-            if record.ended:
-                self._end(record)
+            if not record.ended:
+                self._show(record, update)
         return failed
+
+    def ask(self, session: int, change: Change) -> None:
+        """Note that a change was asked for.
+
+        Raises:
+            ConfigError: there is no such session.
+        """
+        self.record(session).changes.append(change)
+        if self.observer is not None:
+            self.observer.asked(session, change)
+
+    def cancel(self, session: int, reason: str) -> None:
+        """Note that a session was cancelled.
+
+        Raises:
+            ConfigError: there is no such session.
+        """
+        self.record(session).cancelled = reason
+        if self.observer is not None:
+            self.observer.cancelled(session, reason)
 
     def expect_join(self, session: int, *, exclusive: bool) -> None:
         """Note that a worker was asked to join.
@@ -338,16 +374,40 @@ class Journal:
         shown = record.expected.popleft()
         if record.ended or update.events == shown.events:
             return True
-        record.error = (
+        error = SessionError(
             f"The session could not be brought back after its shards were lost: step {shown.step} "
             "came out differently."
         )
-        record.notify()
-        self._end(record)
+        last = record.num_steps - 1
+        self._show(record, Update(session=record.id, step=last, events=(), error=error))
         return False
+
+    def _show(self, record: Record, update: Update) -> None:
+        """Let readers see an update."""
+        record.updates.append(update)
+        self.num_shown += 1
+        record.num_steps = max(record.num_steps, update.step + 1)
+        if update.error is not None:
+            record.error = str(update.error)
+        for event in update.events:
+            record.transcript.add(event)
+            if isinstance(event, Joined):
+                record.num_joining -= 1
+            if isinstance(event, Refused) and event.change == "join":
+                record.num_joining -= 1
+        if self.observer is not None:
+            self.observer.shown((update,))
+        record.notify()
+        if record.ended:
+            self._end(record)
 
     def _end(self, record: Record) -> None:
         if record.owner.kept:
             self._ended.append(record.id)
         else:
-            del self.records[record.id]
+            self._forget(record.id)
+
+    def _forget(self, session: int) -> None:
+        del self.records[session]
+        if self.observer is not None:
+            self.observer.forgotten(session)

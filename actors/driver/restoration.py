@@ -71,6 +71,11 @@ class Restoration:
             HogwildError: the model cannot be loaded.
         """
         await self._start_some(group, wanted)
+        self.replay(group)
+        group.scaling.wake()
+
+    def replay(self, group: LiveGroup) -> None:
+        """Send the open sessions to the shards of a new group, those that have written first."""
         self.active = False
         self._restored_at = time.monotonic()
         self._held = {record.id for record in self._journal.open_records if record.waiting}
@@ -79,7 +84,6 @@ class Restoration:
                 for command in commands(record):
                     group.sender.send(command)
         self.go_on(group)
-        group.scaling.wake()
 
     def holds(self, command: Command) -> bool:
         """Return whether a command is kept in the journal until the shards can carry it out."""

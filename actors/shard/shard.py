@@ -35,6 +35,9 @@ from hogwild_dist.run.trace.reader import Trace
 from hogwild_dist.run.trace.replay import RowComparison, replay_fed, replay_free
 from hogwild_dist.timeline import Span, Timeline
 
+FINGERPRINT = "weights with the fingerprint"
+DTYPE = "dtype"
+
 log = logging.getLogger("hogwild_dist.shard")
 
 
@@ -59,6 +62,11 @@ class ShardInfo:
     threads: int
     model: ModelInfo
     configuration: Mapping[str, str]
+
+    @property
+    def replayed_with(self) -> dict[str, str]:
+        """The part of the configuration that the tokens of a session depend on."""
+        return {name: self.configuration[name] for name in (FINGERPRINT, DTYPE)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -319,7 +327,7 @@ class Shard:
             "torch": torch.__version__,
             "transformers": transformers.__version__,
             "the model": self._model.name,
-            "weights with the fingerprint": self._model.fingerprint,
-            "dtype": str(self._model.dtype),
+            FINGERPRINT: self._model.fingerprint,
+            DTYPE: str(self._model.dtype),
             "settings": repr(self._settings.engine),
         }

@@ -32,6 +32,7 @@ class ExecutionTarget:
         name: name of the new group, which then outlives the command.
         attach: name of a running group.
         timeline: whether to record the time of every step.
+        journal: folder or URL in which a group with a name keeps its sessions, or None.
     """
 
     load_settings: LoadSettings
@@ -40,6 +41,7 @@ class ExecutionTarget:
     name: str | None = None
     attach: str | None = None
     timeline: bool = False
+    journal: str | None = None
 
     def __post_init__(self) -> None:
         for name in (self.name, self.attach):
@@ -108,6 +110,7 @@ def _settings(target: ExecutionTarget) -> GroupSettings:
         spread=placement.spread,
         cpus_per_shard=placement.cpus_per_shard,
         wait_seconds=placement.wait_for_nodes,
+        journal=target.journal,
     )
 
 

@@ -156,6 +156,8 @@ class ServiceConfig(_Part):
         cors_origins: web pages on other hosts whose scripts may use the service; "*" allows any.
         keys: the clients' keys; without any, everyone may use the service.
         log_texts: whether logs may contain the first words of problems.
+        journal: folder, or URL that fsspec knows, that keeps the sessions of all groups; they then
+            outlive the service. None keeps them in memory alone.
     """
 
     name: Annotated[str, Field(pattern=r"^\w[\w.-]{0,39}$")] = "hogwild-service"
@@ -174,6 +176,7 @@ class ServiceConfig(_Part):
     cors_origins: tuple[Origin, ...] = ()
     keys: tuple[Key, ...] = ()
     log_texts: bool = False
+    journal: Annotated[str, Field(min_length=1)] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -227,6 +230,7 @@ class ServiceConfig(_Part):
             kept_sessions=self.kept_sessions,
             orphan_seconds=10 * self.health_seconds,
             log_texts=self.log_texts,
+            journal=self.journal,
         )
 
 

@@ -19,39 +19,20 @@ from hogwild_dist.actors.errors import LogError
 from hogwild_dist.errors import first_line
 
 
-class LogFiles:
-    """The files of a log; opening them begins a segment and fences the driver before.
+class LogFolder:
+    """The files of a log, to be read.
 
     Args:
-        url: a folder, or a URL that fsspec knows; it is made if it does not exist.
+        url: a folder, or a URL that fsspec knows.
 
     Raises:
-        LogError: the folder cannot be written.
+        LogError: there is no such file system.
     """
 
     def __init__(self, url: str) -> None:
         self._url = url
         with self._telling("opened"):
             self._filesystem, self._folder = url_to_fs(url)
-            self._filesystem.makedirs(self._folder, exist_ok=True)
-            if isinstance(self._filesystem, LocalFileSystem):
-                sync_folder(Path(self._folder).parent)
-            last = max((part.segment for part in self._parts()), default=0)
-            self._segment = create_segment(self._filesystem, self._folder, last + 1)
-
-    def is_fenced(self) -> bool:
-        """Return whether another driver has taken over, or the driver's segment was deleted.
-
-        Raises:
-            LogError: the folder cannot be read.
-        """
-        with self._telling("read"):
-            self._filesystem.invalidate_cache()
-            own, after = Part(self._segment.number), Part(self._segment.number + 1)
-            # A driver that deletes segments begins with the oldest.
-            return self._filesystem.exists(self._path(after)) or not self._filesystem.exists(
-                self._path(own)
-            )
 
     def read_all(self) -> list[tuple[str, bytes]]:
         """Return the payloads from the last whole state on, each with the name of its file.
@@ -60,10 +41,10 @@ class LogFiles:
             LogError: a file cannot be read, is damaged, or is missing.
         """
         with self._telling("read"):
-            parts = [part for part in self._parts() if part.segment <= self._segment.number]
-        segments = [list(group) for _, group in groupby(sorted(parts), lambda part: part.segment)]
+            parts = sorted(self._parts())
+        segments = [list(group) for _, group in groupby(parts, lambda part: part.segment)]
         found: list[tuple[str, bytes]] = []
-        due = self._segment.number
+        due = parts[-1].segment if parts else 0
         while due:
             parts = segments.pop() if segments else []
             self._check_present(due, parts)
@@ -75,40 +56,8 @@ class LogFiles:
             due -= 1
         return found
 
-    def append(self, payload: bytes) -> None:
-        """Append a payload, all of it or nothing, and return when it is on disk.
-
-        Raises:
-            LogError: the payload cannot be written; the next one takes its place.
-        """
-        with self._telling("written"):
-            self._segment.append(payload)
-
-    def compact(self, state: bytes) -> None:
-        """Begin another segment with a whole state, and delete the segments before it.
-
-        The segments before it are read until the state is on disk to its end, and ignored then.
-
-        Args:
-            state: payload that replaces all payloads so far.
-
-        Raises:
-            LogError: another driver has taken over, or the state cannot be written, or the old
-                files cannot be deleted; nothing is lost.
-        """
-        with self._telling("written"):
-            self._segment.cut()
-            segment = create_segment(self._filesystem, self._folder, self._segment.number + 1)
-            self._segment.close()
-            self._segment = segment
-            segment.start(state)
-            for part in sorted(self._parts()):
-                if part.segment < segment.number:
-                    self._filesystem.rm_file(self._path(part))
-
-    def close(self) -> None:
-        """Close the file that is being written."""
-        self._segment.close()
+    def _last_segment(self) -> int:
+        return max((part.segment for part in self._parts()), default=0)
 
     def _parts(self) -> list[Part]:
         """Return the files of the log, in any order."""
@@ -155,6 +104,74 @@ class LogFiles:
             raise LogError(
                 f"The log in {self._url} cannot be {done}: {reason.rstrip('.')}; {_way_out(error)}."
             ) from error
+
+
+class LogFiles(LogFolder):
+    """The files of a log; opening them begins a segment and fences the driver before.
+
+    Args:
+        url: a folder, or a URL that fsspec knows; it is made if it does not exist.
+
+    Raises:
+        LogError: the folder cannot be written.
+    """
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        with self._telling("opened"):
+            self._filesystem.makedirs(self._folder, exist_ok=True)
+            if isinstance(self._filesystem, LocalFileSystem):
+                sync_folder(Path(self._folder).parent)
+            self._segment = create_segment(self._filesystem, self._folder, self._last_segment() + 1)
+
+    def is_fenced(self) -> bool:
+        """Return whether another driver has taken over, or the driver's segment was deleted.
+
+        Raises:
+            LogError: the folder cannot be read.
+        """
+        with self._telling("read"):
+            self._filesystem.invalidate_cache()
+            own, after = Part(self._segment.number), Part(self._segment.number + 1)
+            # A driver that deletes segments begins with the oldest.
+            return self._filesystem.exists(self._path(after)) or not self._filesystem.exists(
+                self._path(own)
+            )
+
+    def append(self, payload: bytes) -> None:
+        """Append a payload, all of it or nothing, and return when it is on disk.
+
+        Raises:
+            LogError: the payload cannot be written; the next one takes its place.
+        """
+        with self._telling("written"):
+            self._segment.append(payload)
+
+    def compact(self, state: bytes) -> None:
+        """Begin another segment with a whole state, and delete the segments before it.
+
+        The segments before it are read until the state is on disk to its end, and ignored then.
+
+        Args:
+            state: payload that replaces all payloads so far.
+
+        Raises:
+            LogError: another driver has taken over, or the state cannot be written, or the old
+                files cannot be deleted; nothing is lost.
+        """
+        with self._telling("written"):
+            self._segment.cut()
+            segment = create_segment(self._filesystem, self._folder, self._segment.number + 1)
+            self._segment.close()
+            self._segment = segment
+            segment.start(state)
+            for part in sorted(self._parts()):
+                if part.segment < segment.number:
+                    self._filesystem.rm_file(self._path(part))
+
+    def close(self) -> None:
+        """Close the file that is being written."""
+        self._segment.close()
 
 
 def _way_out(error: Exception) -> str:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -11,6 +12,7 @@ from rich.table import Table
 from hogwild_dist.actors.client.connect import connected
 from hogwild_dist.actors.client.drivers import end_group
 from hogwild_dist.actors.client.shard_group import ShardGroup
+from hogwild_dist.actors.driver.durable_log import absolute, stored_settings
 from hogwild_dist.actors.driver.journal import SessionSummary
 from hogwild_dist.actors.settings import check_group_name
 from hogwild_dist.deploy.cli.execution import ExecutionTarget, start_group
@@ -35,12 +37,50 @@ At = Annotated[str, typer.Option(help="Ray cluster: auto or HOST:PORT.")]
 
 @app.command()
 @grouped
-def start(name: Name, load: LoadSettings, shards: ShardOptions, address: At = "auto") -> None:
-    """Start a group; `hogwild run --attach NAME` uses it."""
-    target = ExecutionTarget(load_settings=load, placement=shards, address=address, name=name)
+def start(
+    name: Name,
+    load: LoadSettings,
+    shards: ShardOptions,
+    journal: Annotated[
+        str | None,
+        typer.Option(help="Folder or URL that keeps the sessions, which then outlive the group."),
+    ] = None,
+    address: At = "auto",
+) -> None:
+    """Start a group; `hogwild run --attach NAME` uses it.
+
+    Sessions that an earlier group of this name has left in its journal go on.
+    """
+    target = ExecutionTarget(
+        load_settings=load,
+        placement=shards,
+        address=address,
+        name=name,
+        journal=journal and absolute(journal),
+    )
     with start_group(target) as group:
-        for rank, shard in enumerate(group.group.shards):
-            print(f"shard {rank}: {shard.node}, {shard.device}, {shard.threads} threads")
+        _print_shards(group)
+
+
+@app.command()
+def restore(
+    name: Name,
+    journal: Annotated[str, typer.Option(help="Folder or URL that keeps the sessions.")],
+    address: At = "auto",
+) -> None:
+    """Start a group again from its journal.
+
+    It has the settings that it had, and its sessions go on where they were.
+    """
+    check_group_name(name)
+    settings = replace(stored_settings(absolute(journal), name), journal=absolute(journal))
+    with progress_lines() as tell:
+        tell(f"reaching Ray at {address}")
+        with connected(address), ShardGroup.start(settings, name=name, tell=tell) as group:
+            tell("")
+            _print_shards(group)
+            for one in group.sessions():
+                print(f"session {one.id}: {_state(one)}, {one.num_steps} steps")
 
 
 @app.command()
@@ -191,6 +231,11 @@ def stop(name: Name, address: At = "auto") -> None:
     check_group_name(name)
     with connected(address):
         end_group(name)
+
+
+def _print_shards(group: ShardGroup) -> None:
+    for rank, shard in enumerate(group.group.shards):
+        print(f"shard {rank}: {shard.node}, {shard.device}, {shard.threads} threads")
 
 
 @contextmanager

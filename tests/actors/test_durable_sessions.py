@@ -1,0 +1,115 @@
+"""Sessions in a journal outlive their driver and its whole cluster."""
+
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from ray._private import state
+
+from hogwild_dist import LAYOUTS, Engine, Run
+from hogwild_dist.actors.client.shard_group import ShardGroup
+from hogwild_dist.actors.driver.durable_log import log_url
+from hogwild_dist.actors.driver.log.files import LogFiles
+from hogwild_dist.actors.errors import ClusterError, LogError
+from hogwild_dist.actors.settings import GroupSettings
+from hogwild_dist.config import Visibility
+from hogwild_dist.errors import ConfigError
+from hogwild_dist.model.loader import load_model, load_tokenizer
+from hogwild_dist.session.events import Event
+from hogwild_dist.team.session_request import SessionRequest
+from tests.actors import leftovers
+from tests.actors.client.test_shard_group import team
+
+Settings = Callable[..., GroupSettings]
+TEAM = team(3, LAYOUTS["combined"], max_tokens=60)
+
+
+def end_everything(name: str) -> None:
+    """End a driver and its shards at once, as a power failure does."""
+    pids = [
+        info["Pid"]
+        for info in state.actors().values()
+        if info["State"] == "ALIVE" and info["Name"].split("/")[0] == name
+    ]
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+
+
+def watch_until_the_end(run: Run, seen: list[Event]) -> None:
+    for event in run:
+        seen.append(event)
+        if len(seen) == 30:
+            end_everything("phoenix")
+
+
+@pytest.mark.parametrize("visibility", [Visibility.NEXT_STEP, Visibility.OVERLAPPED])
+def test_sessions_outlive_driver_and_shards(
+    visibility: Visibility, settings: Settings, tiny_dir: Path, tmp_path: Path, hogwild
+) -> None:
+    before = leftovers.now()
+    chosen = replace(settings(2, visibility), journal=str(tmp_path))
+    model = load_model(tiny_dir, dtype="float64", device="cpu")
+    engine = Engine(model, load_tokenizer(tiny_dir), chosen.shard.engine)
+    undisturbed = list(Run(engine, "Count!", TEAM))
+    seen: list[Event] = []
+    with pytest.raises(ClusterError):
+        watch_until_the_end(Run(ShardGroup.start(chosen, name="phoenix"), "Count!", TEAM), seen)
+    assert seen == undisturbed[: len(seen)]
+    restored = hogwild("group", "restore", "phoenix", "--journal", str(tmp_path))
+    assert restored.code == 0, restored.err
+    assert "shard 1:" in restored.out
+    assert "session 1: running" in restored.out
+    group = ShardGroup.attach("phoenix")
+    again = [event for update in group.follow(1) for event in update.events]
+    assert again == undisturbed
+    assert list(Run(group, "Count!", TEAM)) == undisturbed
+    assert [one.id for one in group.sessions()] == [1, 2]
+    group.stop()
+    assert leftovers.settles(before)
+
+
+def test_a_journal_of_other_settings_is_refused_and_kept(
+    settings: Settings, tmp_path: Path
+) -> None:
+    before = leftovers.now()
+    chosen = replace(settings(1), journal=str(tmp_path))
+    endless = team(2, LAYOUTS["combined"], max_tokens=2_000)
+    group = ShardGroup.start(chosen, name="kept")
+    request = SessionRequest(
+        problem="Count!", team=endless, spec=endless.spec("Count!", group.tokenizer)
+    )
+    session = group.open(request, recorded=False).session
+    events = (event for update in group.follow(session) for event in update.events)
+    seen = list(islice(events, 30))
+    group.stop()
+    other = replace(settings(1, Visibility.NEXT_STEP), journal=str(tmp_path))
+    with pytest.raises(LogError, match="with visibility same-step, and the group has next-step"):
+        ShardGroup.start(other, name="kept")
+    again = ShardGroup.start(chosen, name="kept")
+    found = (event for update in again.follow(1) for event in update.events)
+    assert list(islice(found, 30)) == seen
+    again.stop()
+    assert leftovers.settles(before)
+
+
+def test_of_two_drivers_the_older_one_steps_back(settings: Settings, tmp_path: Path) -> None:
+    before = leftovers.now()
+    group = ShardGroup.start(replace(settings(1), journal=str(tmp_path)), name="older")
+    newer = LogFiles(log_url(str(tmp_path), "older"))
+    with pytest.raises(ClusterError, match="Another driver has taken over the group's log"):
+        list(Run(group, "Count!", team(2, LAYOUTS["combined"], max_tokens=2_000)))
+    newer.close()
+    group.stop()
+    assert leftovers.settles(before)
+
+
+def test_a_journal_needs_a_group_with_a_name(settings: Settings, hogwild, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="needs a group with a name"):
+        ShardGroup.start(replace(settings(1), journal=str(tmp_path)))
+    unknown = hogwild("group", "restore", "nobody", "--journal", str(tmp_path))
+    assert unknown.code == 2
+    assert "There is no group 'nobody' in the journal" in unknown.err
