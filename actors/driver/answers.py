@@ -58,3 +58,13 @@ def _specificity(error: BaseException) -> int:
         cause = error.cause
         return 0 if isinstance(cause, PeersLostError) else 1
     return 2
+
+
+def settle(done: asyncio.Future[None], error: Exception | None) -> None:
+    """Say that something is done, or why it is not; what was said before stays."""
+    if done.done():
+        return
+    if error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(error)

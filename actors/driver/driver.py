@@ -8,7 +8,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 
@@ -20,6 +20,7 @@ from hogwild_dist.actors.driver.journal import Journal, Owner, SessionSnapshot, 
 from hogwild_dist.actors.driver.lifecycle import READABLE_SECONDS, Lifecycle, probe
 from hogwild_dist.actors.driver.live_group import LiveGroup
 from hogwild_dist.actors.driver.restoration import Restoration
+from hogwild_dist.actors.driver.scaling import Scaling
 from hogwild_dist.actors.driver.shard_set import ShardSet
 from hogwild_dist.actors.errors import AllLostError, ClusterError, LostError, plain, reason_of
 from hogwild_dist.actors.logs import write_structured
@@ -243,7 +244,7 @@ class Driver(Inspection):
         Returns:
             A description of the group.
         """
-        return await self._changed(self._group.scaling.scale(count))
+        return await self._changed(lambda scaling: scaling.scale(count))
 
     async def renew(self) -> GroupInfo:
         """Replace all shards by new processes while sessions go on; see `Scaling.renew`.
@@ -251,7 +252,7 @@ class Driver(Inspection):
         Returns:
             A description of the group.
         """
-        return await self._changed(self._group.scaling.renew())
+        return await self._changed(lambda scaling: scaling.renew())
 
     async def cancel(self, session: int) -> None:
         """Cancel a session at the same step on all shards; an ended session is left alone.
@@ -384,11 +385,11 @@ class Driver(Inspection):
         if not self._restoration.holds(command):
             self._group.sender.send(command)
 
-    async def _changed(self, change: Awaitable[None]) -> GroupInfo:
-        """Await a change of the shards, and return a description of the group."""
+    async def _changed(self, change: Callable[[Scaling], Awaitable[None]]) -> GroupInfo:
+        """Change the shards, and return a description of the group."""
         self._check_ready()
         try:
-            await change
+            await change(self._group.scaling)
         finally:
             self._observe_group()
             self._report_progress("ready")

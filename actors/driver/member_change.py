@@ -75,15 +75,6 @@ class MemberChange:
             return ClusterError(LOST_NEWCOMER)
         return plain(error) if self.attempts >= MOST_ATTEMPTS else None
 
-    def end(self, error: Exception | None) -> None:
-        """Say that the change is done, or has failed."""
-        if self.done.done():
-            return
-        if error is None:
-            self.done.set_result(None)
-        else:
-            self.done.set_exception(error)
-
 
 async def answers_at_all(member: ShardHandle) -> bool:
     """Return whether a shard answers a call."""

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from hogwild_dist.actors.driver.answers import settle
 from hogwild_dist.actors.driver.member_change import MemberChange
 from hogwild_dist.actors.driver.publications import Publications
 from hogwild_dist.actors.driver.regrouping import POLL_SECONDS, Formed, regroup
@@ -217,7 +218,7 @@ class Recovery:
 
     def _end_change(self, error: Exception | None) -> None:
         if self._change is not None:
-            self._change.end(error)
+            settle(self._change.done, error)
             self._change = None
 
     async def _regroup(

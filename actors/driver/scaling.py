@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from hogwild_dist.actors.driver.answers import settle
 from hogwild_dist.actors.driver.recovery import Recovery
 from hogwild_dist.actors.driver.shard_set import ShardHandle, ShardSet
 from hogwild_dist.actors.errors import ClusterError
@@ -38,15 +39,6 @@ class _Request:
 
     carry_out: Callable[[], Awaitable[None]]
     done: asyncio.Future[None] = field(default_factory=asyncio.Future)
-
-    def answer(self, error: HogwildError | None) -> None:
-        """Tell who waits how it went."""
-        if self.done.done():
-            return
-        if error is None:
-            self.done.set_result(None)
-        else:
-            self.done.set_exception(error)
 
 
 class Scaling:
@@ -130,7 +122,10 @@ class Scaling:
         if self._working is not None:
             self._working.cancel()
         if self._request is not None:
-            self._request.answer(ClusterError("All shards of the group are lost, or it has ended."))
+            settle(
+                self._request.done,
+                ClusterError("All shards of the group are lost, or it has ended."),
+            )
 
     async def _ask(self, carry_out: Callable[[], Awaitable[None]]) -> None:
         """Let `keep` carry out a change, and wait for it."""
@@ -151,7 +146,7 @@ class Scaling:
         """Carry out what was asked for; else bring the group to what it is to have."""
         try:
             if (request := self._request) is not None:
-                request.answer(await _error_of(request.carry_out()))
+                settle(request.done, await _error_of(request.carry_out()))
             elif asyncio.get_running_loop().time() >= self._resting_until:
                 await self._recover()
             self._shards.shrink()

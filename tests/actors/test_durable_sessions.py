@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from ray._private import state
 
-from hogwild_dist import LAYOUTS, Engine, Run
+from hogwild_dist import LAYOUTS, Run
 from hogwild_dist.actors.client.shard_group import ShardGroup
 from hogwild_dist.actors.driver.durable_log import log_url
 from hogwild_dist.actors.driver.log.files import LogFiles
@@ -18,11 +18,11 @@ from hogwild_dist.actors.errors import ClusterError, LogError
 from hogwild_dist.actors.settings import GroupSettings
 from hogwild_dist.config import Visibility
 from hogwild_dist.errors import ConfigError
-from hogwild_dist.model.loader import load_model, load_tokenizer
 from hogwild_dist.session.events import Event
 from hogwild_dist.team.session_request import SessionRequest
 from tests.actors import leftovers
 from tests.actors.client.test_shard_group import team
+from tests.actors.test_trouble import one_process
 
 Settings = Callable[..., GroupSettings]
 TEAM = team(3, LAYOUTS["combined"], max_tokens=60)
@@ -52,9 +52,7 @@ def test_sessions_outlive_driver_and_shards(
 ) -> None:
     before = leftovers.now()
     chosen = replace(settings(2, visibility), journal=str(tmp_path))
-    model = load_model(tiny_dir, dtype="float64", device="cpu")
-    engine = Engine(model, load_tokenizer(tiny_dir), chosen.shard.engine)
-    undisturbed = list(Run(engine, "Count!", TEAM))
+    undisturbed = list(Run(one_process(chosen, tiny_dir), "Count!", TEAM))
     seen: list[Event] = []
     with pytest.raises(ClusterError):
         watch_until_the_end(Run(ShardGroup.start(chosen, name="phoenix"), "Count!", TEAM), seen)

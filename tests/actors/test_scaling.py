@@ -17,11 +17,11 @@ from hogwild_dist.actors.errors import ClusterError
 from hogwild_dist.actors.settings import GroupSettings
 from hogwild_dist.config import Visibility
 from hogwild_dist.errors import ConfigError, HogwildError
-from hogwild_dist.model.loader import load_model, load_tokenizer
 from hogwild_dist.session.events import Event
 from tests.actors import leftovers
 from tests.actors.client.test_shard_group import replays, team
 from tests.actors.cluster import STORE_BYTES
+from tests.actors.test_trouble import one_process
 from tests.tiny_team import BREAKS
 from tests.tiny_tokenizer import EOS
 
@@ -36,8 +36,7 @@ Settings = Callable[..., GroupSettings]
 
 @pytest.fixture(scope="module")
 def engine(settings: Settings, tiny_dir: Path) -> Engine:
-    model = load_model(tiny_dir, dtype="float64", device="cpu")
-    return Engine(model, load_tokenizer(tiny_dir), settings().shard.engine)
+    return one_process(settings(), tiny_dir)
 
 
 @pytest.fixture(scope="module")

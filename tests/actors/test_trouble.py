@@ -37,6 +37,15 @@ def watch_and_kill(run: Run, pid: int, how: int = signal.SIGKILL) -> list[Event]
     return seen
 
 
+def one_process(settings: GroupSettings, model: Path) -> Engine:
+    """What shards of these settings are compared with."""
+    return Engine(
+        load_model(model, dtype="float64", device="cpu"),
+        load_tokenizer(model),
+        settings.shard.engine,
+    )
+
+
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
@@ -111,11 +120,7 @@ def test_a_dead_shard_costs_no_token(
     before, trace = leftovers.now(), tmp_path / "run.json"
     a_team = team(3, LAYOUTS["combined"], max_tokens=60)
     chosen = settings(3, visibility)
-    engine = Engine(
-        load_model(tiny_dir, dtype="float64", device="cpu"),
-        load_tokenizer(tiny_dir),
-        chosen.shard.engine,
-    )
+    engine = one_process(chosen, tiny_dir)
     undisturbed = list(Run(engine, "Count!", a_team))
     with ShardGroup.start(chosen) as group:
         run = Run(group, "Count!", a_team, trace)
@@ -132,11 +137,7 @@ def test_a_hung_shard_costs_no_token_and_holds_nobody_up(
 ) -> None:
     before, a_team = leftovers.now(), team(3, LAYOUTS["combined"], max_tokens=60)
     chosen = settings(3, timeout_seconds=5.0)
-    engine = Engine(
-        load_model(tiny_dir, dtype="float64", device="cpu"),
-        load_tokenizer(tiny_dir),
-        chosen.shard.engine,
-    )
+    engine = one_process(chosen, tiny_dir)
     undisturbed = list(Run(engine, "Count!", a_team))
     with ShardGroup.start(chosen) as group:
         hung = group.group.shards[2].pid
@@ -155,11 +156,7 @@ def test_sessions_outlive_all_shards(
     before, trace = leftovers.now(), tmp_path / "run.json"
     a_team = team(3, LAYOUTS["combined"], max_tokens=60)
     chosen = settings(2 if visibility is Visibility.OVERLAPPED else 1, visibility)
-    engine = Engine(
-        load_model(tiny_dir, dtype="float64", device="cpu"),
-        load_tokenizer(tiny_dir),
-        chosen.shard.engine,
-    )
+    engine = one_process(chosen, tiny_dir)
     undisturbed = list(Run(engine, "Count!", a_team))
     with ShardGroup.start(chosen) as group:
         run = Run(group, "Count!", a_team, trace)

@@ -101,7 +101,7 @@ def test_a_deleted_working_folder_is_named(tmp_path: Path) -> None:
 def test_what_ray_prints_of_a_killed_shard_is_no_line_of_json(tiny_dir: Path) -> None:
     command = [
         sys.executable, "-m", "hogwild_dist.deploy.cli.app", "run", "Count for ever!", "--json",
-        "--model", str(tiny_dir), "--max-tokens", "3000", "--shards", "1",
+        "--model", str(tiny_dir), "--max-tokens", "600", "--shards", "1",
     ]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
@@ -120,5 +120,6 @@ def test_what_ray_prints_of_a_killed_shard_is_no_line_of_json(tiny_dir: Path) ->
             shard.kill()
         lines += process.stdout.readlines()
         errors = process.stderr.read()
-    assert [json.loads(line)["type"] for line in lines]
-    assert "Session 1 was lost: Shard 0" in errors
+    assert [json.loads(line)["type"] for line in lines][-1] == "session_end"
+    assert "A worker died or was killed" in errors
+    assert process.returncode == 0  # another shard has gone on
