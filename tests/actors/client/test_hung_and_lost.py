@@ -112,6 +112,8 @@ def is_lost(name: str) -> bool:
             await AsyncShardGroup(name).info()
         except LostError:
             return True
+        except ClusterError:  # its shards are being started again
+            return False
         return False
 
     return asyncio.run(known())
