@@ -372,6 +372,7 @@ class Journal:
     def _comes_out_alike(self, record: Record, update: Update) -> bool:
         """Compare an update of a replay with what was shown; a session that differs has failed."""
         shown = record.expected.popleft()
+        record.last_read = time.monotonic()  # a lease begins when the replay is over
         if record.ended or update.events == shown.events:
             return True
         error = SessionError(

@@ -101,7 +101,7 @@ class Lifecycle:
     def _cancel_sessions(self, now: float) -> None:
         """Cancel sessions whose client is gone or whose time limit has passed."""
         for record in self._journal.open_records:
-            if record.cancelled:
+            if record.cancelled or record.expected:  # clients of a replay have nothing to read
                 continue
             if record.owner.leased and record.abandoned(self._settings.lease_seconds):
                 log.warning("the client is gone", extra={"session": record.id})

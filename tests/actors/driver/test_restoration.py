@@ -1,6 +1,7 @@
 """What is sent to new shards after all were lost, and when that is given up."""
 
 import asyncio
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,8 +9,10 @@ import pytest
 
 from hogwild_dist.actors.driver import restoration as module
 from hogwild_dist.actors.driver.journal import Journal, Owner
+from hogwild_dist.actors.driver.lifecycle import Lifecycle
 from hogwild_dist.actors.driver.restoration import MOST_VAIN, Restoration
 from hogwild_dist.actors.errors import AllLostError, ClusterError
+from hogwild_dist.actors.settings import GroupSettings, ShardSettings
 from hogwild_dist.engine.commands import ApplyChange, Cancel, Command, Open
 from hogwild_dist.engine.updates import Update
 from hogwild_dist.errors import ModelError
@@ -176,3 +179,28 @@ def test_a_model_that_is_gone_is_not_waited_for() -> None:
 
     with pytest.raises(ModelError):
         restored(journal(), Missing())
+
+
+def test_nobody_has_to_read_a_session_while_it_is_replayed() -> None:
+    """The lease begins when there is something to read again."""
+    books, cancelled = journal(), []
+    settings = GroupSettings(num_shards=1, shard=ShardSettings(model="none"), lease_seconds=0.01)
+
+    def cancel(session: int, reason: str) -> None:
+        cancelled.append((session, reason))
+
+    lifecycle = Lifecycle(settings, books, cancel, no_end)
+    restored(books, Group())
+    record, late = books.record(2), time.monotonic() + 5.0
+    record.last_read = late - 100.0
+    lifecycle._cancel_sessions(late)
+    assert (2, "cancelled") not in cancelled
+    books.add(list(record.expected))
+    assert not record.abandoned(settings.lease_seconds)
+    record.last_read -= 100.0
+    lifecycle._cancel_sessions(late)
+    assert (2, "cancelled") in cancelled
+
+
+async def no_end() -> None:
+    """A group that does not end."""
