@@ -189,19 +189,20 @@ class Recovery:
         preparing = asyncio.create_task(
             change.prepare(members, self._pause_all, self._timeout_seconds)
         )
-        while not preparing.done():
-            noticed = asyncio.create_task(self._noticed.wait())
-            await asyncio.wait([preparing, noticed], return_when=asyncio.FIRST_COMPLETED)
-            noticed.cancel()
-            self._noticed.clear()
-            if self._fatal is not None or self._is_broken():
-                preparing.cancel()
-                await asyncio.wait([preparing])
-                return PeersLostError("A shard was lost.")
-        error = preparing.exception()
-        if error is not None and not isinstance(error, Exception):
-            raise error
-        return error
+        try:
+            while not preparing.done():
+                noticed = asyncio.create_task(self._noticed.wait())
+                await asyncio.wait([preparing, noticed], return_when=asyncio.FIRST_COMPLETED)
+                noticed.cancel()
+                self._noticed.clear()
+                if self._fatal is not None or self._is_broken():
+                    return PeersLostError("A shard was lost.")
+            preparing.result()
+        except Exception as error:
+            return error
+        finally:
+            preparing.cancel()
+        return None
 
     async def _pause_all(self) -> None:
         """Let all members wait between two steps, and return when they do."""

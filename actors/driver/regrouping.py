@@ -91,47 +91,48 @@ async def regroup(
     while True:
         epoch += 1
         standings = await _stop(left, call, epoch, timeout_seconds)
-        if len(standings) < len(left) and otherwise:
-            left, otherwise, tries = list(otherwise), (), 0
-            continue
-        tries = tries + 1 if len(standings) == len(left) else 1
-        left = [member for member in left if member in standings]
-        left = left[:1] if tries == TRIES else left
-        if not left or tries > TRIES:
-            raise ClusterError("No shard of the group is left that can go on.")
-        completed = _most_completed(standings, publications.begin(epoch))
-        store = serve_store(host)
-        first = Membership(
-            epoch=epoch,
-            rank=0,
-            world_size=len(left),
-            store_host=host,
-            store_port=store.port,
-            timeout_seconds=timeout_seconds,
-        )
-        places = [replace(first, rank=rank) for rank in range(len(left))]
-        failures = await _all(left, call, "form", places, timeout_seconds + ANSWER_SECONDS)
-        if failures and otherwise:
-            left, otherwise, tries = list(otherwise), (), 0
-            continue
-        if failures:
+        whole = len(standings) == len(left)
+        if whole or not otherwise:
+            tries = tries + 1 if whole else 1
+            left = [member for member in left if member in standings]
+            left = left[:1] if tries == TRIES else left
+            if not left or tries > TRIES:
+                raise ClusterError("No shard of the group is left that can go on.")
+            completed = _most_completed(standings, publications.begin(epoch))
+            store, failures = await _meet(left, call, epoch, host, timeout_seconds)
+            if not failures:
+                break
             broken = {one for one, error in failures.items() if isinstance(error, ShardError)}
             left = [member for member in left if member not in broken]
-            continue
-        opening = Opening(
-            epoch=epoch,
-            completed=completed,
-            shown=publications.shown,
-        )
-        unopened = await _all(left, call, "open", [opening] * len(left), 2 * ANSWER_SECONDS)
-        return Formed(
-            epoch=epoch,
-            members=left,
-            completed=completed.number,
-            commands=[standings[member].command for member in left],
-            unopened=list(unopened),
-            store=store,
-        )
+        if otherwise:
+            left, otherwise, tries = list(otherwise), (), 0
+    opening = Opening(epoch=epoch, completed=completed, shown=publications.shown)
+    unopened = await _all(left, call, "open", [opening] * len(left), 2 * ANSWER_SECONDS)
+    return Formed(
+        epoch=epoch,
+        members=left,
+        completed=completed.number,
+        commands=[standings[member].command for member in left],
+        unopened=list(unopened),
+        store=store,
+    )
+
+
+async def _meet(
+    members: Sequence[M], call: Call, epoch: int, host: str, seconds: float
+) -> tuple[Any, dict[M, BaseException]]:
+    """Let members form a group; return the store in which they meet, and who has failed."""
+    store = serve_store(host)
+    first = Membership(
+        epoch=epoch,
+        rank=0,
+        world_size=len(members),
+        store_host=host,
+        store_port=store.port,
+        timeout_seconds=seconds,
+    )
+    places = [replace(first, rank=rank) for rank in range(len(members))]
+    return store, await _all(members, call, "form", places, seconds + ANSWER_SECONDS)
 
 
 async def _stop(members: Sequence[M], call: Call, epoch: int, seconds: float) -> dict[M, Standing]:

@@ -61,7 +61,6 @@ class Restoration:
         if self._num_vain >= MOST_VAIN:
             raise error
         self.active = True
-        self._journal.last_token = -math.inf  # the group is proven when it writes again
 
     async def start(self, group: LiveGroup, wanted: int) -> None:
         """Start the shards of a new group, one at least, and send them the open sessions.
@@ -78,6 +77,7 @@ class Restoration:
         """Send the open sessions to the shards of a new group, those that have written first."""
         self.active = False
         self._restored_at = time.monotonic()
+        self._journal.last_token = -math.inf  # the group is proven when it writes again
         self._held = {record.id for record in self._journal.open_records if record.waiting}
         for record in self._journal.open_records:
             if record.id not in self._held:

@@ -144,14 +144,10 @@ class Scaling:
 
     async def _work(self) -> None:
         """Carry out what was asked for; else bring the group to what it is to have."""
-        try:
-            if (request := self._request) is not None:
-                settle(request.done, await _error_of(request.carry_out()))
-            elif asyncio.get_running_loop().time() >= self._resting_until:
-                await self._recover()
-            self._shards.shrink()
-        except Exception:
-            log.exception("the shards cannot be changed")
+        if (request := self._request) is not None:
+            settle(request.done, await _error_of(request.carry_out()))
+        elif asyncio.get_running_loop().time() >= self._resting_until:
+            await self._recover()
 
     async def _recover(self) -> None:
         """Move away from nodes that are being drained, and replace lost shards one by one."""
@@ -204,6 +200,7 @@ class Scaling:
             for one in (*leaving, *joining):
                 if one not in self._shards.members:
                     self._shards.remove(one)
+            self._shards.shrink()
 
 
 async def _error_of(work: Awaitable[None]) -> HogwildError | None:

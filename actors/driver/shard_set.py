@@ -140,6 +140,7 @@ class ShardSet:
         except BaseException:
             for actor in actors:
                 self._drop(actor)
+            self.shrink()
             raise
 
     def remove(self, handle: ShardHandle) -> None:

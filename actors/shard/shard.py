@@ -66,7 +66,7 @@ class ShardInfo:
     @property
     def replayed_with(self) -> dict[str, str]:
         """The part of the configuration that the tokens of a session depend on."""
-        return {name: self.configuration[name] for name in (FINGERPRINT, DTYPE)}
+        return {name: self.configuration[name] for name in (DTYPE, FINGERPRINT)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

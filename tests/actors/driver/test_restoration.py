@@ -119,7 +119,9 @@ def test_a_change_that_was_refused_is_not_asked_for_again() -> None:
 
 def test_what_is_shown_again_is_not_shown_twice() -> None:
     books, shown = journal(), list(journal().record(2).updates)
+    assert books.last_token > 0
     restored(books, Group())
+    assert books.last_token < 0  # the group is proven when it writes again
     books.add([*shown, wrote(2, 2, 9)])
     assert books.record(2).updates == [*shown, wrote(2, 2, 9)]
     assert books.record(2).error is None
