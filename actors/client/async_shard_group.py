@@ -8,7 +8,7 @@ from typing import Any
 import ray
 
 from hogwild_dist.actors.client.calls import get_async
-from hogwild_dist.actors.driver.journal import Owner, SessionSnapshot, SessionSummary
+from hogwild_dist.actors.driver.session_record import Owner, SessionSnapshot, SessionSummary
 from hogwild_dist.actors.errors import ClusterError, GoneError
 from hogwild_dist.actors.settings import NAMESPACE, GroupSettings, check_group_name
 from hogwild_dist.actors.shard.info import GroupInfo, Load

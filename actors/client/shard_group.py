@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from hogwild_dist.actors.client.calls import get, wait
 from hogwild_dist.actors.client.drivers import described, end, find_driver, new_driver
-from hogwild_dist.actors.driver.journal import SessionSummary
+from hogwild_dist.actors.driver.session_record import SessionSummary
 from hogwild_dist.actors.errors import ClusterError
 from hogwild_dist.actors.settings import GroupSettings
 from hogwild_dist.actors.shard.info import GroupInfo

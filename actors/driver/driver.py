@@ -9,26 +9,25 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from functools import partial
 
 import ray
 
 from hogwild_dist.actors.driver.durable_log import DurableLog, log_url
+from hogwild_dist.actors.driver.group_keeper import GroupKeeper
 from hogwild_dist.actors.driver.inspection import Inspection
-from hogwild_dist.actors.driver.journal import Journal, Owner, SessionSnapshot, SessionSummary
+from hogwild_dist.actors.driver.journal import Journal
 from hogwild_dist.actors.driver.lifecycle import READABLE_SECONDS, Lifecycle, probe
-from hogwild_dist.actors.driver.live_group import LiveGroup
-from hogwild_dist.actors.driver.restoration import Restoration
 from hogwild_dist.actors.driver.scaling import Scaling
+from hogwild_dist.actors.driver.session_record import Owner, SessionSnapshot, SessionSummary
 from hogwild_dist.actors.driver.shard_set import ShardSet
-from hogwild_dist.actors.errors import AllLostError, ClusterError, LostError, plain, reason_of
+from hogwild_dist.actors.errors import ClusterError, LostError, plain, reason_of
 from hogwild_dist.actors.logs import write_structured
 from hogwild_dist.actors.metrics import DriverMetrics
 from hogwild_dist.actors.settings import GroupSettings
 from hogwild_dist.actors.shard.info import GroupInfo, Load
 from hogwild_dist.actors.watched import watch
-from hogwild_dist.engine.commands import ApplyChange, Cancel, Command, Open
+from hogwild_dist.engine.commands import ApplyChange, Cancel, Open
 from hogwild_dist.engine.outbox import Publication
 from hogwild_dist.engine.updates import Update
 from hogwild_dist.errors import ConfigError, HogwildError
@@ -62,9 +61,14 @@ class Driver(Inspection):
         self._metrics = DriverMetrics(name)
         self._progress = "starting"
         self._lost_reason: str | None = None
-        self._actor = ray.get_runtime_context().current_actor
-        self._group = self._new_group(settings, epoch=0)
-        self._restoration = Restoration(self._journal)
+        self._keeper = GroupKeeper(
+            settings,
+            name,
+            ray.get_runtime_context().current_actor,
+            self._journal,
+            report_progress=self._report_progress,
+            on_change=self._observe_group,
+        )
         self._log = self._new_log()
         self._ready = False
         self._num_sessions = 0
@@ -82,7 +86,7 @@ class Driver(Inspection):
         try:
             if self._log is not None:
                 await self._log.open()
-            await self._group.start(self._settings.num_shards)
+            await self._keeper.start()
             if self._log is not None:
                 await self._bring_back(self._log)
         except BaseException as error:
@@ -95,12 +99,12 @@ class Driver(Inspection):
         self._observe_group()
         self._report_progress("ready")
         self._tasks = [
-            asyncio.create_task(self._keep_group()),
+            asyncio.create_task(self._keeper.keep()),
             asyncio.create_task(self._lifecycle.watch()),
         ]
         for task in self._tasks:
             watch(task, self._fail)
-        return self._info
+        return self._keeper.info
 
     def _new_log(self) -> DurableLog | None:
         if self._settings.journal is None or self._name is None:
@@ -116,26 +120,11 @@ class Driver(Inspection):
             "max_step_tokens": str(engine.max_step_tokens),
         }
         self._num_sessions = await durable.begin(self._journal, self._settings, replayed_with)
-        self._restoration.replay(self._group)
+        self._keeper.replay()
 
     @property
     def _shards(self) -> ShardSet:
-        """The shards, while there are any."""
-        if self._restoration.active:
-            raise ClusterError(
-                f"The group's shards were lost and are started again ({self._progress}); try again "
-                "in a moment."
-            )
-        return self._group.shards
-
-    @property
-    def _info(self) -> GroupInfo:
-        shards = self._shards
-        return GroupInfo(
-            settings=replace(self._settings, num_shards=self._group.scaling.wanted),
-            shards=tuple(member.info for member in shards.members),
-            epoch=shards.epoch,
-        )
+        return self._keeper.shards
 
     async def progress(self) -> str:
         """Return a few words about what the driver is doing."""
@@ -148,7 +137,7 @@ class Driver(Inspection):
             ClusterError: the group is not ready, or lost.
         """
         self._check_ready()
-        return self._info
+        return self._keeper.info
 
     async def open(
         self, request: SessionRequest, *, recorded: bool, owner: Owner | None = None
@@ -172,7 +161,9 @@ class Driver(Inspection):
         session, owner = self._num_sessions, owner or Owner()
         self._journal.begin(session, request, owner, recorded=recorded)
         self._observe_sessions()
-        self._send(Open(session=session, spec=request.spec, recorded=recorded, tenant=owner.tenant))
+        self._keeper.send(
+            Open(session=session, spec=request.spec, recorded=recorded, tenant=owner.tenant)
+        )
         fields: dict[str, object] = {"session": session}
         if self._settings.log_texts:
             fields["problem"] = self._journal.record(session).summary().label
@@ -199,9 +190,9 @@ class Driver(Inspection):
             waiting=sum(record.waiting for record in running),
             ready=self._has_written
             and self._lost_reason is None
-            and not self._restoration.active
+            and not self._keeper.restoring
             and not self._lifecycle.retiring,
-            restoring=self._restoration.active,
+            restoring=self._keeper.restoring,
         )
 
     async def probe(self, request: SessionRequest, seconds: float) -> None:
@@ -217,7 +208,7 @@ class Driver(Inspection):
             ClusterError: no token was chosen in time, or the group is lost.
         """
         self._check_ready()
-        if not self._lifecycle.retiring and not self._restoration.active:
+        if not self._lifecycle.retiring and not self._keeper.restoring:
             await probe(self._journal, partial(self.open, request, recorded=False), seconds)
 
     @property
@@ -280,7 +271,7 @@ class Driver(Inspection):
         if isinstance(change, AddWorker):
             self._journal.expect_join(session, exclusive=exclusive)
         self._journal.ask(session, change)
-        self._send(ApplyChange(session=session, change=change))
+        self._keeper.send(ApplyChange(session=session, change=change))
 
     @ray.method(concurrency_group="readers")
     async def read(
@@ -315,16 +306,15 @@ class Driver(Inspection):
 
         Once this returns, the updates are shown, and no other outcome of their step can be.
         """
-        for updates in self._group.publish(publication):
+        for updates in self._keeper.publish(publication):
             for session in self._journal.add(updates):
-                self._send(Cancel(session=session, reason=FAILED))
-            self._restoration.go_on(self._group)
+                self._keeper.send(Cancel(session=session, reason=FAILED))
             self._metrics.count_ends(updates)
         self._observe_sessions()
 
     async def lose_peers(self, epoch: int, reason: str) -> None:
         """Note that a shard has lost its peers in an epoch; called by the shard."""
-        self._group.recovery.lose_peers(epoch, reason)
+        self._keeper.live.recovery.lose_peers(epoch, reason)
 
     async def stop(self) -> None:
         """Stop the shards and free their resources."""
@@ -333,7 +323,7 @@ class Driver(Inspection):
                 task.cancel()
         self._lost_reason = STOPPED
         self._journal.fail("The group was stopped.")
-        await self._group.shards.cancel_start()
+        await self._keeper.live.shards.cancel_start()
         self._release()
         if self._log is not None:
             await self._log.close()
@@ -352,60 +342,27 @@ class Driver(Inspection):
         self._journal.fail(self._lost_reason)
         self._release()
 
-    def _new_group(self, settings: GroupSettings, epoch: int) -> LiveGroup:
-        return LiveGroup(
-            settings,
-            self._name,
-            self._actor,
-            epoch=epoch,
-            report_progress=self._report_progress,
-            on_change=self._observe_group,
-        )
-
-    async def _keep_group(self) -> None:
-        """Look after the shards; when all are lost, start others, and replay the sessions there."""
-        while True:
-            try:
-                await self._group.keep()
-            except AllLostError as error:
-                log.warning("all shards are lost: %s", error)
-                self._restoration.begin(error)
-                wanted, epoch = self._group.scaling.wanted, self._group.shards.epoch
-                self._group = self._new_group(replace(self._settings, num_shards=wanted), epoch)
-                self._observe_group()
-                try:
-                    await self._restoration.start(self._group, wanted)
-                except HogwildError as failure:
-                    raise ClusterError(f"{error} No other could be started: {failure}") from failure
-                self._observe_group()
-                self._report_progress("ready")
-
-    def _send(self, command: Command) -> None:
-        """Send a command to the shards; while there are none, the journal keeps it."""
-        if not self._restoration.holds(command):
-            self._group.sender.send(command)
-
     async def _changed(self, change: Callable[[Scaling], Awaitable[None]]) -> GroupInfo:
         """Change the shards, and return a description of the group."""
         self._check_ready()
         try:
-            await change(self._group.scaling)
+            await change(self._keeper.scaling)
         finally:
             self._observe_group()
             self._report_progress("ready")
-        return self._info
+        return self._keeper.info
 
     def _observe_group(self) -> None:
-        shards = self._group.shards
+        shards = self._keeper.live.shards
         write_structured(group=self._name, epoch=shards.epoch)
         num_live = len(shards.members)
         self._metrics.live_shards.set(num_live)
-        self._metrics.lost_shards.set(max(0, self._group.scaling.wanted - num_live))
+        self._metrics.lost_shards.set(max(0, self._keeper.scaling.wanted - num_live))
 
     def _cancel(self, session: int, reason: str) -> None:
         """Cancel a session at the same step on all shards, for a reason."""
         self._journal.cancel(session, reason)
-        self._send(Cancel(session=session, reason=reason))
+        self._keeper.send(Cancel(session=session, reason=reason))
 
     async def _end(self) -> None:
         """Stop the shards, and this actor after clients could read how their sessions ended."""
@@ -414,7 +371,7 @@ class Driver(Inspection):
         ray.kill(ray.get_runtime_context().current_actor)
 
     def _release(self) -> None:
-        self._group.end()
+        self._keeper.live.end()
         self._metrics.live_shards.set(0)
         self._observe_sessions()
 

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from hogwild_dist.actors.driver.journal import Journal, Record
+from hogwild_dist.actors.driver.journal import Journal
 from hogwild_dist.actors.driver.log.files import LogFiles, LogFolder
 from hogwild_dist.actors.driver.log.records import (
     Cancelled,
@@ -21,6 +21,7 @@ from hogwild_dist.actors.driver.log.records import (
 )
 from hogwild_dist.actors.driver.log.state import RestoredState, rebuild
 from hogwild_dist.actors.driver.log.writer import LogWriter
+from hogwild_dist.actors.driver.session_record import Record
 from hogwild_dist.actors.errors import ClusterError, LogError
 from hogwild_dist.actors.settings import GroupSettings
 from hogwild_dist.engine.updates import Update

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 
 from hogwild_dist.actors.driver.shard_set import ShardSet
 from hogwild_dist.actors.errors import ClusterError
@@ -14,12 +15,13 @@ CHECKSUM_SECONDS = 20.0
 """Time for a session to end whose checksums are asked for."""
 
 
-class Inspection:
+class Inspection(ABC):
     """The part of a driver that changes nothing; its results are in the order of the ranks."""
 
     @property
+    @abstractmethod
     def _shards(self) -> ShardSet:
-        raise NotImplementedError
+        """The shards of the group."""
 
     async def status(self) -> list[ShardStatus]:
         """Return the status of each shard, by rank."""

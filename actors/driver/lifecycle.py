@@ -6,7 +6,8 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from hogwild_dist.actors.driver.journal import HEALTH, Journal, Owner
+from hogwild_dist.actors.driver.journal import Journal
+from hogwild_dist.actors.driver.session_record import HEALTH, Owner
 from hogwild_dist.actors.errors import ClusterError
 from hogwild_dist.actors.settings import GroupSettings
 

@@ -6,8 +6,9 @@ import math
 import time
 from collections import deque
 
-from hogwild_dist.actors.driver.journal import Journal, Record
+from hogwild_dist.actors.driver.journal import Journal
 from hogwild_dist.actors.driver.live_group import LiveGroup
+from hogwild_dist.actors.driver.session_record import Record
 from hogwild_dist.actors.errors import AllLostError
 from hogwild_dist.engine.commands import ApplyChange, Cancel, Command, Open, Pause
 from hogwild_dist.engine.forced_replay import ForcedReplay

@@ -10,7 +10,7 @@ import msgpack
 from pydantic import Field, TypeAdapter, ValidationError
 
 from hogwild_dist import errors
-from hogwild_dist.actors.driver.journal import Owner
+from hogwild_dist.actors.driver.session_record import Owner
 from hogwild_dist.actors.errors import LogError
 from hogwild_dist.actors.settings import GroupSettings
 from hogwild_dist.engine.updates import Update

@@ -13,7 +13,7 @@ from hogwild_dist.actors.client.connect import connected
 from hogwild_dist.actors.client.drivers import end_group
 from hogwild_dist.actors.client.shard_group import ShardGroup
 from hogwild_dist.actors.driver.durable_log import absolute, stored_settings
-from hogwild_dist.actors.driver.journal import SessionSummary
+from hogwild_dist.actors.driver.session_record import SessionSummary
 from hogwild_dist.actors.settings import check_group_name
 from hogwild_dist.deploy.cli.execution import ExecutionTarget, start_group
 from hogwild_dist.deploy.cli.options.grouped import grouped

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Request
 
-from hogwild_dist.actors.driver.journal import SessionSnapshot
+from hogwild_dist.actors.driver.session_record import SessionSnapshot
 from hogwild_dist.deploy.service.config import ServiceConfig
 from hogwild_dist.deploy.service.errors import ApiError
 from hogwild_dist.deploy.service.http.request_ids import REQUEST_ID

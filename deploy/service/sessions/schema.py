@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from hogwild_dist.actors.driver.journal import SessionSnapshot
+from hogwild_dist.actors.driver.session_record import SessionSnapshot
 from hogwild_dist.deploy.service.sessions.ids import SessionId
 from hogwild_dist.session.spec import block_name
 from hogwild_dist.team.answer_policy import team_answer

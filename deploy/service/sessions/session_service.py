@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from hogwild_dist.actors.client.async_shard_group import AsyncShardGroup
 from hogwild_dist.actors.detached import DetachedContext
-from hogwild_dist.actors.driver.journal import Owner, SessionSnapshot
+from hogwild_dist.actors.driver.session_record import Owner, SessionSnapshot
 from hogwild_dist.actors.errors import GoneError
 from hogwild_dist.actors.watched import watch
 from hogwild_dist.deploy.service.config import ServiceConfig

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from fastapi.sse import format_sse_event
 
-from hogwild_dist.actors.driver.journal import SessionSnapshot
+from hogwild_dist.actors.driver.session_record import SessionSnapshot
 from hogwild_dist.deploy.service.failures import report_failure, sentence_of
 from hogwild_dist.deploy.service.metrics import Pace, ServiceMetrics
 from hogwild_dist.deploy.service.sessions.ids import SessionId

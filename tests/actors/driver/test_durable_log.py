@@ -12,8 +12,9 @@ from hogwild_dist.actors.driver.durable_log import (
     log_url,
     stored_settings,
 )
-from hogwild_dist.actors.driver.journal import HEALTH, Journal, Owner, Record
+from hogwild_dist.actors.driver.journal import Journal
 from hogwild_dist.actors.driver.log.files import LogFiles
+from hogwild_dist.actors.driver.session_record import HEALTH, Owner, Record
 from hogwild_dist.actors.errors import LogError
 from hogwild_dist.actors.settings import GroupSettings, ShardSettings
 from hogwild_dist.session.changes import AddWorker

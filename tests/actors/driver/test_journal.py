@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hogwild_dist import LAYOUTS
-from hogwild_dist.actors.driver.journal import Journal, Owner
+from hogwild_dist.actors.driver.journal import Journal
+from hogwild_dist.actors.driver.session_record import Owner
 from hogwild_dist.engine.updates import Update
 from hogwild_dist.errors import ConfigError
 from hogwild_dist.session.events import Event, Joined, Refused, SessionEnd, Text

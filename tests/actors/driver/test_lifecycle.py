@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from hogwild_dist import LAYOUTS
 from hogwild_dist.actors.client.async_shard_group import AsyncShardGroup
 from hogwild_dist.actors.client.shard_group import ShardGroup
-from hogwild_dist.actors.driver.journal import HEALTH, Journal, Owner
+from hogwild_dist.actors.driver.journal import Journal
 from hogwild_dist.actors.driver.lifecycle import Lease, Lifecycle, probe
+from hogwild_dist.actors.driver.session_record import HEALTH, Owner
 from hogwild_dist.actors.errors import ClusterError
 from hogwild_dist.actors.settings import GroupSettings, ShardSettings
 from hogwild_dist.engine.updates import Update

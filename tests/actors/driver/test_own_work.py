@@ -41,11 +41,11 @@ async def fails() -> None:
     raise ZeroDivisionError("division by zero")
 
 
-@pytest.mark.parametrize("part", ["_group.sender", "_lifecycle"])
+@pytest.mark.parametrize("part", ["_keeper.live.sender", "_lifecycle"])
 def test_work_that_fails_loses_the_group(
     driver: Driver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, part: str
 ) -> None:
-    method = {"_group.sender": "keep_running", "_lifecycle": "watch"}[part]
+    method = {"_keeper.live.sender": "keep_running", "_lifecycle": "watch"}[part]
     monkeypatch.setattr(attrgetter(part)(driver), method, fails)
     reason = (
         "The group's driver failed: ZeroDivisionError: division by zero; look for the details in "

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from hogwild_dist.actors.driver import restoration as module
-from hogwild_dist.actors.driver.journal import Journal, Owner
+from hogwild_dist.actors.driver.journal import Journal
 from hogwild_dist.actors.driver.lifecycle import Lifecycle
 from hogwild_dist.actors.driver.restoration import MOST_VAIN, Restoration
+from hogwild_dist.actors.driver.session_record import Owner
 from hogwild_dist.actors.errors import AllLostError, ClusterError
 from hogwild_dist.actors.settings import GroupSettings, ShardSettings
 from hogwild_dist.engine.commands import ApplyChange, Cancel, Command, Open

@@ -7,7 +7,8 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 
-from hogwild_dist.actors.driver.journal import Journal, Owner, SessionSnapshot
+from hogwild_dist.actors.driver.journal import Journal
+from hogwild_dist.actors.driver.session_record import Owner, SessionSnapshot
 from hogwild_dist.deploy.service.config import ServiceConfig
 from hogwild_dist.deploy.service.http.app import build_http
 from hogwild_dist.deploy.service.http.dependencies import Service

@@ -10,7 +10,6 @@ import msgpack
 import pytest
 
 from hogwild_dist import LAYOUTS
-from hogwild_dist.actors.driver.journal import Owner
 from hogwild_dist.actors.driver.log.records import (
     Cancelled,
     ChangeAsked,
@@ -24,6 +23,7 @@ from hogwild_dist.actors.driver.log.records import (
     settings_from_json,
     settings_to_json,
 )
+from hogwild_dist.actors.driver.session_record import Owner
 from hogwild_dist.actors.errors import ClusterError, LogError
 from hogwild_dist.actors.settings import GroupSettings, ShardSettings, Spread
 from hogwild_dist.config import EngineConfig, ExchangeBackend, SamplingConfig, Visibility

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hogwild_dist import LAYOUTS
-from hogwild_dist.actors.driver.journal import Journal, Owner
+from hogwild_dist.actors.driver.journal import Journal
 from hogwild_dist.actors.driver.log.records import (
     Cancelled,
     ChangeAsked,
@@ -21,6 +21,7 @@ from hogwild_dist.actors.driver.log.records import (
     encode,
 )
 from hogwild_dist.actors.driver.log.state import RestoredState, rebuild
+from hogwild_dist.actors.driver.session_record import Owner
 from hogwild_dist.engine.updates import Update
 from hogwild_dist.errors import SessionError
 from hogwild_dist.session.changes import RemoveWorker

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hogwild_dist.actors.driver.journal import Owner, SessionSnapshot
+from hogwild_dist.actors.driver.session_record import Owner, SessionSnapshot
 from hogwild_dist.actors.errors import ClusterError
 from hogwild_dist.deploy.service.http.dependencies import Service
 from hogwild_dist.deploy.service.sessions.session_params import SessionParams

@@ -14,7 +14,7 @@ from ray.cluster_utils import Cluster
 from ray.exceptions import ActorDiedError, ActorUnavailableError
 
 from hogwild_dist.actors.client.shard_group import ShardGroup
-from hogwild_dist.actors.driver.journal import Owner
+from hogwild_dist.actors.driver.session_record import Owner
 from hogwild_dist.actors.errors import ClusterError, GoneError, LostError, plain
 from hogwild_dist.actors.settings import NAMESPACE
 from hogwild_dist.deploy.service.config import ServiceConfig

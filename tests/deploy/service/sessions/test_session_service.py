@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from hogwild_dist.actors.driver.journal import Journal, Owner, SessionSnapshot, SessionSummary
+from hogwild_dist.actors.driver.journal import Journal
+from hogwild_dist.actors.driver.session_record import Owner, SessionSnapshot, SessionSummary
 from hogwild_dist.deploy.service.config import Bounds, Key, ServiceConfig
 from hogwild_dist.deploy.service.errors import ApiError, FieldError
 from hogwild_dist.deploy.service.http.dependencies import NamedSession
