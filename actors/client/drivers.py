@@ -57,7 +57,8 @@ def find_driver(name: str) -> Any:
     except ValueError as error:
         raise GoneError(
             f"No group named {name!r} runs on this cluster; start it with "
-            f"`hogwild group start {name}`."
+            f"`hogwild group start {name}`, or with `hogwild group restore {name}` if it had a "
+            "journal."
         ) from error
 
 
@@ -114,7 +115,7 @@ def _make_way(name: str, tell: Callable[[str], None]) -> bool:
     except SilentError as error:
         raise NameTakenError(
             f"There is a group named {name!r} whose driver does not answer; end it with "
-            f"`hogwild group stop {name}`, or choose another --name."
+            f"`hogwild group stop {name}`, or choose another name."
         ) from error
     except ClusterError:  # it is being started
         return False
@@ -123,8 +124,8 @@ def _make_way(name: str, tell: Callable[[str], None]) -> bool:
 
 def _name_taken(name: str) -> NameTakenError:
     return NameTakenError(
-        f"A group named {name!r} is already running; attach to it with --attach, stop it "
-        f"with `hogwild group stop {name}`, or choose another --name."
+        f"A group named {name!r} is already running; use it with `hogwild run --attach {name}`, "
+        f"stop it with `hogwild group stop {name}`, or choose another name."
     )
 
 

@@ -147,6 +147,11 @@ class ShardGroup:
         result: list[ShardStatus] = get(self._driver.status.remote())
         return result
 
+    def progress(self) -> str:
+        """Return a few words about what the group is doing, such as ready."""
+        result: str = get(self._driver.progress.remote())
+        return result
+
     def scale(self, count: int, tell: Callable[[str], None] = lambda _: None) -> GroupInfo:
         """Bring the group to a number of shards while its sessions go on.
 

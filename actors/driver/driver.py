@@ -38,6 +38,9 @@ from hogwild_dist.team.session_request import SessionRequest
 STOPPED = "the group was stopped"
 """Why a group is lost that was ended on purpose; its driver ends soon and frees its name."""
 
+ANSWER_SECONDS = 0.5
+"""Time in which clients that wait for updates get the answer that the group was stopped."""
+
 log = logging.getLogger("hogwild_dist.driver")
 
 
@@ -322,11 +325,14 @@ class Driver(Inspection):
             if task is not asyncio.current_task():
                 task.cancel()
         self._lost_reason = STOPPED
+        read = any(record.readers for record in self._journal.open_records)
         self._journal.fail("The group was stopped.")
         await self._keeper.live.shards.cancel_start()
         self._release()
         if self._log is not None:
             await self._log.close()
+        if read:  # who stops the group may end this process at once
+            await asyncio.sleep(ANSWER_SECONDS)
 
     def _report_progress(self, progress: str) -> None:
         self._progress = progress
@@ -349,7 +355,6 @@ class Driver(Inspection):
             await change(self._keeper.scaling)
         finally:
             self._observe_group()
-            self._report_progress("ready")
         return self._keeper.info
 
     def _observe_group(self) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import math
 import time
 from collections import deque
@@ -15,6 +16,8 @@ from hogwild_dist.run.transcript import Transcript
 from hogwild_dist.session.changes import Change
 from hogwild_dist.session.events import Joined, Refused, Text
 from hogwild_dist.team.session_request import SessionRequest
+
+log = logging.getLogger("hogwild_dist.driver")
 
 
 class JournalObserver(Protocol):
@@ -189,6 +192,8 @@ class Journal:
         """Compare an update of a replay with what was shown; a session that differs has failed."""
         shown = record.expected.popleft()
         record.last_read = time.monotonic()  # a lease begins when the replay is over
+        if not record.expected:
+            log.info("the replay is over", extra={"session": record.id})
         if record.ended or update.events == shown.events:
             return True
         error = SessionError(

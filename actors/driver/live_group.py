@@ -66,6 +66,7 @@ class LiveGroup:
             driver,
             wanted=settings.num_shards,
             possible=goes_on,
+            report_progress=report_progress,
         )
 
     async def start(self, count: int) -> None:

@@ -82,6 +82,8 @@ class Restoration:
         self._held = {record.id for record in self._journal.open_records if record.waiting}
         for record in self._journal.open_records:
             if record.id not in self._held:
+                about = {"session": record.id, "steps": record.num_steps}
+                log.info("the session is replayed", extra=about)
                 for command in commands(record):
                     group.sender.send(command)
         self.go_on(group)

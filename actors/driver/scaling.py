@@ -50,19 +50,28 @@ class Scaling:
         driver: handle of the driver.
         wanted: number of shards of the group.
         possible: whether shards of the group's visibility can join and leave.
+        report_progress: called with each line of progress.
 
     Attributes:
         wanted: number of shards that the group is to have.
     """
 
     def __init__(
-        self, shards: ShardSet, recovery: Recovery, driver: Any, *, wanted: int, possible: bool
+        self,
+        shards: ShardSet,
+        recovery: Recovery,
+        driver: Any,
+        *,
+        wanted: int,
+        possible: bool,
+        report_progress: Callable[[str], None],
     ) -> None:
         self.wanted = wanted
         self._shards = shards
         self._recovery = recovery
         self._driver = driver
         self._possible = possible
+        self._report_progress = report_progress
         self._request: _Request | None = None
         self._woken = asyncio.Event()
         self._resting_until = 0.0
@@ -145,7 +154,9 @@ class Scaling:
     async def _work(self) -> None:
         """Carry out what was asked for; else bring the group to what it is to have."""
         if (request := self._request) is not None:
-            settle(request.done, await _error_of(request.carry_out()))
+            error = await _error_of(request.carry_out())
+            self._report_progress("ready")
+            settle(request.done, error)
         elif asyncio.get_running_loop().time() >= self._resting_until:
             await self._recover()
 
@@ -159,7 +170,12 @@ class Scaling:
             if (error := await _error_of(work)) is not None:
                 log.warning("the group is not at full strength yet: %s", error)
                 self._resting_until = asyncio.get_running_loop().time() + RETRY_SECONDS
+                self._report_progress(
+                    f"{len(self._shards.members)} of {self.wanted} shards; another attempt follows "
+                    f"within {RETRY_SECONDS:g} s"
+                )
                 return
+            self._report_progress("ready")
 
     async def _draining(self) -> list[ShardHandle]:
         """Return the members on nodes that are being drained, as far as Ray can tell now."""

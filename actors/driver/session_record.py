@@ -52,6 +52,7 @@ class SessionSummary:
         error: error that ended the session, if any.
         tenant: name of the tenant.
         begun: whether the session has started and is no longer waiting.
+        replayed: steps that were replayed so far on other shards, None if no replay is going on.
     """
 
     id: int
@@ -64,6 +65,7 @@ class SessionSummary:
     error: str | None
     tenant: str
     begun: bool
+    replayed: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -193,4 +195,5 @@ class Record:
             error=self.error,
             tenant=self.owner.tenant,
             begun=bool(self.updates),
+            replayed=max(0, self.expected[0].step) if self.expected else None,
         )

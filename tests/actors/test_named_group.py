@@ -47,7 +47,7 @@ def test_a_second_client_lists_follows_and_cancels(
     pids = [shard.pid for shard in group.group.shards]
     healthy = hogwild("group", "status", "team-room").out
     assert all(str(pid) in healthy for pid in pids)
-    assert "2 of 2 shards, epoch 1" in healthy
+    assert "2 of 2 shards, epoch 1: ready" in healthy
     os.kill(pids[0], signal.SIGKILL)
     assert leftovers.comes_true(lambda: group.group.epoch == 3)  # it was replaced
     shown = hogwild("group", "status", "team-room").out

@@ -3,8 +3,10 @@
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,13 +48,13 @@ def undisturbed(engine: Engine) -> list[Event]:
 
 
 def beside(run: Run, job: Callable[[], object]) -> Iterator[Event]:
-    """The events of a run, with a job that begins after the first ones."""
-    thread = threading.Thread(target=job)
-    for number, event in enumerate(run):
-        if number == 30:
-            thread.start()
-        yield event
-    thread.join()
+    """The events of a run, with a job that begins after the first ones; its error is raised."""
+    with ThreadPoolExecutor(1) as pool:
+        for number, event in enumerate(run):
+            if number == 30:
+                done = pool.submit(job)
+            yield event
+        done.result()
 
 
 def test_a_group_grows_and_shrinks_under_a_session(
@@ -171,5 +173,6 @@ def drain_node(address: str, node: str) -> None:
     """Say that a node will be reclaimed, as a cloud does of a spot instance."""
     about = ("--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "a test")
     seconds = ("--deadline-remaining-seconds", "60")
-    command = ["ray", "drain-node", "--address", address, "--node-id", node, *about, *seconds]
+    ray = str(Path(sys.executable).with_name("ray"))
+    command = [ray, "drain-node", "--address", address, "--node-id", node, *about, *seconds]
     subprocess.run(command, check=True, capture_output=True)

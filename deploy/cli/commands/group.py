@@ -59,7 +59,7 @@ def start(
         journal=journal and absolute(journal),
     )
     with start_group(target) as group:
-        _print_shards(group)
+        _print_group(group)
 
 
 @app.command()
@@ -78,9 +78,7 @@ def restore(
         tell(f"reaching Ray at {address}")
         with connected(address), ShardGroup.start(settings, name=name, tell=tell) as group:
             tell("")
-            _print_shards(group)
-            for one in group.sessions():
-                print(f"session {one.id}: {_state(one)}, {one.num_steps} steps")
+            _print_group(group)
 
 
 @app.command()
@@ -95,7 +93,8 @@ def status(name: Name, address: At = "auto") -> None:
             table.add_row(str(rank), *about, used)
         console = OutputConsole(width=None if OutputConsole().is_terminal else 200)
         console.print(table)
-        print(f"{len(info.shards)} of {info.settings.num_shards} shards, epoch {info.epoch}")
+        counts = f"{len(info.shards)} of {info.settings.num_shards} shards, epoch {info.epoch}"
+        print(f"{counts}: {group.progress()}")
 
 
 @app.command()
@@ -233,9 +232,12 @@ def stop(name: Name, address: At = "auto") -> None:
         end_group(name)
 
 
-def _print_shards(group: ShardGroup) -> None:
+def _print_group(group: ShardGroup) -> None:
+    """Print the shards of a group, and the sessions that its journal has brought back."""
     for rank, shard in enumerate(group.group.shards):
         print(f"shard {rank}: {shard.node}, {shard.device}, {shard.threads} threads")
+    for one in group.sessions():
+        print(f"session {one.id}: {_state(one)}, {one.num_steps} steps")
 
 
 @contextmanager
@@ -248,4 +250,6 @@ def _attached(name: str, address: str) -> Iterator[ShardGroup]:
 def _state(one: SessionSummary) -> str:
     if one.end_reason is not None:
         return one.end_reason.replace("_", " ")
+    if one.error is None and one.replayed is not None:
+        return f"replayed to step {one.replayed}"
     return "running" if one.error is None else "lost"

@@ -207,3 +207,15 @@ def test_nobody_has_to_read_a_session_while_it_is_replayed() -> None:
 
 async def no_end() -> None:
     """A group that does not end."""
+
+
+def test_a_list_of_sessions_tells_how_far_a_replay_is() -> None:
+    books = journal()
+    assert books.record(2).summary().replayed is None
+    restored(books, Group())
+    first, *rest = list(books.record(2).expected)
+    assert books.record(2).summary().replayed == 0
+    books.add([first, rest[0]])
+    assert books.record(2).summary().replayed == 1
+    books.add(rest[1:])
+    assert books.record(2).summary().replayed is None
