@@ -64,10 +64,10 @@ class Driver(Inspection):
         self._metrics = DriverMetrics(name)
         self._progress = "starting"
         self._lost_reason: str | None = None
+        handle = ray.get_runtime_context().current_actor
         self._keeper = GroupKeeper(
             settings,
-            name,
-            ray.get_runtime_context().current_actor,
+            partial(ShardSet, settings, name, handle, self._report_progress),
             self._journal,
             report_progress=self._report_progress,
             on_change=self._observe_group,

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 from hogwild_dist.actors.driver.journal import Journal
 from hogwild_dist.actors.driver.live_group import LiveGroup
@@ -26,9 +25,8 @@ class GroupKeeper:
 
     Args:
         settings: settings of the group.
-        name: name of a detached driver, or None if its client owns it.
-        driver: handle of the driver.
-        journal: its journal, whose open sessions are replayed on new shards.
+        new_shards: makes the shards of a group; nothing of them is started.
+        journal: journal of the driver, whose open sessions are replayed on new shards.
         report_progress: called with each line of progress.
         on_change: called when the shards are others than before.
     """
@@ -36,16 +34,14 @@ class GroupKeeper:
     def __init__(
         self,
         settings: GroupSettings,
-        name: str | None,
-        driver: Any,
+        new_shards: Callable[[], ShardSet],
         journal: Journal,
         *,
         report_progress: Callable[[str], None],
         on_change: Callable[[], None],
     ) -> None:
         self._settings = settings
-        self._name = name
-        self._driver = driver
+        self._new_shards = new_shards
         self._report_progress = report_progress
         self._on_change = on_change
         self._restoration = Restoration(journal)
@@ -135,11 +131,11 @@ class GroupKeeper:
             self._restoration.go_on(self.live)
 
     def _new_group(self, settings: GroupSettings, epoch: int) -> LiveGroup:
+        shards = self._new_shards()
+        shards.epoch = epoch
         return LiveGroup(
+            shards,
             settings,
-            self._name,
-            self._driver,
-            epoch=epoch,
             report_progress=self._report_progress,
             on_change=self._on_change,
         )

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from hogwild_dist.actors.driver.command_sender import CommandSender
 from hogwild_dist.actors.driver.publications import Publications
@@ -21,10 +20,8 @@ class LiveGroup:
     """Shards that run, and what keeps them running.
 
     Args:
+        shards: the shards, before their start.
         settings: settings of the group.
-        name: name of a detached driver, or None if its client owns it.
-        driver: handle of the driver.
-        epoch: number of the last membership of the driver's shards; 0 before the first.
         report_progress: called with each line of progress.
         on_change: called when shards have joined or left.
 
@@ -36,21 +33,17 @@ class LiveGroup:
 
     def __init__(
         self,
+        shards: ShardSet,
         settings: GroupSettings,
-        name: str | None,
-        driver: Any,
         *,
-        epoch: int,
         report_progress: Callable[[str], None],
         on_change: Callable[[], None],
     ) -> None:
         goes_on = settings.shard.engine.visibility is not Visibility.OVERLAPPED
-        self._driver = driver
         self._on_change = on_change
-        self.shards = ShardSet(settings, name, report_progress)
-        self.shards.epoch = epoch
+        self.shards = shards
         self._publications = Publications()
-        self._publications.begin(epoch + 1)
+        self._publications.begin(shards.epoch + 1)
         self.recovery = Recovery(
             self.shards,
             self._publications,
@@ -63,7 +56,6 @@ class LiveGroup:
         self.scaling = Scaling(
             self.shards,
             self.recovery,
-            driver,
             wanted=settings.num_shards,
             possible=goes_on,
             report_progress=report_progress,
@@ -71,7 +63,7 @@ class LiveGroup:
 
     async def start(self, count: int) -> None:
         """Start a number of shards; see `ShardSet.start`."""
-        await self.shards.start(self._driver, count)
+        await self.shards.start(count)
 
     async def keep(self) -> None:
         """Look after the shards until all of them are lost; then none is left.

@@ -9,7 +9,6 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 from hogwild_dist.actors.driver.answers import settle
 from hogwild_dist.actors.driver.recovery import Recovery
@@ -47,7 +46,6 @@ class Scaling:
     Args:
         shards: shards of the group.
         recovery: lets them join and leave.
-        driver: handle of the driver.
         wanted: number of shards of the group.
         possible: whether shards of the group's visibility can join and leave.
         report_progress: called with each line of progress.
@@ -60,7 +58,6 @@ class Scaling:
         self,
         shards: ShardSet,
         recovery: Recovery,
-        driver: Any,
         *,
         wanted: int,
         possible: bool,
@@ -69,7 +66,6 @@ class Scaling:
         self.wanted = wanted
         self._shards = shards
         self._recovery = recovery
-        self._driver = driver
         self._possible = possible
         self._report_progress = report_progress
         self._request: _Request | None = None
@@ -200,13 +196,13 @@ class Scaling:
         """Bring the group to a number of shards, whatever is lost meanwhile."""
         while missing := count - len(self._shards.members):
             if missing > 0:
-                await self._change(await self._shards.add(missing, self._driver), [])
+                await self._change(await self._shards.add(missing), [])
             else:
                 await self._change([], self._shards.members[missing:])
 
     async def _replace(self, leaving: Sequence[ShardHandle]) -> None:
         """Replace members by as many new shards."""
-        joining = await self._shards.add(len(leaving), self._driver, in_place_of=leaving)
+        joining = await self._shards.add(len(leaving), in_place_of=leaving)
         await self._change(joining, leaving)
 
     async def _change(self, joining: Sequence[ShardHandle], leaving: Sequence[ShardHandle]) -> None:

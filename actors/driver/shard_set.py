@@ -62,6 +62,7 @@ class ShardSet:
     Args:
         settings: settings of the group.
         name: name of a detached driver, or None if its client owns the group.
+        driver: handle of the driver, to which rank 0 publishes updates.
         report_progress: called with each line of progress.
 
     Attributes:
@@ -72,7 +73,11 @@ class ShardSet:
     """
 
     def __init__(
-        self, settings: GroupSettings, name: str | None, report_progress: Callable[[str], None]
+        self,
+        settings: GroupSettings,
+        name: str | None,
+        driver: Any,
+        report_progress: Callable[[str], None],
     ) -> None:
         self.host: str = ray.util.get_node_ip_address()
         self.epoch = 0
@@ -80,24 +85,24 @@ class ShardSet:
         self.store: Any = None
         self._settings = settings
         self._name = name
+        self._driver = driver
         self._report_progress = report_progress
         self._places = Places(settings, name, report_progress)
         self._actors: dict[Any, Place] = {}
         self._num_started = 0
         self._start_task: asyncio.Task[None] | None = None
 
-    async def start(self, driver: Any, count: int) -> None:
+    async def start(self, count: int) -> None:
         """Place the shards, load the model on each of them and form their group.
 
         Args:
-            driver: handle of the driver, to which rank 0 publishes updates.
             count: number of shards.
 
         Raises:
             ClusterError: the cluster is too small, a shard died, or the start was cancelled.
             HogwildError: the model cannot be loaded, or the shards' software or settings differ.
         """
-        self._start_task = asyncio.create_task(self._start(driver, count))
+        self._start_task = asyncio.create_task(self._start(count))
         try:
             await self._start_task
         except asyncio.CancelledError:
@@ -111,14 +116,11 @@ class ShardSet:
             self._start_task.cancel()
             await asyncio.wait([self._start_task])
 
-    async def add(
-        self, count: int, driver: Any, in_place_of: Sequence[ShardHandle] = ()
-    ) -> list[ShardHandle]:
+    async def add(self, count: int, in_place_of: Sequence[ShardHandle] = ()) -> list[ShardHandle]:
         """Start shards that are ready to join the group; until then, each is alone.
 
         Args:
             count: number of shards.
-            driver: handle of the driver.
             in_place_of: members that leave when these shards join.
 
         Raises:
@@ -133,7 +135,8 @@ class ShardSet:
             store = serve_store(self.host)
             places = [replace(self._membership(store, 1), epoch=ALONE - at) for at in range(count)]
             joins = [
-                one.call("join", place, driver) for one, place in zip(added, places, strict=True)
+                one.call("join", place, self._driver)
+                for one, place in zip(added, places, strict=True)
             ]
             await gather(joins, [one.info.node for one in added])
             return added
@@ -178,7 +181,7 @@ class ShardSet:
         self.members = []
         self._places.release()
 
-    async def _start(self, driver: Any, count: int) -> None:
+    async def _start(self, count: int) -> None:
         if self._name:
             await kill_leftovers(self._name)
         actors = await self._start_actors(count)
@@ -188,7 +191,7 @@ class ShardSet:
         self.store = serve_store(self.host)
         first = self._membership(self.store, count)
         await gather(
-            member.call("join", replace(first, rank=rank), driver)
+            member.call("join", replace(first, rank=rank), self._driver)
             for rank, member in enumerate(self.members)
         )
 
