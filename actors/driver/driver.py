@@ -64,10 +64,9 @@ class Driver(Inspection):
         self._metrics = DriverMetrics(name)
         self._progress = "starting"
         self._lost_reason: str | None = None
-        handle = ray.get_runtime_context().current_actor
         self._keeper = GroupKeeper(
             settings,
-            partial(ShardSet, settings, name, handle, self._report_progress),
+            self._new_shards,
             self._journal,
             report_progress=self._report_progress,
             on_change=self._observe_group,
@@ -108,6 +107,10 @@ class Driver(Inspection):
         for task in self._tasks:
             watch(task, self._fail)
         return self._keeper.info
+
+    def _new_shards(self) -> ShardSet:
+        handle = ray.get_runtime_context().current_actor
+        return ShardSet(self._settings, self._name, handle, self._report_progress)
 
     def _new_log(self) -> DurableLog | None:
         if self._settings.journal is None or self._name is None:

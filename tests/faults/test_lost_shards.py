@@ -21,8 +21,9 @@ from hogwild_dist.session.changes import AddWorker, Interjection
 from hogwild_dist.session.events import Event
 from tests.exchange import grid
 from tests.exchange.test_crowd import spec
-from tests.faults import shards
-from tests.faults.shards import Fault, Group, Played
+from tests.faults import group
+from tests.faults.group import Group, Played
+from tests.faults.injector import SPOILT, Fault
 
 pytestmark = pytest.mark.slow
 
@@ -61,7 +62,7 @@ def play(
     beside: Callable[[Group], Any] = nothing,
 ) -> Played:
     by_shard = [[one for one in faults if one.shard == rank] for rank in range(num_shards)]
-    return shards.play(COMMANDS, visibility, by_shard, timeout, beside)
+    return group.play(COMMANDS, visibility, by_shard, timeout, beside)
 
 
 @cache
@@ -175,9 +176,23 @@ def test_a_shard_with_an_error_of_its_own_is_left_behind(point: str) -> None:
     assert (played.epoch, played.num_shards) == (2, 2)
 
 
-@pytest.mark.parametrize("how", ["damaged", "wrong step"])
+@pytest.mark.parametrize("how", SPOILT)
 @pytest.mark.parametrize("visibility", POINTS)
 def test_a_header_that_cannot_be_used_costs_no_shard(visibility: Visibility, how: str) -> None:
     played = play(3, visibility, Fault(1, "post", 9, kind=how))
     check(played, visibility)
     assert (played.epoch, played.num_shards) == (2, 3)
+
+
+@pytest.mark.parametrize("visibility", POINTS)
+def test_a_shard_whose_connections_are_cut_comes_back(visibility: Visibility) -> None:
+    played = play(3, visibility, Fault(1, "collect", 7, kind="disconnect"))
+    check(played, visibility)
+    assert (played.epoch, played.num_shards) == (2, 3)
+
+
+@pytest.mark.parametrize("visibility", POINTS)
+def test_a_slow_link_costs_nothing_but_time(visibility: Visibility) -> None:
+    played = play(3, visibility, Fault(1, "begin", 7, kind="slow"))
+    check(played, visibility)
+    assert (played.epoch, played.num_shards) == (1, 3)

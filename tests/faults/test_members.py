@@ -10,7 +10,8 @@ import pytest
 from hogwild_dist.actors.errors import ClusterError
 from hogwild_dist.config import Visibility
 from hogwild_dist.errors import ExchangeError
-from tests.faults.shards import Fault, Group, Played
+from tests.faults.group import Group, Played
+from tests.faults.injector import Fault
 from tests.faults.test_lost_shards import LAYERED, POINTS, STEPPED, check, play
 
 pytestmark = pytest.mark.slow
