@@ -101,7 +101,7 @@ def disconnect() -> None:
 def close_connection(descriptor: int) -> None:
     found = socket.socket(fileno=os.dup(descriptor))
     with found:
-        if found.family in {socket.AF_INET, socket.AF_INET6}:
+        if found.family in {socket.AF_INET, socket.AF_INET6} and found.getpeername():
             found.shutdown(socket.SHUT_RDWR)
 
 

