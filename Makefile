@@ -19,7 +19,7 @@ no_venv = '$(PYTHON)' cannot make virtual environments: install python3-venv \
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo install test test-fast test-all coverage docs bench bench-exchange bench-gpu \
-  bench-sharing bench-serve lint format typecheck clean
+  bench-sharing bench-serve chaos lint format typecheck clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ bench-sharing: $(VENV)/.installed-dev  ## Measure what sharing brings (about 10 
 
 bench-serve: $(VENV)/.installed-dev  ## Measure the service under load (about 15 minutes)
 	$(VENV)/bin/python -m benchmarks.serve
+
+chaos: $(VENV)/.installed-dev  ## Let 1,000 faults happen, and compare what is written (about 40 minutes)
+	$(VENV)/bin/python -m tests.faults.chaos
 
 test-all: $(VENV)/.installed-dev  ## Run the tests with every case of the grids
 	$(PYTEST) $(SPREAD) -m "not cluster"

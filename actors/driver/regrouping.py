@@ -159,17 +159,19 @@ def _most_completed(standings: Mapping[M, Standing], shown: Progress) -> Progres
 
 
 async def _ask(call: Call, member: M, method: str, *arguments: Any) -> Any:
-    """Return a member's answer; None if it has none, also when it is asked a second time."""
-    for _ in range(2):  # a stalled driver would hear nobody in time the first time
+    """Return a member's answer; None if it has none."""
+    clock = asyncio.get_running_loop().time
+    while True:
+        asked = clock()
         try:
             return await asyncio.wait_for(call(member, method, *arguments), ANSWER_SECONDS)
         except TimeoutError:
-            continue
+            if clock() < asked + 1.25 * ANSWER_SECONDS:
+                log.warning("a shard does not answer within %g s", ANSWER_SECONDS)
+                return None  # otherwise this process was stalled, and could hear nobody
         except Exception as error:
             log.warning("a shard does not answer: %s", error or type(error).__name__)
             return None
-    log.warning("a shard does not answer within %g s", 2 * ANSWER_SECONDS)
-    return None
 
 
 async def _all(

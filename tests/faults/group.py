@@ -16,6 +16,7 @@ from hogwild_dist.engine.updates import Update
 from hogwild_dist.errors import HogwildError, ShardError
 from hogwild_dist.exchange.process_group import Membership, serve_store
 from hogwild_dist.session.events import SessionEnd
+from tests.exchange import grid
 from tests.faults.injector import Fault, inject
 from tests.faults.processes import HOST, Process, serve
 
@@ -147,7 +148,12 @@ class Group:
             store_port=store.port,
             timeout_seconds=self.timeout,
         )
-        arguments = place, self.visibility, partial(inject, faults=list(faults))
+        arguments = (
+            place,
+            grid.model,
+            grid.config(self.visibility),
+            partial(inject, faults=list(faults)),
+        )
         shard: Process = Process(serve, arguments, lambda *said: self._hear(shard, *said))
         self.everyone.append(shard)
         return shard

@@ -8,17 +8,18 @@ import os
 import queue
 import threading
 from collections.abc import Callable
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from typing import Any
 
 import torch
 
-from hogwild_dist.config import Visibility
+from hogwild_dist.config import EngineConfig
 from hogwild_dist.engine.commands import Inbox
 from hogwild_dist.engine.outbox import Publication
 from hogwild_dist.engine.shard_runner import Listeners, ShardRunner
 from hogwild_dist.exchange.process_group import Membership
-from tests.exchange import grid
+from hogwild_dist.model.loaded_model import LoadedModel
 from tests.tiny_tokenizer import byte_tokenizer
 
 HOST = "127.0.0.1"
@@ -37,10 +38,24 @@ CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.faults.processes"])
 
 
+def forkserver_address() -> str:
+    """Start the fork server, and return its address."""
+    forkserver.ensure_running()
+    address: str = forkserver._forkserver._forkserver_address  # type: ignore[attr-defined]
+    return address
+
+
+def use_forkserver(address: str) -> None:
+    """Start processes by the fork server of another process, which has imported everything."""
+    forkserver._forkserver._forkserver_address = address  # type: ignore[attr-defined]
+    forkserver._forkserver.ensure_running = lambda: None  # type: ignore[attr-defined]
+
+
 def serve(
     pipe: Connection,
     place: Membership,
-    visibility: Visibility,
+    new_model: Callable[[], LoadedModel],
+    config: EngineConfig,
     inject: Callable[[ShardRunner], None],
 ) -> None:
     """Be a shard: obey the driver's calls, and tell it what happens; end when it does."""
@@ -57,9 +72,9 @@ def serve(
 
     inbox, runs = Inbox(), queue.SimpleQueue()
     runner = ShardRunner(
-        grid.model(),
+        new_model(),
         byte_tokenizer(),
-        grid.config(visibility),
+        config,
         inbox=inbox,
         place=place,
         host=HOST,
@@ -94,6 +109,8 @@ def serve(
                 number, method, arguments = pipe.recv()
                 if method == "published":
                     unanswered.release()
+                elif method == "command":  # in the order in which they were sent
+                    answer(number, method, arguments)
                 elif method in {"run", "ended"}:  # one after the other
                     runs.put((number, method))
                 else:

@@ -1,0 +1,1 @@
+"""Many faults, drawn from a seed, of shards and of their driver."""
