@@ -1,11 +1,13 @@
 """The protocol of a regrouping, with members that answer, fail or are silent as a case says."""
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
+from hogwild_dist.actors.driver import regrouping
 from hogwild_dist.actors.driver.publications import Publications
 from hogwild_dist.actors.driver.regrouping import Formed, regroup
 from hogwild_dist.actors.errors import ClusterError
@@ -132,3 +134,29 @@ def test_where_members_do_not_reach_each_other_the_first_goes_on_alone() -> None
 def test_a_group_without_members_is_lost() -> None:
     with pytest.raises(ClusterError, match="No shard of the group is left"):
         regrouped(Member(silent_from=1))
+
+
+def test_a_driver_that_was_stalled_asks_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It could hear nobody meanwhile."""
+    monkeypatch.setattr(regrouping, "ANSWER_SECONDS", 0.1)
+
+    class Unheard(Member):
+        async def call(self, method: str, *arguments: Any) -> Any:
+            if not self.calls:
+                self.calls.append((method, *arguments))
+                time.sleep(0.2)
+                await asyncio.Event().wait()
+            return await super().call(method, *arguments)
+
+    member = Unheard()
+    formed = asyncio.run(
+        regroup(
+            [member],
+            Unheard.call,
+            epoch=4,
+            publications=Publications(),
+            host=HOST,
+            timeout_seconds=0.3,
+        )
+    )
+    assert (formed.members, member.told("freeze")) == ([member], [5, 5])
