@@ -8,7 +8,7 @@ from typing import Any, Self
 from hogwild_dist.actors.client.calls import get, wait
 from hogwild_dist.actors.client.drivers import described, end, find_driver, new_driver
 from hogwild_dist.actors.driver.session_record import SessionSummary
-from hogwild_dist.actors.errors import ClusterError
+from hogwild_dist.actors.errors import LostError
 from hogwild_dist.actors.settings import GroupSettings
 from hogwild_dist.actors.shard.info import GroupInfo
 from hogwild_dist.actors.shard.shard import ShardStatus
@@ -259,7 +259,7 @@ class RemoteStream:
         updates, self._ended, error = get(reference, held=seconds)
         self._cursor += len(updates)
         if self._ended and error is not None and not updates:
-            raise ClusterError(f"Session {self.session} was lost: {error}")
+            raise LostError(f"Session {self.session} was lost: {error}")
         failed = any(update.error is not None for update in updates)
         self._ended = self._ended and (error is None or failed)
         result: list[Update] = updates

@@ -153,6 +153,7 @@ def follow(
             model=group.info.name,
             layout="",
             visibility=group.config.visibility.value,
+            outlives=True,
         )
         seconds = 0.0  # in steps; what the session wrote before arrives all at once
         kind = ViewKind.JSON if json else None
