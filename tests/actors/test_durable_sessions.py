@@ -1,6 +1,7 @@
 """Sessions in a journal outlive their driver and its whole cluster."""
 
 import os
+import re
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +15,7 @@ from hogwild_dist import LAYOUTS, Run
 from hogwild_dist.actors.client.shard_group import ShardGroup
 from hogwild_dist.actors.driver.durable_log import log_url
 from hogwild_dist.actors.driver.log.files import LogFiles
-from hogwild_dist.actors.errors import ClusterError, LogError
+from hogwild_dist.actors.errors import ClusterError, GoneError, LogError
 from hogwild_dist.actors.settings import GroupSettings
 from hogwild_dist.config import Visibility
 from hogwild_dist.errors import ConfigError
@@ -54,7 +55,8 @@ def test_sessions_outlive_driver_and_shards(
     chosen = replace(settings(2, visibility), journal=str(tmp_path))
     undisturbed = list(Run(one_process(chosen, tiny_dir), "Count!", TEAM))
     seen: list[Event] = []
-    with pytest.raises(ClusterError):
+    back = f"bring its sessions back with `hogwild group restore phoenix --journal {tmp_path}`."
+    with pytest.raises(GoneError, match=f"driver died: .*; {re.escape(back)}$"):
         watch_until_the_end(Run(ShardGroup.start(chosen, name="phoenix"), "Count!", TEAM), seen)
     assert seen == undisturbed[: len(seen)]
     restored = hogwild("group", "restore", "phoenix", "--journal", str(tmp_path))
