@@ -86,7 +86,8 @@ def test_a_journal_of_other_settings_is_refused_and_kept(
     events = (event for update in group.follow(session) for event in update.events)
     seen = list(islice(events, 30))
     group.stop()
-    other = replace(settings(1, Visibility.NEXT_STEP), journal=str(tmp_path))
+    absent = settings(1, Visibility.NEXT_STEP, model="./no/such")  # no model has to be loaded
+    other = replace(absent, journal=str(tmp_path))
     with pytest.raises(LogError, match="with visibility same-step, and the group has next-step"):
         ShardGroup.start(other, name="kept")
     again = ShardGroup.start(chosen, name="kept")
