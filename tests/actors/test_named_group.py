@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -76,6 +77,9 @@ def test_a_second_client_lists_follows_and_cancels(
     healthy = hogwild("group", "status", "team-room").out
     assert all(str(pid) in healthy for pid in pids)
     assert "2 of 2 shards, epoch 1: ready" in healthy
+    listed = hogwild("group", "list").out
+    assert re.search(r"team-room +│ 2 of 2 +│ 1 +│ ready ", listed), listed
+    assert "shard-0" not in listed
     os.kill(pids[0], signal.SIGKILL)
     assert leftovers.comes_true(lambda: group.group.epoch == 3)  # it was replaced
     shown = hogwild("group", "status", "team-room").out

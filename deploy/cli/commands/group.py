@@ -11,6 +11,7 @@ from rich.table import Table
 
 from hogwild_dist.actors.client.connect import connected
 from hogwild_dist.actors.client.drivers import end_group
+from hogwild_dist.actors.client.running_groups import running_groups
 from hogwild_dist.actors.client.shard_group import ShardGroup
 from hogwild_dist.actors.driver.durable_log import absolute, stored_settings
 from hogwild_dist.actors.driver.session_record import SessionSummary
@@ -81,6 +82,18 @@ def restore(
             _print_group(group)
 
 
+@app.command("list")
+def list_groups(address: At = "auto") -> None:
+    """List the groups of a cluster."""
+    with connected(address):
+        table = Table("group", "shards", "epoch", "state")
+        for one in running_groups():
+            info = one.info
+            shards = "" if info is None else f"{len(info.shards)} of {info.settings.num_shards}"
+            table.add_row(one.name, shards, "" if info is None else str(info.epoch), one.state)
+        _print_table(table)
+
+
 @app.command()
 def status(name: Name, address: At = "auto") -> None:
     """Show the shards of a group; lost ones are missing."""
@@ -91,8 +104,7 @@ def status(name: Name, address: At = "auto") -> None:
             used = f"{now.num_pages - now.free_pages} of {now.num_pages}"
             about = (shard.node, str(shard.pid), shard.device, str(len(now.sessions)))
             table.add_row(str(rank), *about, used)
-        console = OutputConsole(width=None if OutputConsole().is_terminal else 200)
-        console.print(table)
+        _print_table(table)
         counts = f"{len(info.shards)} of {info.settings.num_shards} shards, epoch {info.epoch}"
         print(f"{counts}: {group.progress()}")
 
@@ -133,7 +145,7 @@ def sessions(name: Name, address: At = "auto") -> None:
             table.add_row(
                 str(one.id), _state(one), *counts, began, ", ".join(one.workers), one.label
             )
-        OutputConsole(width=None if OutputConsole().is_terminal else 200).print(table)
+        _print_table(table)
 
 
 @app.command()
@@ -239,6 +251,10 @@ def _print_group(group: ShardGroup) -> None:
         print(f"shard {rank}: {shard.node}, {shard.device}, {shard.threads} threads")
     for one in group.sessions():
         print(f"session {one.id}: {_state(one)}, {one.num_steps} steps")
+
+
+def _print_table(table: Table) -> None:
+    OutputConsole(width=None if OutputConsole().is_terminal else 200).print(table)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from ray.cluster_utils import Cluster
 
-from hogwild_dist.actors.client import calls, drivers
+from hogwild_dist.actors.client import calls, drivers, running_groups
 from hogwild_dist.actors.client.async_shard_group import AsyncShardGroup
 from hogwild_dist.actors.client.shard_group import ShardGroup
 from hogwild_dist.actors.errors import ClusterError, LostError, NameTakenError, SilentError
@@ -51,6 +52,8 @@ def test_a_stopped_driver_keeps_nobody_waiting(
     with pytest.raises(NameTakenError, match="driver does not answer; end it with `hogwild group"):
         ShardGroup.start(settings(1), name="hung")
     asyncio.run(nobody_waits(AsyncShardGroup("hung")))
+    monkeypatch.setattr(running_groups, "ANSWER_SECONDS", 1.0)
+    assert re.search(r"hung +│ +│ +│ does not answer ", hogwild("group", "list").out)
 
     stopped = hogwild("group", "stop", "hung")
     assert stopped.code == 0, stopped.err
@@ -96,6 +99,7 @@ def test_a_lost_group_gives_its_name_away(
     shutil.rmtree(model)
     os.kill(again.group.shards[0].pid, signal.SIGKILL)
     assert leftovers.comes_true(lambda: is_lost("lost"))
+    assert re.search(r"lost +│ +│ +│ The group of shards is lost: ", hogwild("group", "list").out)
     refused = hogwild("group", "sessions", "lost")
     assert refused.code == 2
     assert "start it anew with `hogwild group start lost`" in refused.err
