@@ -19,10 +19,11 @@ from hogwild_dist.actors.errors import ClusterError, GoneError, LogError
 from hogwild_dist.actors.settings import GroupSettings
 from hogwild_dist.config import Visibility
 from hogwild_dist.errors import ConfigError
-from hogwild_dist.session.events import Event
+from hogwild_dist.session.events import Event, Interjected
 from hogwild_dist.team.session_request import SessionRequest
 from tests.actors import leftovers
 from tests.actors.client.test_shard_group import team
+from tests.actors.test_named_group import ENDLESS
 from tests.actors.test_trouble import one_process
 
 Settings = Callable[..., GroupSettings]
@@ -93,6 +94,37 @@ def test_a_journal_of_other_settings_is_refused_and_kept(
     again = ShardGroup.start(chosen, name="kept")
     found = (event for update in again.follow(1) for event in update.events)
     assert list(islice(found, 30)) == seen
+    again.stop()
+    assert leftovers.settles(before)
+
+
+def test_a_message_to_a_session_that_is_replayed_waits_and_its_sender_is_told(
+    settings: Settings, tmp_path: Path, hogwild
+) -> None:
+    before = leftovers.now()
+    chosen = replace(settings(1), journal=str(tmp_path))
+    group = ShardGroup.start(chosen, name="patient")
+    spec = ENDLESS.spec("Count!", group.tokenizer)
+    request = SessionRequest(problem="Count!", team=ENDLESS, spec=spec)
+    group.open(request, recorded=False)
+    written = (event for update in group.follow(1) for event in update.events)
+    number = max(event.step for event in islice(written, 2_000))
+    group.stop()
+    again = ShardGroup.start(chosen, name="patient")
+    (shard,) = again.group.shards
+    os.kill(shard.pid, signal.SIGSTOP)
+    (summary,) = again.sessions()
+    assert summary.replayed is not None
+    assert summary.replayed < number
+    said = hogwild("group", "say", "patient", 1, "Hurry!")
+    assert said.code == 0
+    assert "session 1 is being replayed, and is at step" in said.err
+    assert said.err.endswith("the change is made when the replay is over\n")
+    os.kill(shard.pid, signal.SIGCONT)
+    events = (event for update in again.follow(1) for event in update.events)
+    spoken = next(event for event in events if isinstance(event, Interjected))
+    assert spoken.text == "You: Hurry!\n"
+    assert spoken.step >= number
     again.stop()
     assert leftovers.settles(before)
 

@@ -1,5 +1,6 @@
 """`hogwild group`: manage groups of shards that outlive the command that starts them."""
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from hogwild_dist.deploy.cli.output import OutputConsole, own_output
 from hogwild_dist.deploy.cli.progress import progress_lines
 from hogwild_dist.deploy.view import ViewInfo, ViewKind, make_view
 from hogwild_dist.run.load import LoadSettings
-from hogwild_dist.session.changes import RemoveWorker
+from hogwild_dist.session.changes import Change, RemoveWorker
 from hogwild_dist.team.worker_profile import WorkerProfile
 
 app = typer.Typer(
@@ -158,7 +159,7 @@ def follow(
     """Show a session from its beginning; leaving does not end it."""
     with own_output() as console, _attached(name, address) as group:
         stream = group.follow(session)
-        (summary,) = [one for one in group.sessions() if one.id == session]
+        summary = _summary(group, session)
         info = ViewInfo(
             problem=summary.label,
             names=summary.workers,
@@ -200,8 +201,7 @@ def say(
     Workers see it from the next step.
     """
     with _attached(name, address) as group:
-        said = group.change_texts(session).interjection(text, speaker, target)
-        group.apply_change(session, said)
+        _change(group, session, group.change_texts(session).interjection(text, speaker, target))
 
 
 @app.command()
@@ -219,7 +219,7 @@ def join(
     """
     member = WorkerProfile(role=role, brief=brief)
     with _attached(name, address) as group:
-        group.apply_change(session, group.change_texts(session).add_worker(worker, member))
+        _change(group, session, group.change_texts(session).add_worker(worker, member))
 
 
 @app.command()
@@ -231,7 +231,7 @@ def leave(
 ) -> None:
     """Remove a worker from a running session when its paragraph ends."""
     with _attached(name, address) as group:
-        group.apply_change(session, RemoveWorker(name=worker))
+        _change(group, session, RemoveWorker(name=worker))
 
 
 @app.command()
@@ -251,6 +251,22 @@ def _print_group(group: ShardGroup) -> None:
         print(f"shard {rank}: {shard.node}, {shard.device}, {shard.threads} threads")
     for one in group.sessions():
         print(f"session {one.id}: {_state(one)}, {one.num_steps} steps")
+
+
+def _change(group: ShardGroup, session: int, change: Change) -> None:
+    """Change a session, and tell the user if that has to wait."""
+    group.apply_change(session, change)
+    if (step := _summary(group, session).replayed) is not None:
+        print(
+            f"hogwild: session {session} is being replayed, and is at step {step}; the change is "
+            "made when the replay is over",
+            file=sys.stderr,
+        )
+
+
+def _summary(group: ShardGroup, session: int) -> SessionSummary:
+    (summary,) = [one for one in group.sessions() if one.id == session]
+    return summary
 
 
 def _print_table(table: Table) -> None:
