@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cached_property, partial
 from types import TracebackType
 from typing import Any, Self
+
+from transformers import PreTrainedTokenizerBase
 
 from hogwild_dist.actors.client.calls import get, wait
 from hogwild_dist.actors.client.drivers import described, end, find_driver, new_driver, way_back
@@ -44,7 +46,7 @@ class ShardGroup:
         self._wait = partial(wait, way_out=way_out)
         self.info = info.shards[0].model
         self.config = info.settings.shard.engine
-        self.tokenizer = load_tokenizer(resolve_model(info.settings.shard.model))
+        self._model = info.settings.shard.model
 
     @classmethod
     def start(
@@ -84,6 +86,15 @@ class ShardGroup:
         """
         driver = find_driver(name)
         return cls(driver, described(name, driver), name)
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """Tokenizer of the model; loading it takes a second, and most commands need none.
+
+        Raises:
+            ModelError: this machine has no such model, or its tokenizer cannot be read.
+        """
+        return load_tokenizer(resolve_model(self._model))
 
     @property
     def group(self) -> GroupInfo:
