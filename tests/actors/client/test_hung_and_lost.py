@@ -16,7 +16,7 @@ from hogwild_dist.actors.client import calls, drivers, running_groups
 from hogwild_dist.actors.client.async_shard_group import AsyncShardGroup
 from hogwild_dist.actors.client.shard_group import ShardGroup
 from hogwild_dist.actors.errors import ClusterError, LostError, NameTakenError, SilentError
-from hogwild_dist.actors.settings import GroupSettings, check_group_name
+from hogwild_dist.actors.settings import GroupSettings, ShardSettings, check_group_name
 from hogwild_dist.deploy.cli.execution import ExecutionTarget
 from hogwild_dist.errors import ConfigError
 from hogwild_dist.run.load import LoadSettings
@@ -156,3 +156,10 @@ def test_the_command_refuses_such_names_before_it_reaches_a_cluster(hogwild, com
 def test_the_driver_of_a_group_is_found_or_named(cluster: Cluster) -> None:
     with pytest.raises(ClusterError, match="No group named 'nobody' runs on this cluster; start"):
         drivers.end_group("nobody")
+
+
+def test_the_sessions_of_a_group_with_a_journal_are_not_started_anew() -> None:
+    kept = GroupSettings(num_shards=1, shard=ShardSettings(), journal="/shared/my journal")
+    assert drivers.way_back("lab", kept) == (
+        "bring its sessions back with `hogwild group restore lab --journal '/shared/my journal'`"
+    )
