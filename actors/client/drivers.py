@@ -1,6 +1,7 @@
 """Drivers by name: starting one, finding one, and ending one in whatever state it is."""
 
 import asyncio
+import shlex
 import time
 from collections.abc import Callable
 from typing import Any
@@ -57,8 +58,8 @@ def find_driver(name: str) -> Any:
     except ValueError as error:
         raise GoneError(
             f"No group named {name!r} runs on this cluster; start it with "
-            f"`hogwild group start {name}`, or with `hogwild group restore {name}` if it had a "
-            "journal."
+            f"`hogwild group start {name}`, or with `hogwild group restore {name} --journal "
+            "FOLDER` if it had a journal."
         ) from error
 
 
@@ -131,15 +132,23 @@ def _name_taken(name: str) -> NameTakenError:
 
 def described(name: str, driver: Any) -> GroupInfo:
     """Return the description of a running group, or say what can be done about it."""
-    anew = f"start it anew with `hogwild group start {name}`"
     end = f"end it with `hogwild group stop {name}`"
     try:
         info: GroupInfo = get(driver.info.remote())
     except LostError as error:
-        raise LostError(f"{str(error).rstrip('.')}; {anew}, or {end}.") from error
+        back = way_back(name, get(driver.settings.remote()))
+        raise LostError(f"{str(error).rstrip('.')}; {back}, or {end}.") from error
     except SilentError as error:
         raise SilentError(f"{str(error).rstrip('.')}, or {end}.") from error
     return info
+
+
+def way_back(name: str, settings: GroupSettings) -> str:
+    """Return how a group that is lost is brought back, as the end of a sentence."""
+    if settings.journal is None:
+        return f"start it anew with `hogwild group start {name}`"
+    journal = shlex.quote(settings.journal)
+    return f"bring its sessions back with `hogwild group restore {name} --journal {journal}`"
 
 
 def end(driver: Any) -> bool:

@@ -2,13 +2,16 @@
 
 import time
 from collections.abc import Callable, Iterator
+from functools import cached_property, partial
 from types import TracebackType
 from typing import Any, Self
 
+from transformers import PreTrainedTokenizerBase
+
 from hogwild_dist.actors.client.calls import get, wait
-from hogwild_dist.actors.client.drivers import described, end, find_driver, new_driver
+from hogwild_dist.actors.client.drivers import described, end, find_driver, new_driver, way_back
 from hogwild_dist.actors.driver.session_record import SessionSummary
-from hogwild_dist.actors.errors import ClusterError
+from hogwild_dist.actors.errors import LostError
 from hogwild_dist.actors.settings import GroupSettings
 from hogwild_dist.actors.shard.info import GroupInfo
 from hogwild_dist.actors.shard.shard import ShardStatus
@@ -35,12 +38,15 @@ class ShardGroup:
     Create one with `start` or `attach`. Leaving its `with` block stops a group without a name.
     """
 
-    def __init__(self, driver: Any, info: GroupInfo, *, owned: bool) -> None:
+    def __init__(self, driver: Any, info: GroupInfo, name: str | None) -> None:
         self._driver = driver
-        self._owned = owned
+        self._owned = name is None
+        way_out = "" if name is None else way_back(name, info.settings)
+        self._get = partial(get, way_out=way_out)
+        self._wait = partial(wait, way_out=way_out)
         self.info = info.shards[0].model
         self.config = info.settings.shard.engine
-        self.tokenizer = load_tokenizer(resolve_model(info.settings.shard.model))
+        self._model = info.settings.shard.model
 
     @classmethod
     def start(
@@ -65,7 +71,7 @@ class ShardGroup:
         driver = new_driver(settings, name, tell)
         try:
             info = wait(driver.start.remote(), driver, tell)
-            return cls(driver, info, owned=name is None)
+            return cls(driver, info, name)
         except BaseException:
             end(driver)
             raise
@@ -79,7 +85,16 @@ class ShardGroup:
                 does not answer.
         """
         driver = find_driver(name)
-        return cls(driver, described(name, driver), owned=False)
+        return cls(driver, described(name, driver), name)
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """Tokenizer of the model; loading it takes a second, and most commands need none.
+
+        Raises:
+            ModelError: this machine has no such model, or its tokenizer cannot be read.
+        """
+        return load_tokenizer(resolve_model(self._model))
 
     @property
     def group(self) -> GroupInfo:
@@ -88,7 +103,7 @@ class ShardGroup:
         Raises:
             ClusterError: the group is lost.
         """
-        info: GroupInfo = get(self._driver.info.remote())
+        info: GroupInfo = self._get(self._driver.info.remote())
         return info
 
     def open(self, request: SessionRequest, *, recorded: bool) -> "RemoteStream":
@@ -101,8 +116,8 @@ class ShardGroup:
         Raises:
             ClusterError: the group is lost or retiring.
         """
-        session = get(self._driver.open.remote(request, recorded=recorded))
-        return RemoteStream(self._driver, session)
+        session = self._get(self._driver.open.remote(request, recorded=recorded))
+        return RemoteStream(self._driver, session, self._get)
 
     def follow(self, session: int) -> "RemoteStream":
         """Return a stream that reads any client's session from its start and cannot cancel it.
@@ -110,8 +125,8 @@ class ShardGroup:
         Raises:
             ConfigError: there is no such session.
         """
-        get(self._driver.snapshot.remote(session))  # raises if there is no such session
-        return RemoteStream(self._driver, session, owned=False)
+        self._get(self._driver.snapshot.remote(session))  # raises if there is no such session
+        return RemoteStream(self._driver, session, self._get, owned=False)
 
     def cancel(self, session: int) -> None:
         """Cancel a session.
@@ -119,7 +134,7 @@ class ShardGroup:
         Raises:
             ConfigError: there is no such session.
         """
-        get(self._driver.cancel.remote(session))
+        self._get(self._driver.cancel.remote(session))
 
     def change_texts(self, session: int) -> ChangeTexts:
         """Return the builder of changes for any client's session.
@@ -127,7 +142,7 @@ class ShardGroup:
         Raises:
             ConfigError: there is no such session.
         """
-        return ChangeTexts(get(self._driver.snapshot.remote(session)).origin, self.tokenizer)
+        return ChangeTexts(self._get(self._driver.snapshot.remote(session)).origin, self.tokenizer)
 
     def apply_change(self, session: int, change: Change) -> None:
         """Change any client's running session.
@@ -135,21 +150,21 @@ class ShardGroup:
         Raises:
             ConfigError: there is no such session, or it has ended.
         """
-        get(self._driver.apply_change.remote(session, change))
+        self._get(self._driver.apply_change.remote(session, change))
 
     def sessions(self) -> list[SessionSummary]:
         """Return a summary of every session in the driver's journal."""
-        result: list[SessionSummary] = get(self._driver.sessions.remote())
+        result: list[SessionSummary] = self._get(self._driver.sessions.remote())
         return result
 
     def status(self) -> list[ShardStatus]:
         """Return the status of each shard, by rank."""
-        result: list[ShardStatus] = get(self._driver.status.remote())
+        result: list[ShardStatus] = self._get(self._driver.status.remote())
         return result
 
     def progress(self) -> str:
         """Return a few words about what the group is doing, such as ready."""
-        result: str = get(self._driver.progress.remote())
+        result: str = self._get(self._driver.progress.remote())
         return result
 
     def scale(self, count: int, tell: Callable[[str], None] = lambda _: None) -> GroupInfo:
@@ -164,7 +179,7 @@ class ShardGroup:
             ClusterError: another change is going on, the cluster is too small or a shard was lost;
                 the group goes on with the shards that it has.
         """
-        info: GroupInfo = wait(self._driver.scale.remote(count), self._driver, tell)
+        info: GroupInfo = self._wait(self._driver.scale.remote(count), self._driver, tell)
         return info
 
     def renew(self, tell: Callable[[str], None] = lambda _: None) -> GroupInfo:
@@ -178,27 +193,29 @@ class ShardGroup:
             ClusterError: another change is going on, the cluster has no room for one more shard, or
                 a shard was lost; the group goes on with the shards that it has.
         """
-        info: GroupInfo = wait(self._driver.renew.remote(), self._driver, tell)
+        info: GroupInfo = self._wait(self._driver.renew.remote(), self._driver, tell)
         return info
 
     def timelines(self) -> list[list[Span]]:
         """Return each shard's timeline spans, by rank; empty unless the group keeps timelines."""
-        result: list[list[Span]] = get(self._driver.timelines.remote())
+        result: list[list[Span]] = self._get(self._driver.timelines.remote())
         return result
 
     def checksums(self, session: int) -> list[dict[str, int]]:
         """Return block checksums of an ended session, by rank; requires a group that audits."""
-        result: list[dict[str, int]] = wait(self._driver.checksums.remote(session), self._driver)
+        result: list[dict[str, int]] = self._wait(
+            self._driver.checksums.remote(session), self._driver
+        )
         return result
 
     def replay_fed(self, trace: Trace) -> list[RowComparison]:
         """Replay a trace with its own tokens; see `hogwild_dist.run.trace.replay`."""
-        rows: list[RowComparison] = wait(self._driver.replay_fed.remote(trace), self._driver)
+        rows: list[RowComparison] = self._wait(self._driver.replay_fed.remote(trace), self._driver)
         return rows
 
     def replay_free(self, trace: Trace) -> list[list[str]]:
         """Replay a trace with tokens the group chooses; see `hogwild_dist.run.trace.replay`."""
-        steps: list[list[str]] = wait(self._driver.replay_free.remote(trace), self._driver)
+        steps: list[list[str]] = self._wait(self._driver.replay_free.remote(trace), self._driver)
         return steps
 
     def stop(self) -> None:
@@ -219,11 +236,21 @@ class ShardGroup:
 
 
 class RemoteStream:
-    """Stream of the updates of a session on a group of shards."""
+    """Stream of the updates of a session on a group of shards.
 
-    def __init__(self, driver: Any, session: int, *, owned: bool = True) -> None:
+    Args:
+        driver: the group's driver.
+        session: id of the session.
+        get: returns the result of a call of the driver; see `calls.get`.
+        owned: whether the session was opened by this client, which then can cancel it.
+    """
+
+    def __init__(
+        self, driver: Any, session: int, get: Callable[..., Any], *, owned: bool = True
+    ) -> None:
         self.session = session
         self._driver = driver
+        self._get = get
         self._owned = owned
         self._cursor = 0
         self._ended = False
@@ -241,14 +268,14 @@ class RemoteStream:
         Raises:
             ConfigError: the session has ended.
         """
-        get(self._driver.apply_change.remote(self.session, change))
+        self._get(self._driver.apply_change.remote(self.session, change))
 
     def stop(self) -> list[Update]:
         """Cancel the session if this client opened it, and return the unread updates."""
         if self._ended or not self._owned:
             return []
         unread: list[Update] = []
-        get(self._driver.cancel.remote(self.session))
+        self._get(self._driver.cancel.remote(self.session))
         deadline = time.monotonic() + STOP_SECONDS
         while not self._ended and time.monotonic() < deadline:
             unread += self._next(deadline - time.monotonic())
@@ -256,10 +283,10 @@ class RemoteStream:
 
     def _next(self, seconds: float) -> list[Update]:
         reference = self._driver.read.remote(self.session, self._cursor, seconds)
-        updates, self._ended, error = get(reference, held=seconds)
+        updates, self._ended, error = self._get(reference, held=seconds)
         self._cursor += len(updates)
         if self._ended and error is not None and not updates:
-            raise ClusterError(f"Session {self.session} was lost: {error}")
+            raise LostError(f"Session {self.session} was lost: {error}")
         failed = any(update.error is not None for update in updates)
         self._ended = self._ended and (error is None or failed)
         result: list[Update] = updates

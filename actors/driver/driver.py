@@ -82,12 +82,14 @@ class Driver(Inspection):
 
         Raises:
             ClusterError: the cluster is too small or a shard died; nothing is left running.
-            HogwildError: the model cannot be loaded, or the shards' software or settings differ.
+            HogwildError: the model cannot be loaded, or the shards' software or settings differ, or
+                those of the journal's sessions.
         """
         self._loop = asyncio.get_running_loop()
         try:
             if self._log is not None:
                 await self._log.open()
+                self._log.check(self._replayed_with)  # before a model is loaded
             await self._keeper.start()
             if self._log is not None:
                 await self._bring_back(self._log)
@@ -119,14 +121,18 @@ class Driver(Inspection):
 
     async def _bring_back(self, durable: DurableLog) -> None:
         """Go on with the sessions that an earlier driver has left in the log."""
+        replayed_with = {**self._shards.members[0].info.replayed_with, **self._replayed_with}
+        self._num_sessions = await durable.begin(self._journal, self._settings, replayed_with)
+        self._keeper.replay()
+
+    @property
+    def _replayed_with(self) -> dict[str, str]:
+        """The part of the settings that the tokens of a session depend on."""
         engine = self._settings.shard.engine
-        replayed_with = {
-            **self._shards.members[0].info.replayed_with,
+        return {
             "visibility": engine.visibility.value,
             "max_step_tokens": str(engine.max_step_tokens),
         }
-        self._num_sessions = await durable.begin(self._journal, self._settings, replayed_with)
-        self._keeper.replay()
 
     @property
     def _shards(self) -> ShardSet:

@@ -56,6 +56,25 @@ class DurableLog:
         """
         self._files, self._state = await asyncio.to_thread(_open, self._url)
 
+    def check(self, configuration: Mapping[str, str]) -> None:
+        """Refuse to replay sessions with what would write them differently.
+
+        Args:
+            configuration: what a replay of the sessions depends on, or a part of it.
+
+        Raises:
+            LogError: open sessions were written with another configuration.
+        """
+        group = self._state.group
+        if group is None or all(one.ended for one in self._state.sessions.values()):
+            return
+        for name, ours in configuration.items():
+            if (theirs := group.configuration.get(name)) != ours:
+                raise LogError(
+                    f"The sessions in {self._url} were written with {name} {theirs}, and the group "
+                    f"has {ours}; start it with the same, or with another journal."
+                )
+
     async def begin(
         self, journal: Journal, settings: GroupSettings, configuration: Mapping[str, str]
     ) -> int:
@@ -75,7 +94,7 @@ class DurableLog:
         """
         assert self._files is not None, "open the log first"
         state = self._state
-        self._check(configuration)
+        self.check(configuration)
         state.group = GroupStarted(
             settings=settings_to_json(settings), configuration=dict(configuration)
         )
@@ -152,18 +171,6 @@ class DurableLog:
         if self._writer is not None:
             self._writer.put(record)
 
-    def _check(self, configuration: Mapping[str, str]) -> None:
-        """Refuse to replay sessions with what would write them differently."""
-        group = self._state.group
-        if group is None or all(one.ended for one in self._state.sessions.values()):
-            return
-        for name, ours in configuration.items():
-            if (theirs := group.configuration.get(name)) != ours:
-                raise LogError(
-                    f"The sessions in {self._url} were written with {name} {theirs}, and the group "
-                    f"has {ours}; start it with the same, or with another journal."
-                )
-
 
 def _open(url: str) -> tuple[LogFiles, RestoredState]:
     files = LogFiles(url)
@@ -189,7 +196,9 @@ def stored_settings(journal: str, name: str) -> GroupSettings:
     url = log_url(journal, name)
     group = _state_in(LogFolder(url)).group
     if group is None:
-        raise LogError(f"There is no group {name!r} in the journal {journal!r}; start one.")
+        names = ", ".join(map(repr, LogFolder(journal).folders()))
+        way_out = f"it has {names}" if names else "it has none, start one"
+        raise LogError(f"There is no group {name!r} in the journal {journal!r}; {way_out}.")
     return settings_from_json(group.settings, url)
 
 

@@ -30,20 +30,32 @@ def shards_that_fit(nodes: Sequence[NodeCapacity], cpus: float, gpus: float) -> 
     return sum(_fit_on_node(node, cpus, gpus) for node in nodes)
 
 
-def shortage(nodes: Sequence[NodeCapacity], num_shards: int, cpus: float, gpus: float) -> str:
-    """Return one sentence that says what was requested, what is free, and the way out."""
-    requested = f"{num_shards} shard{'s' * (num_shards != 1)} with {_amount(cpus, 'CPU')}"
+def shortage(
+    nodes: Sequence[NodeCapacity], num_shards: int, cpus: float, gpus: float, *, further: bool
+) -> str:
+    """Return one sentence that says what was requested, what is free, and the way out.
+
+    Args:
+        nodes: free capacity of each node.
+        num_shards: number of shards that were requested.
+        cpus: CPUs per shard.
+        gpus: GPUs per shard.
+        further: whether they were requested for a group that runs.
+    """
+    what = "further shard" if further else "shard"
+    requested = f"{_amount(num_shards, what)} with {_amount(cpus, 'CPU')}"
     requested += f" and {_amount(gpus, 'GPU')}" if gpus else ""
+    requested += " was requested" if num_shards == 1 else " each were requested"
     available = ", ".join(
         f"{node.address} ({_amount(node.cpus, 'CPU')}, {_amount(node.gpus, 'GPU')})"
         for node in nodes
     )
     fits = shards_that_fit(nodes, cpus, gpus)
     options = "--shards" if gpus else "--shards or --cpus-per-shard"
+    way_out = f"lower {options}, add nodes, or wait for them with --wait-for-nodes"
     return (
-        f"{requested} each were requested, but {fits} fit in the free capacity: "
-        f"{available or 'no node'}; lower {options}, add nodes, or wait for them with "
-        "--wait-for-nodes."
+        f"{requested}, but {fits} fit in the free capacity: {available or 'no node'}; "
+        f"{'end other work there, or add nodes' if further else way_out}."
     )
 
 

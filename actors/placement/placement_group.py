@@ -25,7 +25,12 @@ POLL_SECONDS = 0.5
 
 
 async def reserve(
-    settings: GroupSettings, count: int, name: str | None, report_progress: Callable[[str], None]
+    settings: GroupSettings,
+    count: int,
+    name: str | None,
+    report_progress: Callable[[str], None],
+    *,
+    further: bool,
 ) -> PlacementGroup:
     """Reserve resources for shards.
 
@@ -34,6 +39,7 @@ async def reserve(
         count: number of shards.
         name: name of the placement group, which then is detached; or None.
         report_progress: called with a line of progress.
+        further: whether the group has shards already.
 
     Returns:
         A placement group that is ready, with one bundle per shard.
@@ -44,8 +50,12 @@ async def reserve(
     gpus = gpus_per_shard(settings)
     bundle = {"CPU": settings.cpus_per_shard, "GPU": float(gpus)}
     bundle = {resource: count for resource, count in bundle.items() if count} or {"CPU": 0.001}
+
+    def too_small(nodes: list[NodeCapacity]) -> ClusterError:
+        return ClusterError(shortage(nodes, count, settings.cpus_per_shard, gpus, further=further))
+
     if settings.wait_seconds == 0:
-        await _wait_until_it_fits(settings, count, gpus)
+        await _wait_until_it_fits(settings, count, gpus, too_small)
     group: PlacementGroup = placement_group(
         [bundle] * count,
         strategy="PACK" if settings.spread is Spread.PACK else "SPREAD",
@@ -59,7 +69,7 @@ async def reserve(
         while not (await asyncio.wait([ready], timeout=POLL_SECONDS))[0]:
             waited = time.monotonic() - started
             if waited > time_limit:
-                raise _too_small(settings, count, gpus, free_capacity())
+                raise too_small(free_capacity())
             report_progress(
                 f"waiting for free resources for {count} shard{'s' * (count > 1)}, "
                 f"{waited:.0f} of {time_limit:.0f} s"
@@ -85,30 +95,18 @@ def free_capacity() -> list[NodeCapacity]:
     return node_capacities(ray.nodes(), state.available_resources_per_node())
 
 
-async def _wait_until_it_fits(settings: GroupSettings, count: int, gpus: int) -> None:
+async def _wait_until_it_fits(
+    settings: GroupSettings,
+    count: int,
+    gpus: int,
+    too_small: Callable[[list[NodeCapacity]], ClusterError],
+) -> None:
     """Check the capacity, with retries: Ray reports freed resources with a delay."""
     deadline = time.monotonic() + SETTLE_SECONDS
-    while True:
-        try:
-            _check_fits(settings, count, gpus)
-        except ClusterError:
-            if time.monotonic() > deadline:
-                raise
-            await asyncio.sleep(POLL_SECONDS)
-        else:
-            return
-
-
-def _check_fits(settings: GroupSettings, count: int, gpus: int) -> None:
-    nodes = free_capacity()
-    if shards_that_fit(nodes, settings.cpus_per_shard, gpus) < count:
-        raise _too_small(settings, count, gpus, nodes)
-
-
-def _too_small(
-    settings: GroupSettings, count: int, gpus: int, nodes: list[NodeCapacity]
-) -> ClusterError:
-    return ClusterError(shortage(nodes, count, settings.cpus_per_shard, gpus))
+    while shards_that_fit(nodes := free_capacity(), settings.cpus_per_shard, gpus) < count:
+        if time.monotonic() > deadline:
+            raise too_small(nodes)
+        await asyncio.sleep(POLL_SECONDS)
 
 
 async def _ready(group: PlacementGroup) -> None:

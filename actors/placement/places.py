@@ -74,7 +74,13 @@ class Places:
         missing = count - len(usable)
         if missing > 0:
             name = self._name and placement_group_name(self._name, self._num_reserved)
-            group = await reserve(self._settings, missing, name, self._report_progress)
+            group = await reserve(
+                self._settings,
+                missing,
+                name,
+                self._report_progress,
+                further=self._num_reserved > 0,
+            )
             self._num_reserved += 1
             places = [Place(group, index) for index in range(missing)]
             self._places += places

@@ -124,6 +124,8 @@ class Shard:
         settings = self._settings
         cores = len(os.sched_getaffinity(0))
         torch.set_num_threads(settings.threads or max(1, cores // shards_on_node))
+        # It would be drawn into Ray's logs.
+        transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         with self._errors_name_node():
             pick_backend(settings.engine.exchange_backend, pick_device(settings.device))
             path = resolve_model(settings.model)

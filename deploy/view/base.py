@@ -5,6 +5,8 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Protocol, Self
 
+from hogwild_dist.actors.errors import ClusterError, LostError
+from hogwild_dist.errors import HogwildError
 from hogwild_dist.session.events import Event
 
 
@@ -20,6 +22,7 @@ class ViewInfo:
         visibility: when a worker sees the others' newest token.
         hint: help for typed lines; empty if nothing can be typed.
         asked: whether the team is asked for an answer.
+        outlives: whether the session goes on when the view is left.
     """
 
     problem: str
@@ -29,6 +32,7 @@ class ViewInfo:
     visibility: str
     hint: str = ""
     asked: bool = False
+    outlives: bool = False
 
 
 class ViewKind(StrEnum):
@@ -57,3 +61,19 @@ class View(Protocol):
 
     def handle(self, event: Event) -> None:
         """Show one event."""
+
+
+def outcome_without_end(about: ViewInfo, error: BaseException | None) -> str:
+    """Return what became of a session whose end the view was not shown.
+
+    Args:
+        about: description of the run.
+        error: what the view is left with.
+    """
+    if isinstance(error, LostError):
+        return "lost"
+    if isinstance(error, ClusterError):
+        return "connection lost"
+    if isinstance(error, HogwildError):
+        return "failed"
+    return "left; the session goes on" if about.outlives else "interrupted"

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -11,7 +12,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from hogwild_dist.deploy.view.base import ViewInfo
+from hogwild_dist.deploy.view.base import ViewInfo, outcome_without_end
 from hogwild_dist.deploy.view.keyboard import Keyboard
 from hogwild_dist.deploy.view.screen import OUTSIDE, Screen, colour, per_second
 from hogwild_dist.deploy.view.state import TeamState
@@ -57,6 +58,7 @@ class LiveView:
         self._live.stop()
         if self._about.hint:
             self._keyboard.__exit__(kind, error, traceback)
+        self._state = replace(self._state, left=outcome_without_end(self._about, error))
         self._console.line()
         print_whole_text(self._console, self._state)
         for refusal in self._state.refusals:
@@ -107,7 +109,7 @@ def summary(state: TeamState) -> Table:
         ("tokens/s", per_second(state.num_tokens, seconds)),
     ):
         table.add_column(header, footer, justify="right", no_wrap=True)
-    table.add_column("stopped by", Text(state.ended or "cancelled"), overflow="fold")
+    table.add_column("stopped by", Text(state.outcome), overflow="fold")
     for index, worker in state.known.items():
         taken = worker.stopped_at - (state.began or 0.0) if worker.stopped else seconds
         table.add_row(
@@ -115,6 +117,6 @@ def summary(state: TeamState) -> Table:
             str(worker.num_tokens),
             f"{taken:.1f}",
             per_second(worker.num_tokens, taken),
-            Text(worker.stopped or "cancelled"),
+            Text(state.stop_reason(worker)),
         )
     return table

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
 from rich.cells import cell_len
 from rich.console import Console
 
-from hogwild_dist.deploy.view.base import ViewInfo
+from hogwild_dist.deploy.view.base import ViewInfo, outcome_without_end
 from hogwild_dist.deploy.view.screen import per_second
 from hogwild_dist.deploy.view.state import TeamState
 from hogwild_dist.deploy.view.text import harmless
@@ -28,6 +29,7 @@ class PlainView:
         self, console: Console, about: ViewInfo, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._console = console
+        self._about = about
         self._clock = clock
         self._state = TeamState.before(about)
         self._longest = max(cell_len(worker.name) for worker in self._state.workers)
@@ -42,6 +44,7 @@ class PlainView:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._state = replace(self._state, left=outcome_without_end(self._about, error))
         for worker in sorted(self._unfinished):
             self._finish_line(worker)
         for label, answer in self._state.team_answers:
@@ -79,11 +82,11 @@ class PlainView:
         state = self._state
         seconds = state.seconds()
         workers = ", ".join(
-            f"{worker.name} {worker.num_tokens} ({worker.stopped or 'cancelled'})"
+            f"{worker.name} {worker.num_tokens} ({state.stop_reason(worker)})"
             for worker in state.known.values()
         )
         return (
             f"{state.num_tokens} tokens in {seconds:.1f} s, "
             f"{per_second(state.num_tokens, seconds)} tokens/s, "
-            f"{state.ended or 'cancelled'}: {workers}"
+            f"{state.outcome}: {workers}"
         )

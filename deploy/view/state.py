@@ -59,6 +59,7 @@ class TeamState:
         began: time of the first event.
         now: time of the newest event.
         ended: reason why the session ended; None while it runs.
+        left: what became of a session that was left before its end was shown.
         answers: announced and stated answers, in order.
         refusals: reasons of refused commands, in order.
         asked: whether the team is asked for an answer.
@@ -70,6 +71,7 @@ class TeamState:
     began: float | None = None
     now: float = 0.0
     ended: str | None = None
+    left: str = ""
     answers: tuple[Answer, ...] = ()
     refusals: tuple[str, ...] = ()
     asked: bool = False
@@ -84,6 +86,15 @@ class TeamState:
     def known(self) -> dict[int, WorkerState]:
         """Workers that have begun, by index; a finisher has an index before it begins."""
         return {index: worker for index, worker in enumerate(self.workers) if worker.name}
+
+    @property
+    def outcome(self) -> str:
+        """Why the session ended, or what became of it."""
+        return self.ended or self.left
+
+    def stop_reason(self, worker: WorkerState) -> str:
+        """Return why a worker stopped, for a run that is over."""
+        return worker.stopped or self.ended or "not stopped"
 
     @property
     def num_tokens(self) -> int:
@@ -106,7 +117,7 @@ class TeamState:
         if not self.asked:
             return None
         if self.ended in (None, "cancelled"):
-            return "none (cancelled)"
+            return f"none ({self.outcome})"
         if any(one.budget is None for one in self.answers):
             return "none (nobody announced one, and the finisher stated none within its tokens)"
         return "none (nobody announced one, and no finisher was asked)"

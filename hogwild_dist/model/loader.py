@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+import transformers  # whose auto classes, when they are looked up, read every model type
+from transformers import PreTrainedTokenizerBase
 
 from hogwild_dist.attention import layer as attention
 from hogwild_dist.errors import ConfigError, ModelError, first_line
@@ -95,10 +96,10 @@ def read_model(
     attention.register()
     label = name or str(path)
     with _one_sentence(f"Model {label!r}"):
-        config: Any = AutoConfig.from_pretrained(path, trust_remote_code=False)
+        config: Any = transformers.AutoConfig.from_pretrained(path, trust_remote_code=False)
         check_config(config, label)
         check_readable(Path(path), label)
-        hf_model: Any = AutoModelForCausalLM.from_pretrained(
+        hf_model: Any = transformers.AutoModelForCausalLM.from_pretrained(
             path,
             config=config,
             dtype=named or default_dtype(chosen_device, checkpoint_dtype(config, Path(path))),
@@ -116,7 +117,7 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
         ModelError: the tokenizer is missing or cannot be read.
     """
     with _one_sentence(f"The tokenizer of {str(path)!r}"):
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+        tokenizer: PreTrainedTokenizerBase = transformers.AutoTokenizer.from_pretrained(
             path, trust_remote_code=False
         )
     return tokenizer

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM
+import transformers  # whose auto classes, when they are looked up, read every model type
 
 SHORT_WINDOW = 16
 """Sliding window of the small model, in tokens."""
@@ -90,7 +90,7 @@ def check_small(config: Any) -> None:
     Raises:
         ValueError: the model is large, because of sizes that `shrink_config` does not know.
     """
-    auto_model: Any = AutoModelForCausalLM
+    auto_model: Any = transformers.AutoModelForCausalLM
     with torch.device("meta"):
         empty = auto_model.from_config(config, trust_remote_code=False)
     count = sum(weight.numel() for weight in empty.parameters())
@@ -109,7 +109,7 @@ def random_model(config: Any, *, dtype: torch.dtype, device: torch.device) -> An
         dtype: dtype of the weights.
         device: device of the weights.
     """
-    auto_model: Any = AutoModelForCausalLM
+    auto_model: Any = transformers.AutoModelForCausalLM
     hf_model = auto_model.from_config(config, dtype=dtype, trust_remote_code=False)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():

@@ -37,14 +37,16 @@ class Backend(Protocol):
     """An engine in this process, or a group of shards.
 
     Attributes:
-        tokenizer: tokenizer of the model.
         config: configuration of the engine, the same on every shard.
         info: name, vocabulary and end tokens of the model.
     """
 
-    tokenizer: PreTrainedTokenizerBase
     config: EngineConfig
     info: ModelInfo
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """Tokenizer of the model."""
 
     def open(self, request: SessionRequest, /, *, recorded: bool) -> Stream:
         """Start a session.

@@ -17,7 +17,7 @@ from hogwild_dist.actors.client.shard_group import ShardGroup
 from hogwild_dist.actors.settings import GroupSettings
 from tests.actors.client.test_shard_group import team
 from tests.actors.leftovers import comes_true
-from tests.actors.observing import documented, log_lines, scrape_until, tags_of, total
+from tests.actors.observing import documented, files_with, log_lines, scrape_until, tags_of, total
 from tests.actors.test_scale import nodes_in_use
 
 DOCUMENTED = documented("Driver", "Shards")
@@ -49,6 +49,10 @@ def test_every_documented_metric_is_exported(watched: Run) -> None:
     assert total(samples, "ray_hogwild_live_shards") == 2
     exposed = total(samples, "ray_hogwild_exposed_wait_seconds_total")
     assert 0 < exposed <= total(samples, "ray_hogwild_exchange_seconds_total")
+
+
+def test_loading_draws_no_bars_into_logs(watched: Run, cluster: Cluster) -> None:
+    assert [path.name for path in files_with(cluster, "Loading weights")] == []
 
 
 def test_logs_name_shard_epoch_and_session(watched: Run, cluster: Cluster) -> None:

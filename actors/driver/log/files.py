@@ -56,6 +56,20 @@ class LogFolder:
             due -= 1
         return found
 
+    def folders(self) -> list[str]:
+        """Return the names of the folders in this one, in order.
+
+        Raises:
+            LogError: the folder cannot be read.
+        """
+        with self._telling("read"):
+            self._filesystem.invalidate_cache()
+            if not self._filesystem.exists(self._folder):
+                return []
+            entries = self._filesystem.ls(self._folder, detail=True)
+        paths = (one["name"] for one in entries if one["type"] == "directory")
+        return sorted(PurePosixPath(path).name for path in paths)
+
     def _last_segment(self) -> int:
         return max((part.segment for part in self._parts()), default=0)
 

@@ -1,5 +1,6 @@
 """`hogwild group`: manage groups of shards that outlive the command that starts them."""
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from rich.table import Table
 
 from hogwild_dist.actors.client.connect import connected
 from hogwild_dist.actors.client.drivers import end_group
+from hogwild_dist.actors.client.running_groups import running_groups
 from hogwild_dist.actors.client.shard_group import ShardGroup
 from hogwild_dist.actors.driver.durable_log import absolute, stored_settings
 from hogwild_dist.actors.driver.session_record import SessionSummary
@@ -22,7 +24,7 @@ from hogwild_dist.deploy.cli.output import OutputConsole, own_output
 from hogwild_dist.deploy.cli.progress import progress_lines
 from hogwild_dist.deploy.view import ViewInfo, ViewKind, make_view
 from hogwild_dist.run.load import LoadSettings
-from hogwild_dist.session.changes import RemoveWorker
+from hogwild_dist.session.changes import Change, RemoveWorker
 from hogwild_dist.team.worker_profile import WorkerProfile
 
 app = typer.Typer(
@@ -81,6 +83,18 @@ def restore(
             _print_group(group)
 
 
+@app.command("list")
+def list_groups(address: At = "auto") -> None:
+    """List the groups of a cluster."""
+    with connected(address):
+        table = Table("group", "shards", "epoch", "state")
+        for one in running_groups():
+            info = one.info
+            shards = "" if info is None else f"{len(info.shards)} of {info.settings.num_shards}"
+            table.add_row(one.name, shards, "" if info is None else str(info.epoch), one.state)
+        _print_table(table)
+
+
 @app.command()
 def status(name: Name, address: At = "auto") -> None:
     """Show the shards of a group; lost ones are missing."""
@@ -91,8 +105,7 @@ def status(name: Name, address: At = "auto") -> None:
             used = f"{now.num_pages - now.free_pages} of {now.num_pages}"
             about = (shard.node, str(shard.pid), shard.device, str(len(now.sessions)))
             table.add_row(str(rank), *about, used)
-        console = OutputConsole(width=None if OutputConsole().is_terminal else 200)
-        console.print(table)
+        _print_table(table)
         counts = f"{len(info.shards)} of {info.settings.num_shards} shards, epoch {info.epoch}"
         print(f"{counts}: {group.progress()}")
 
@@ -133,7 +146,7 @@ def sessions(name: Name, address: At = "auto") -> None:
             table.add_row(
                 str(one.id), _state(one), *counts, began, ", ".join(one.workers), one.label
             )
-        OutputConsole(width=None if OutputConsole().is_terminal else 200).print(table)
+        _print_table(table)
 
 
 @app.command()
@@ -146,13 +159,14 @@ def follow(
     """Show a session from its beginning; leaving does not end it."""
     with own_output() as console, _attached(name, address) as group:
         stream = group.follow(session)
-        (summary,) = [one for one in group.sessions() if one.id == session]
+        summary = _summary(group, session)
         info = ViewInfo(
             problem=summary.label,
             names=summary.workers,
             model=group.info.name,
             layout="",
             visibility=group.config.visibility.value,
+            outlives=True,
         )
         seconds = 0.0  # in steps; what the session wrote before arrives all at once
         kind = ViewKind.JSON if json else None
@@ -187,8 +201,7 @@ def say(
     Workers see it from the next step.
     """
     with _attached(name, address) as group:
-        said = group.change_texts(session).interjection(text, speaker, target)
-        group.apply_change(session, said)
+        _change(group, session, group.change_texts(session).interjection(text, speaker, target))
 
 
 @app.command()
@@ -206,7 +219,7 @@ def join(
     """
     member = WorkerProfile(role=role, brief=brief)
     with _attached(name, address) as group:
-        group.apply_change(session, group.change_texts(session).add_worker(worker, member))
+        _change(group, session, group.change_texts(session).add_worker(worker, member))
 
 
 @app.command()
@@ -218,7 +231,7 @@ def leave(
 ) -> None:
     """Remove a worker from a running session when its paragraph ends."""
     with _attached(name, address) as group:
-        group.apply_change(session, RemoveWorker(name=worker))
+        _change(group, session, RemoveWorker(name=worker))
 
 
 @app.command()
@@ -238,6 +251,26 @@ def _print_group(group: ShardGroup) -> None:
         print(f"shard {rank}: {shard.node}, {shard.device}, {shard.threads} threads")
     for one in group.sessions():
         print(f"session {one.id}: {_state(one)}, {one.num_steps} steps")
+
+
+def _change(group: ShardGroup, session: int, change: Change) -> None:
+    """Change a session, and tell the user if that has to wait."""
+    group.apply_change(session, change)
+    if (step := _summary(group, session).replayed) is not None:
+        print(
+            f"hogwild: session {session} is being replayed, and is at step {step}; the change is "
+            "made when the replay is over",
+            file=sys.stderr,
+        )
+
+
+def _summary(group: ShardGroup, session: int) -> SessionSummary:
+    (summary,) = [one for one in group.sessions() if one.id == session]
+    return summary
+
+
+def _print_table(table: Table) -> None:
+    OutputConsole(width=None if OutputConsole().is_terminal else 200).print(table)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import time
@@ -11,11 +12,11 @@ from pathlib import Path
 import pytest
 from ray.cluster_utils import Cluster
 
-from hogwild_dist.actors.client import calls, drivers
+from hogwild_dist.actors.client import calls, drivers, running_groups
 from hogwild_dist.actors.client.async_shard_group import AsyncShardGroup
 from hogwild_dist.actors.client.shard_group import ShardGroup
 from hogwild_dist.actors.errors import ClusterError, LostError, NameTakenError, SilentError
-from hogwild_dist.actors.settings import GroupSettings, check_group_name
+from hogwild_dist.actors.settings import GroupSettings, ShardSettings, check_group_name
 from hogwild_dist.deploy.cli.execution import ExecutionTarget
 from hogwild_dist.errors import ConfigError
 from hogwild_dist.run.load import LoadSettings
@@ -51,6 +52,8 @@ def test_a_stopped_driver_keeps_nobody_waiting(
     with pytest.raises(NameTakenError, match="driver does not answer; end it with `hogwild group"):
         ShardGroup.start(settings(1), name="hung")
     asyncio.run(nobody_waits(AsyncShardGroup("hung")))
+    monkeypatch.setattr(running_groups, "ANSWER_SECONDS", 1.0)
+    assert re.search(r"hung +│ +│ +│ does not answer ", hogwild("group", "list").out)
 
     stopped = hogwild("group", "stop", "hung")
     assert stopped.code == 0, stopped.err
@@ -96,6 +99,7 @@ def test_a_lost_group_gives_its_name_away(
     shutil.rmtree(model)
     os.kill(again.group.shards[0].pid, signal.SIGKILL)
     assert leftovers.comes_true(lambda: is_lost("lost"))
+    assert re.search(r"lost +│ +│ +│ The group of shards is lost: ", hogwild("group", "list").out)
     refused = hogwild("group", "sessions", "lost")
     assert refused.code == 2
     assert "start it anew with `hogwild group start lost`" in refused.err
@@ -152,3 +156,10 @@ def test_the_command_refuses_such_names_before_it_reaches_a_cluster(hogwild, com
 def test_the_driver_of_a_group_is_found_or_named(cluster: Cluster) -> None:
     with pytest.raises(ClusterError, match="No group named 'nobody' runs on this cluster; start"):
         drivers.end_group("nobody")
+
+
+def test_the_sessions_of_a_group_with_a_journal_are_not_started_anew() -> None:
+    kept = GroupSettings(num_shards=1, shard=ShardSettings(), journal="/shared/my journal")
+    assert drivers.way_back("lab", kept) == (
+        "bring its sessions back with `hogwild group restore lab --journal '/shared/my journal'`"
+    )

@@ -137,8 +137,20 @@ def test_settings_can_be_read_without_taking_over(tmp_path: Path) -> None:
 
     _, _, lost = told(tmp_path, read)
     assert not lost
-    with pytest.raises(LogError, match="There is no group 'nobody' in the journal"):
+    (tmp_path / "a file").touch()
+    with pytest.raises(
+        LogError, match=r"There is no group 'nobody' in the journal '.*'; it has 'lab'\."
+    ):
         stored_settings(str(tmp_path), "nobody")
+    with pytest.raises(LogError, match="it has none, start one"):
+        stored_settings(str(tmp_path / "elsewhere"), "lab")
+
+
+def test_the_groups_of_an_object_store_are_known(tmp_path: Path) -> None:
+    journal = f"memory:/{tmp_path}"
+    LogFiles(log_url(journal, "lab")).close()
+    with pytest.raises(LogError, match=r"it has 'lab'\."):
+        stored_settings(journal, "nobody")
 
 
 def test_folders_are_made_absolute_and_urls_are_not(

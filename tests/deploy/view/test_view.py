@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from hogwild_dist.actors.errors import GoneError, LostError
 from hogwild_dist.deploy.view import JsonView, LiveView, PlainView, ViewKind, make_view
 from hogwild_dist.deploy.view.text import harmless
+from hogwild_dist.errors import ContextLimitError
 from hogwild_dist.session.events import Answer, Event, Joined, Refused, SessionEnd
 from tests.deploy.view.view_events import info, paragraph_end, short_run, stop, text
 from tests.paths import ROOT
@@ -72,12 +74,12 @@ def test_the_live_view_ends_with_all_text_and_a_summary():
     ]
 
 
-def interrupt(view: PlainView | LiveView) -> None:
-    """Leave a view as Ctrl-C does."""
+def interrupt(view: PlainView | LiveView, error: BaseException | None = None) -> None:
+    """Leave a view in the middle of a run with an error; the default is Ctrl-C."""
     with view:
         for event in short_run():
             view.handle(event)
-        raise KeyboardInterrupt
+        raise error or KeyboardInterrupt
 
 
 def test_ctrl_c_leaves_the_terminal_sane_and_keeps_the_text():
@@ -88,7 +90,8 @@ def test_ctrl_c_leaves_the_terminal_sane_and_keeps_the_text():
     whole = out.getvalue()[screen_end:]
     assert "Six times seven is 42." in whole
     assert "**Bob [1]:** I will check that" in whole
-    assert "cancelled" in whole
+    assert whole.split()[-1] == "interrupted"
+    assert "cancelled" not in whole
 
 
 def test_ctrl_c_prints_unfinished_plain_lines():
@@ -253,7 +256,37 @@ def test_the_final_text_is_the_team_s_alone():
     table = [line.split()[0] for line in live.splitlines()[-4:]]
     assert table == ["Alice", "Bob", "Dave", "all"]
     assert "\n* Too late.\n" in plain
-    assert plain.rstrip().endswith("Bob 2 (cancelled), Dave 0 (cancelled)")
+    assert plain.rstrip().endswith("Bob 2 (not stopped), Dave 0 (not stopped)")
+
+
+@pytest.mark.parametrize("view", [PlainView, LiveView])
+@pytest.mark.parametrize(
+    ("outlives", "error", "said"),
+    [
+        (False, KeyboardInterrupt(), "interrupted"),
+        (True, KeyboardInterrupt(), "left; the session goes on"),
+        (True, GoneError("The group's driver died."), "connection lost"),
+        (True, LostError("Session 1 was lost."), "lost"),
+        (False, ContextLimitError("The session does not fit."), "failed"),
+    ],
+)
+def test_the_summary_says_what_became_of_a_session_without_an_end(
+    view: type[PlainView | LiveView], outlives: bool, error: BaseException, said: str
+):
+    out = io.StringIO()
+    about = replace(info(), asked=True, outlives=outlives)
+    shown = view(Console(file=out, width=100, height=24), about, lambda: 0.0)
+    with pytest.raises(type(error)):
+        interrupt(shown, error)
+    whole = out.getvalue()
+    assert "cancelled" not in whole
+    assert f"none ({said})" in whole
+    if view is PlainView:
+        assert whole.endswith(f", {said}: Alice 2 (not stopped), Bob 2 (not stopped)\n")
+    else:
+        *_, bob, total = map(str.rstrip, whole.splitlines())
+        assert bob.endswith(" not stopped")
+        assert total.endswith(f" {said}")
 
 
 @pytest.mark.parametrize(
