@@ -81,6 +81,9 @@ class ShardSettings(LoadSettings):
 MOST_SHARDS = 64
 """Most shards of a group."""
 
+KEPT_BYTES = 512 * 2**20
+"""Bytes of a driver's memory for sessions, by default."""
+
 
 def check_num_shards(count: int) -> None:
     """Check the number of shards of a group.
@@ -106,6 +109,8 @@ class GroupSettings:
         wait_seconds: how long to wait for nodes that an autoscaler may add.
         lease_seconds: time without a read after which a client's session is cancelled.
         kept_sessions: number of ended sessions that can still be read.
+        kept_bytes: bytes of the driver's memory for sessions; beyond them, fewer ended ones are
+            kept.
         orphan_seconds: time without a service's lease after which the group shuts down; None
             disables this.
         log_texts: whether the log contains the beginnings of problems.
@@ -124,6 +129,7 @@ class GroupSettings:
     wait_seconds: float = 0.0
     lease_seconds: float = 60.0
     kept_sessions: int = 100
+    kept_bytes: int = KEPT_BYTES
     orphan_seconds: float | None = None
     log_texts: bool = False
     journal: str | None = None
@@ -135,6 +141,7 @@ class GroupSettings:
             ("wait_seconds", self.wait_seconds, 0 <= self.wait_seconds < inf, "0 or more"),
             ("lease_seconds", self.lease_seconds, 0 < self.lease_seconds < inf, "above 0"),
             ("kept_sessions", self.kept_sessions, self.kept_sessions >= 0, "0 or more"),
+            ("kept_bytes", self.kept_bytes, self.kept_bytes >= 0, "0 or more"),
             (
                 "orphan_seconds",
                 self.orphan_seconds,

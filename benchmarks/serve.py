@@ -2,6 +2,7 @@
 
     make bench-serve        or    python -m benchmarks.serve [--at-once 1 4 16 64] [--rounds 3]
     python -m benchmarks.serve --soak 5000         # memory and files on a tiny model
+    python -m benchmarks.serve --soak 5000 --faults-every 10 --minutes 10
     python -m benchmarks.serve --malformed 10000   # requests with mistakes
     python -m benchmarks.serve --vanishing 10      # time until a session ends after its client
 
@@ -14,6 +15,8 @@ import argparse
 import os
 import statistics
 from collections import defaultdict
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,10 +24,11 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from benchmarks.serving.faults import faults_every
 from benchmarks.serving.floor import Alone, Floor
 from benchmarks.serving.load import MODEL, Played, body, play
 from benchmarks.serving.malformed import send_malformed
-from benchmarks.serving.soak import soak
+from benchmarks.serving.soak import Faults, soak
 from benchmarks.serving.start import started, tiny_arguments, tiny_model
 from benchmarks.serving.vanish import vanish
 
@@ -39,9 +43,9 @@ def main() -> None:
     options = parse()
     console = Console(width=150)
     if options.soak or options.malformed:
-        with tiny_model() as model, started(tiny_arguments(model)) as url:
+        with tiny_model() as model, started(service_for(options, model)) as url:
             if options.soak:
-                soak(url, options.soak, options.minutes, console)
+                soak(url, options.soak, options.minutes, console, faults_of(options))
             if options.malformed:
                 send_malformed(url, options.malformed, options.seed, console)
         return
@@ -64,10 +68,27 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1, help="of the shard, and of the floor")
     parser.add_argument("--soak", type=int, metavar="N", help="send N requests to a tiny model")
     parser.add_argument("--minutes", type=float, default=30.0, help="that a soak takes at most")
+    parser.add_argument("--faults-every", type=float, metavar="SECONDS", help="of a soak")
+    parser.add_argument("--fault-roles", nargs="+", default=["shard"], help="whose processes die")
     parser.add_argument("--malformed", type=int, metavar="N", help="send N requests, most wrong")
     parser.add_argument("--vanishing", type=int, metavar="N", help="N clients that close at once")
     parser.add_argument("--seed", type=int, default=0, help="of the malformed requests")
     return parser.parse_args()
+
+
+def service_for(options: argparse.Namespace, model: str) -> dict[str, Any]:
+    """Return the configuration of a service on the tiny model; faults need peers and a journal."""
+    arguments = tiny_arguments(model)
+    if options.faults_every:
+        arguments |= {"shards": 2, "journal": f"{model}-journal", "timeout_seconds": 5.0}
+    return arguments
+
+
+def faults_of(options: argparse.Namespace) -> Faults:
+    """Return what happens while requests are sent."""
+    if not options.faults_every:
+        return nullcontext
+    return partial(faults_every, options.faults_every, options.fault_roles, options.seed)
 
 
 def measure(arguments: dict[str, Any], at_once: list[int], rounds: int) -> Rounds:

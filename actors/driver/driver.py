@@ -59,7 +59,7 @@ class Driver(Inspection):
         write_structured(group=name)
         self._settings = settings
         self._name = name
-        self._journal = Journal(settings.kept_sessions)
+        self._journal = Journal(settings.kept_sessions, settings.kept_bytes)
         self._lifecycle = Lifecycle(settings, self._journal, self._cancel, self._end)
         self._metrics = DriverMetrics(name)
         self._progress = "starting"
@@ -154,7 +154,7 @@ class Driver(Inspection):
     async def open(
         self, request: SessionRequest, *, recorded: bool, owner: Owner | None = None
     ) -> int:
-        """Start a session on all shards as soon as it fits, and return its id.
+        """Start a session on all shards as soon as it fits, and return its id once it is logged.
 
         Args:
             request: problem, team and spec of the session.
@@ -180,6 +180,7 @@ class Driver(Inspection):
         if self._settings.log_texts:
             fields["problem"] = self._journal.record(session).summary().label
         log.info("session opened", extra=fields)
+        await self._flush()
         return session
 
     async def snapshot(self, session: int) -> SessionSnapshot:
@@ -265,6 +266,7 @@ class Driver(Inspection):
         """
         if not self._journal.record(session).ended:
             self._cancel(session, "cancelled")
+            await self._flush()
 
     async def apply_change(self, session: int, change: Change, *, exclusive: bool = False) -> None:
         """Change a session at the same step on all shards; its updates contain the result.
@@ -276,14 +278,17 @@ class Driver(Inspection):
                 knows every other worker when it describes the new one.
 
         Raises:
-            ConfigError: there is no such session, it has ended, or another worker is joining.
+            ConfigError: there is no such session, it has ended, too many changes wait, or another
+                worker is joining.
         """
         if self._journal.record(session).ended:
             raise ConfigError(f"Session {session} has ended; nothing can be changed in it.")
+        self._journal.check_pending(session)
         if isinstance(change, AddWorker):
             self._journal.expect_join(session, exclusive=exclusive)
         self._journal.ask(session, change)
         self._keeper.send(ApplyChange(session=session, change=change))
+        await self._flush()
 
     @ray.method(concurrency_group="readers")
     async def read(
@@ -342,6 +347,11 @@ class Driver(Inspection):
             await self._log.close()
         if read:  # who stops the group may end this process at once
             await asyncio.sleep(ANSWER_SECONDS)
+
+    async def _flush(self) -> None:
+        """Wait until what a client asked for outlives this process."""
+        if self._log is not None:
+            await self._log.flush()
 
     def _report_progress(self, progress: str) -> None:
         self._progress = progress

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from hogwild_dist.actors.driver.journal import Journal
@@ -26,6 +27,9 @@ from hogwild_dist.actors.errors import ClusterError, LogError
 from hogwild_dist.actors.settings import GroupSettings
 from hogwild_dist.engine.updates import Update
 from hogwild_dist.session.changes import Change
+
+FLUSH_SECONDS = 1.0
+"""Time for which a request waits until it is on disk."""
 
 log = logging.getLogger("hogwild_dist.driver")
 
@@ -118,6 +122,12 @@ class DurableLog:
         journal.observer = self
         return state.last_session
 
+    async def flush(self) -> None:
+        """Return when what was noted is on disk; soon, even if it cannot be written."""
+        if self._writer is not None:
+            with suppress(LogError, TimeoutError):
+                await asyncio.wait_for(self._writer.flush(), FLUSH_SECONDS)
+
     async def close(self) -> None:
         """Write what waits, and close the log."""
         writer, self._writer = self._writer, None
@@ -159,6 +169,8 @@ class DurableLog:
         logged = tuple(update for update in updates if update.session not in self._unlogged)
         if logged:
             self._put(Shown(updates=logged))
+        if self._writer is not None and any(update.change is not None for update in logged):
+            self._writer.hurry()  # what comes after it depends on its step
 
     def forgotten(self, session: int) -> None:
         """Note that a session can no longer be read."""

@@ -10,12 +10,20 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from hogwild_dist.actors.driver.session_record import HEALTH, Owner, Record, SessionSnapshot
+from hogwild_dist.actors.driver.sizes import bytes_of
+from hogwild_dist.actors.settings import KEPT_BYTES
 from hogwild_dist.engine.updates import Update
 from hogwild_dist.errors import ConfigError, SessionError
 from hogwild_dist.run.transcript import Transcript
 from hogwild_dist.session.changes import Change
 from hogwild_dist.session.events import Joined, Refused, Text
 from hogwild_dist.team.session_request import SessionRequest
+
+MOST_READ = 1_000
+"""Updates that one read returns at most."""
+
+MOST_PENDING = 100
+"""Changes of a session that may wait to be made."""
 
 log = logging.getLogger("hogwild_dist.driver")
 
@@ -44,6 +52,7 @@ class Journal:
 
     Args:
         kept: number of ended sessions that can still be read.
+        kept_bytes: bytes of memory beyond which ended sessions are dropped; open ones count too.
 
     Attributes:
         records: session id -> record.
@@ -52,8 +61,9 @@ class Journal:
         observer: told of everything that the journal takes in, or None.
     """
 
-    def __init__(self, kept: int) -> None:
+    def __init__(self, kept: int, kept_bytes: int = KEPT_BYTES) -> None:
         self._num_kept = kept
+        self._kept_bytes = kept_bytes
         self._ended: deque[int] = deque()
         """Ids of ended sessions that can still be read, in the order of their end."""
         self.records: dict[int, Record] = {}
@@ -100,7 +110,7 @@ class Journal:
         self.records[session] = record
         if self.observer is not None:
             self.observer.opened(record)
-        while len(self._ended) > self._num_kept:
+        while len(self._ended) > self._num_kept or (self._ended and self._is_too_large()):
             self._forget(self._ended.popleft())
 
     def add(self, updates: Sequence[Update]) -> list[int]:
@@ -124,6 +134,17 @@ class Journal:
             if not record.ended:
                 self._show(record, update)
         return failed
+
+    def check_pending(self, session: int) -> None:
+        """Check that not too many changes wait to be made.
+
+        Raises:
+            ConfigError: too many wait, or there is no such session.
+        """
+        if len(self.record(session).pending_changes) >= MOST_PENDING:
+            raise ConfigError(
+                f"{MOST_PENDING} changes wait for session {session}; try again when some are made."
+            )
 
     def ask(self, session: int, change: Change) -> None:
         """Note that a change was asked for.
@@ -170,9 +191,10 @@ class Journal:
             self._end(record)
 
     async def read(self, session: int, cursor: int, seconds: float) -> tuple[list[Update], bool]:
-        """Return the updates from `cursor` on, and whether the session ended with them.
+        """Return the next updates from `cursor` on, and whether the session ended with them.
 
-        Waits up to `seconds` if there are none yet.
+        There are at most `MOST_READ`, however slow the reader was. Waits up to `seconds` if there
+        are none yet.
 
         Raises:
             ConfigError: there is no such session.
@@ -186,7 +208,8 @@ class Journal:
         finally:
             record.readers -= 1
             record.last_read = time.monotonic()
-        return record.updates[cursor:], record.ended
+        updates = record.updates[cursor : cursor + MOST_READ]
+        return updates, record.ended and cursor + len(updates) >= len(record.updates)
 
     def _comes_out_alike(self, record: Record, update: Update) -> bool:
         """Compare an update of a replay with what was shown; a session that differs has failed."""
@@ -207,6 +230,7 @@ class Journal:
     def _show(self, record: Record, update: Update) -> None:
         """Let readers see an update."""
         record.updates.append(update)
+        record.num_bytes += bytes_of(update)
         self.num_shown += 1
         record.num_steps = max(record.num_steps, update.step + 1)
         if update.error is not None:
@@ -222,6 +246,9 @@ class Journal:
         record.notify()
         if record.ended:
             self._end(record)
+
+    def _is_too_large(self) -> bool:
+        return sum(record.num_bytes for record in self.records.values()) > self._kept_bytes
 
     def _end(self, record: Record) -> None:
         if record.owner.kept:

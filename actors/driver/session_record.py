@@ -102,6 +102,7 @@ class Record:
         recorded: whether the session's updates contain trace records.
         transcript: transcript so far.
         updates: all updates so far.
+        num_bytes: about how many bytes of memory they take.
         num_steps: number of steps so far.
         error: error that ended the session, if any.
         changed: event that is set, and replaced, on every change.
@@ -121,6 +122,7 @@ class Record:
     recorded: bool
     transcript: Transcript
     updates: list[Update] = field(default_factory=list)
+    num_bytes: int = 0
     num_steps: int = 0
     error: str | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)

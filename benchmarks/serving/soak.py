@@ -5,6 +5,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import httpx
@@ -12,19 +13,23 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from benchmarks.serving.start import actors, group, idle, processes, wait_until
+from benchmarks.serving.start import actors, group, idle, processes_by_role, wait_until
 
 AT_ONCE = 16
 MEBIBYTE = 2**20
 SAMPLES = 5
 """Number of samples of the processes' resources, spread evenly over the requests."""
 
+Faults = Callable[[], AbstractContextManager[Counter[str] | None]]
+
 Client = Callable[[httpx.AsyncClient, int], Awaitable[str]]
 Resources = dict[str, tuple[float, int]]
 """Role -> MiB of resident memory, and open files."""
 
 
-def soak(url: str, requests: int, minutes: float, console: Console) -> None:
+def soak(
+    url: str, requests: int, minutes: float, console: Console, faults: Faults = nullcontext
+) -> None:
     """Send requests, and print which resources have grown.
 
     Args:
@@ -32,6 +37,7 @@ def soak(url: str, requests: int, minutes: float, console: Console) -> None:
         requests: maximum number of requests.
         minutes: time after which no further requests are sent.
         console: prints the tables.
+        faults: what else happens while requests are sent.
     """
     before = actors()
     began = time.monotonic()
@@ -42,13 +48,16 @@ def soak(url: str, requests: int, minutes: float, console: Console) -> None:
         if time.monotonic() > late:
             break
         numbers = range(requests * part // SAMPLES, requests * (part + 1) // SAMPLES)
-        results += asyncio.run(_send(url, numbers, late))
+        with faults() as happened:
+            results += asyncio.run(_send(url, numbers, late))
+        if happened:
+            console.print(f"faults: {dict(happened)}")
         assert idle(url), "sessions go on that nobody waits for"
         samples.append((results.total(), resources()))
     seconds = time.monotonic() - began
     console.print(growth(samples))
     console.print(f"{results.total()} requests in {seconds:.0f} s: {dict(results.most_common())}")
-    console.print(f"the same actors: {actors() == before}")
+    console.print(f"actors before: {_roles(before)}, after: {_roles(actors())}")
     with group() as kept:
         assert wait_until(lambda: not any(one.sessions for one in kept.status()), 10)
         for shard in kept.status():
@@ -59,8 +68,11 @@ def soak(url: str, requests: int, minutes: float, console: Console) -> None:
 def resources() -> Resources:
     """Return the memory and open files of all processes."""
     return {
-        role: (process.memory_info().rss / MEBIBYTE, process.num_fds())
-        for role, process in processes().items()
+        role: (
+            sum(one.memory_info().rss / MEBIBYTE for one in found),
+            sum(one.num_fds() for one in found),
+        )
+        for role, found in processes_by_role().items()
     }
 
 
@@ -70,8 +82,8 @@ def growth(samples: list[tuple[int, Resources]]) -> Table:
     for head in ("process", *(f"{done} requests" for done, _ in samples), "grown", "files"):
         table.add_column(head, justify="right")
     for role in samples[0][1]:
-        memory = [at[role][0] for _, at in samples]
-        files = [at[role][1] for _, at in samples]
+        memory = [at.get(role, (0.0, 0))[0] for _, at in samples]
+        files = [at.get(role, (0.0, 0))[1] for _, at in samples]
         table.add_row(
             role,
             *(f"{one:.1f}" for one in memory),
@@ -79,6 +91,15 @@ def growth(samples: list[tuple[int, Resources]]) -> Table:
             " ".join(map(str, files)),
         )
     return table
+
+
+class RefusedError(Exception):
+    """The service has refused a request."""
+
+
+def _roles(found: dict[str, tuple[str, int]]) -> dict[str, int]:
+    """Return role -> number of actors."""
+    return dict(sorted(Counter(role for role, _ in found.values()).items()))
 
 
 async def _send(url: str, numbers: range, late: float) -> Counter[str]:
@@ -92,7 +113,11 @@ async def _send(url: str, numbers: range, late: float) -> Counter[str]:
             async with turn:
                 if time.monotonic() < late:
                     kind = random.Random(number).choice(KINDS)
-                    results[f"{kind.__name__} {await kind(client, number)}"] += 1
+                    try:
+                        came = await kind(client, number)
+                    except (httpx.HTTPError, RefusedError) as error:
+                        came = str(error) or type(error).__name__
+                    results[f"{kind.__name__} {came}"] += 1
                 progress.advance(task)
 
         limits = httpx.Limits(max_connections=None)
@@ -163,7 +188,8 @@ async def left(client: httpx.AsyncClient, number: int) -> str:
 async def _opened(client: httpx.AsyncClient, number: int, **more: Any) -> str:
     asked = {"problem": f"Question {number}: how far is it?", "seed": number, **more}
     reply = await client.post("/v1/sessions", json=asked)
-    assert reply.status_code == 201, reply.text
+    if reply.status_code != 201:
+        raise RefusedError(f"not opened, {reply.status_code}")
     return str(reply.json()["id"])
 
 

@@ -6,7 +6,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -109,11 +109,20 @@ def actors() -> dict[str, tuple[str, int]]:
 
 
 def processes() -> dict[str, psutil.Process]:
-    """Return role -> process for all processes of the service, including Ray's own."""
-    found = {role: psutil.Process(pid) for role, pid in actors().values()}
+    """Return role -> a process of the service with it, including Ray's own."""
+    return {role: first for role, (first, *_) in processes_by_role().items()}
+
+
+def processes_by_role() -> dict[str, list[psutil.Process]]:
+    """Return role -> its processes, including Ray's own; roles without a process are left out."""
+    found: dict[str, list[psutil.Process]] = {}
+    for role, pid in actors().values():
+        with suppress(psutil.NoSuchProcess):
+            found.setdefault(role, []).append(psutil.Process(pid))
     for child in psutil.Process().children(recursive=True):
-        if child.name() in RAYS_OWN:
-            found[child.name()] = child
+        with suppress(psutil.NoSuchProcess):
+            if child.name() in RAYS_OWN:
+                found.setdefault(child.name(), []).append(child)
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from hogwild_dist.actors.settings import GroupSettings, ShardSettings
+from hogwild_dist.actors.settings import KEPT_BYTES, GroupSettings, ShardSettings
 from hogwild_dist.config import SamplingConfig
 from hogwild_dist.errors import ConfigError
 from hogwild_dist.run.load import LoadSettings
@@ -149,6 +149,9 @@ class ServiceConfig(_Part):
         start_seconds: how long a group may wait for an autoscaler to add nodes.
         health_seconds: how long a group may take to write a token.
         kept_sessions: number of ended sessions that each group keeps readable.
+        kept_bytes: memory of each group's driver for sessions; beyond it, fewer ended ones are
+            kept.
+        timeout_seconds: time after which a shard that hangs is left behind.
         defaults: default values of requests.
         bounds: limits of requests.
         scale: number of groups, by load.
@@ -169,6 +172,8 @@ class ServiceConfig(_Part):
     start_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 600.0
     health_seconds: Seconds = 30.0
     kept_sessions: Annotated[int, Field(ge=0)] = 1_000
+    kept_bytes: Annotated[int, Field(ge=0)] = KEPT_BYTES
+    timeout_seconds: Seconds = 60.0
     defaults: Defaults = Defaults()
     bounds: Bounds = Bounds()
     scale: Scale = Scale()
@@ -224,10 +229,11 @@ class ServiceConfig(_Part):
         """
         return GroupSettings(
             num_shards=self.shards,
-            shard=ShardSettings.loading(self.load_settings),
+            shard=ShardSettings.loading(self.load_settings, timeout_seconds=self.timeout_seconds),
             cpus_per_shard=self.cpus_per_shard,
             wait_seconds=self.start_seconds,
             kept_sessions=self.kept_sessions,
+            kept_bytes=self.kept_bytes,
             orphan_seconds=10 * self.health_seconds,
             log_texts=self.log_texts,
             journal=self.journal,

@@ -17,6 +17,7 @@ from hogwild_dist.errors import ConfigError
         ("lease_seconds", [0.0, math.inf, math.nan]),
         ("orphan_seconds", [0.0, math.inf, math.nan]),
         ("kept_sessions", [-1]),
+        ("kept_bytes", [-1]),
         ("gpus_per_shard", [2]),
     ],
 )

@@ -89,6 +89,10 @@ class LogWriter:
         self._num_put += 1
         self._work.set()
 
+    def hurry(self) -> None:
+        """Write what was put at once."""
+        self._hurry.set()
+
     async def flush(self) -> None:
         """Return when everything that was put is on disk; while writing fails, wait.
 
@@ -98,7 +102,7 @@ class LogWriter:
         """
         due = self._num_put
         if self._num_written < due:
-            self._hurry.set()
+            self.hurry()
         while self._refusal is None and self._num_written < due and not self._task.done():
             await self._progress.wait()
         self._check(due)

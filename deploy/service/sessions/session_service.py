@@ -250,10 +250,11 @@ class SessionService:
             raise not_found("The session was lost before its end and has no trace; open a new one.")
         if snapshot.summary.end_reason is None:
             raise ApiError(409, "The session has not ended yet; fetch its trace when it has.")
-        updates, _, _ = await self._group(session).read(session.number, 0, 0.0)
+        group = self._group(session)
+        updates = [one async for some in group.follow(session.number) for one in some]
         if updates[-1].final is None:
             raise not_found('The session was not recorded; open one with "trace": true.')
-        info = await self._group(session).info()
+        info = await group.info()
         model = info.shards[0].model
         request, config = snapshot.origin, info.settings.shard.engine
         texts, _ = await self._in_text_thread(

@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 
+from hogwild_dist.actors.driver import durable_log
 from hogwild_dist.actors.driver.durable_log import (
     DurableLog,
     absolute,
@@ -159,3 +161,40 @@ def test_folders_are_made_absolute_and_urls_are_not(
     monkeypatch.chdir(tmp_path)
     assert absolute("journal") == str(tmp_path / "journal")
     assert absolute("memory://journal") == "memory://journal"
+
+
+def test_what_was_flushed_outlives_a_driver_that_dies(tmp_path: Path) -> None:
+    """Nothing is closed, as after SIGKILL."""
+    journal = Journal(kept=1)
+
+    async def die() -> None:
+        durable = DurableLog(log_url(str(tmp_path), "lab"), lambda _: None)
+        await durable.open()
+        await durable.begin(journal, SETTINGS, CONFIGURATION)
+        journal.begin(1, ORIGIN, Owner(), recorded=False)
+        await durable.flush()
+        copytree(tmp_path / "lab", tmp_path / "found" / "lab")
+
+    asyncio.run(die())
+    after, _, _ = told(tmp_path / "found", nothing)
+    assert list(after.records) == [1]
+
+
+def test_a_disk_that_is_full_keeps_nobody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(durable_log, "FLUSH_SECONDS", 0.1)
+
+    def fail(*_: object) -> None:
+        raise LogError("The log cannot be written.")
+
+    async def go_on() -> None:
+        durable = DurableLog(log_url(str(tmp_path), "lab"), lambda _: None)
+        await durable.open()
+        journal = Journal(kept=1)
+        await durable.begin(journal, SETTINGS, CONFIGURATION)
+        monkeypatch.setattr(LogFiles, "append", fail)
+        journal.begin(1, ORIGIN, Owner(), recorded=False)
+        await asyncio.wait_for(durable.flush(), 10)
+
+    asyncio.run(go_on())

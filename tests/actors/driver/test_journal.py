@@ -1,14 +1,18 @@
 """What a driver remembers of its sessions."""
 
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hogwild_dist import LAYOUTS
-from hogwild_dist.actors.driver.journal import Journal
+from hogwild_dist.actors.driver.journal import MOST_PENDING, MOST_READ, Journal
 from hogwild_dist.actors.driver.session_record import Owner
+from hogwild_dist.actors.driver.sizes import bytes_of
 from hogwild_dist.engine.updates import Update
 from hogwild_dist.errors import ConfigError
+from hogwild_dist.session.changes import RemoveWorker
 from hogwild_dist.session.events import Event, Joined, Refused, SessionEnd, Text
 from hogwild_dist.team.session_request import SessionRequest
 from tests.actors.client.test_shard_group import team
@@ -91,3 +95,47 @@ def test_a_worker_joins_alone_once_all_that_were_asked_have_joined_or_not(
     for _ in range(waiting):
         journal.add(update(1, JOINED))
     journal.expect_join(1, exclusive=True)
+
+
+def test_fewer_ended_sessions_are_kept_when_they_are_large() -> None:
+    journal = Journal(kept=10, kept_bytes=3 * bytes_of(update(1, WORD)[0]))
+    for session in (1, 2):
+        begin(journal, session)
+        journal.add(update(session, WORD))
+        journal.add(update(session, END))
+    assert list(journal.records) == [1, 2]  # what has just ended can be read
+    begin(journal, 3)
+    assert list(journal.records) == [2, 3]
+    for _ in range(9):
+        journal.add(update(3, WORD))
+    begin(journal, 4)
+    assert list(journal.records) == [3, 4]  # open sessions stay, however large
+
+
+def test_a_slow_reader_is_given_a_part_at_a_time() -> None:
+    journal = Journal(kept=1)
+    begin(journal, 1)
+    journal.add([*update(1, WORD) * (2 * MOST_READ), *update(1, END)])
+
+    async def read() -> list[tuple[int, bool]]:
+        cursor, parts, ended = 0, [], False
+        while not ended:
+            some, ended = await journal.read(1, cursor, 1.0)
+            cursor += len(some)
+            parts.append((len(some), ended))
+        return parts
+
+    assert asyncio.run(read()) == [(MOST_READ, False), (MOST_READ, False), (1, True)]
+
+
+def test_changes_that_wait_are_limited() -> None:
+    journal = Journal(kept=1)
+    begin(journal, 1)
+    leave = RemoveWorker(name="Ann")
+    for _ in range(MOST_PENDING):
+        journal.check_pending(1)
+        journal.ask(1, leave)
+    with pytest.raises(ConfigError, match=f"{MOST_PENDING} changes wait for session 1; try again"):
+        journal.check_pending(1)
+    journal.add([Update(session=1, step=0, events=(), change=leave)])
+    journal.check_pending(1)
