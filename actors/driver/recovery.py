@@ -11,7 +11,7 @@ from contextlib import suppress
 from hogwild_dist.actors.driver.answers import settle
 from hogwild_dist.actors.driver.member_change import MemberChange
 from hogwild_dist.actors.driver.publications import Publications
-from hogwild_dist.actors.driver.regrouping import POLL_SECONDS, Formed, regroup
+from hogwild_dist.actors.driver.regrouping import POLL_SECONDS, Formed, ask, regroup
 from hogwild_dist.actors.driver.shard_set import ShardHandle, ShardSet, call
 from hogwild_dist.actors.errors import AllLostError, ClusterError, is_death
 from hogwild_dist.engine.shard_runner import Standing
@@ -19,6 +19,9 @@ from hogwild_dist.errors import HogwildError, PeersLostError, ShardError, first_
 
 NOTICE_SECONDS = 1.0
 """Time after which a shard that lost its peers is believed; as a rule a death is noticed before."""
+
+LISTENING_PART = 0.25
+"""Part of the time limit of a collective after which a shard is asked whether it is there."""
 
 MOST_FRUITLESS = 3
 """Groups of the same members that may fail in the same round: damage passes, disagreement stays."""
@@ -146,11 +149,24 @@ class Recovery:
         return died or self._witness[0] >= self._shards.epoch
 
     async def _watch(self, member: ShardHandle) -> None:
-        """Notice when a shard dies, whatever it does."""
+        """Notice when a shard dies or hangs, whatever it does."""
+        listening = asyncio.create_task(self._listen(member))
         try:
             await member.call("live")
         except Exception as error:
             self.lose(member, error)
+        finally:
+            listening.cancel()
+
+    async def _listen(self, member: ShardHandle) -> None:
+        """Notice when a shard hangs that no peer waits for, as in a group of one."""
+        seconds = self._timeout_seconds
+        while True:
+            await asyncio.sleep(seconds * LISTENING_PART)
+            if await ask(call, member, "standing", seconds=seconds) is None:
+                about = f"A shard on node {member.info.node} has not answered for {seconds:g} s."
+                self.lose(member, ShardError(about))
+                return
 
     async def _reason(self) -> AllLostError:
         """Return why the shards are lost: a death, if one is noticed in time."""

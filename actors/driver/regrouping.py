@@ -140,12 +140,12 @@ async def _stop(members: Sequence[M], call: Call, epoch: int, seconds: float) ->
 
     async def stop(member: M) -> Standing | None:
         deadline = asyncio.get_running_loop().time() + seconds + ANSWER_SECONDS
-        standing: Standing | None = await _ask(call, member, "freeze", epoch)
+        standing: Standing | None = await ask(call, member, "freeze", epoch)
         while standing is not None and standing.completed is None:
             if asyncio.get_running_loop().time() > deadline:
                 return None
             await asyncio.sleep(POLL_SECONDS)
-            standing = await _ask(call, member, "standing")
+            standing = await ask(call, member, "standing")
         return standing
 
     found = await asyncio.gather(*map(stop, members))
@@ -158,16 +158,27 @@ def _most_completed(standings: Mapping[M, Standing], shown: Progress) -> Progres
     return max([*progress, shown], key=lambda one: one.number)
 
 
-async def _ask(call: Call, member: M, method: str, *arguments: Any) -> Any:
-    """Return a member's answer; None if it has none."""
+async def ask(
+    call: Call, member: M, method: str, *arguments: Any, seconds: float | None = None
+) -> Any:
+    """Return a member's answer; None if it has none in time.
+
+    Args:
+        call: calls a method of a member.
+        member: the member.
+        method: the method.
+        arguments: its arguments.
+        seconds: time limit; None is `ANSWER_SECONDS`.
+    """
     clock = asyncio.get_running_loop().time
+    seconds = seconds or ANSWER_SECONDS
     while True:
         asked = clock()
         try:
-            return await asyncio.wait_for(call(member, method, *arguments), ANSWER_SECONDS)
+            return await asyncio.wait_for(call(member, method, *arguments), seconds)
         except TimeoutError:
-            if clock() < asked + 1.25 * ANSWER_SECONDS:
-                log.warning("a shard does not answer within %g s", ANSWER_SECONDS)
+            if clock() < asked + 1.25 * seconds:
+                log.warning("a shard does not answer within %g s", seconds)
                 return None  # otherwise this process was stalled, and could hear nobody
         except Exception as error:
             log.warning("a shard does not answer: %s", error or type(error).__name__)

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -144,6 +145,7 @@ class Process:
         self.process = CONTEXT.Process(target=target, args=(theirs, *arguments), daemon=daemon)
         self.process.start()
         theirs.close()
+        self.info = SimpleNamespace(node=HOST, node_id="", replayed_with={})
         self.calls: dict[int, asyncio.Future[Any]] = {}
         self.numbers = itertools.count()
         self.ready: asyncio.Future[None] = asyncio.Future()

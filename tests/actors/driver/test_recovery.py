@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,20 +21,23 @@ DEATH = ray.exceptions.ActorDiedError()
 class Shard:
     """A shard that answers until it is killed."""
 
+    info = SimpleNamespace(node="here")
+
     def __init__(self, *, completes: bool = True) -> None:
         self.killed = asyncio.Event()
+        self.hangs = False
         self.opened = 0
         self.completes = completes
 
     async def call(self, method: str, *_: Any) -> Any:
-        if method == "live":
+        if method == "live" or self.hangs:
             await self.killed.wait()
         if self.killed.is_set():
             raise DEATH
         if method == "freeze":
             return Standing(completed=Progress(self.opened if self.completes else 0), command=0)
         self.opened += method == "open"
-        return None
+        return Standing(completed=None, command=0) if method == "standing" else None
 
     def kill(self) -> None:
         self.killed.set()
@@ -99,6 +103,18 @@ def test_a_group_goes_on_until_its_last_shard_dies() -> None:
             second.kill()
 
         assert await told(shards, story) == "Shard 0 died."
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_a_shard_that_hangs_is_noticed_although_no_peer_waits(goes_on: bool) -> None:
+    async def run() -> None:
+        async def story(_: Recovery, shards: Shards) -> None:
+            shards.members[0].hangs = True
+
+        reason = await told(Shards(Shard()), story, goes_on=goes_on)
+        assert reason == "A shard on node here has not answered for 1 s."
 
     asyncio.run(run())
 

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from hogwild_dist.actors.driver.shard_set import ALONE
@@ -143,7 +142,6 @@ class ProcessShards:
             partial(inject, faults=faults, folder=self._folder),
         )
         shard: Any = Process(serve, arguments, lambda *said: self._hear(shard, *said))
-        shard.info = SimpleNamespace(node=HOST, node_id="", replayed_with={})
         self._tell(shard.process.pid)
         self._everyone.append(shard)
         return shard
