@@ -257,6 +257,24 @@ class Driver(Inspection):
         if not self._journal.record(session).ended:
             self._cancel(session, "cancelled")
 
+    async def forget(self, session: int) -> None:
+        """Drop a session with all its text, also from the log; a running one is cancelled.
+
+        Raises:
+            ConfigError: there is no such session.
+            ClusterError: the group was stopped.
+            LogError: the session cannot be read any more, but its text is still in the log.
+        """
+        if self._lost_reason == STOPPED:
+            self._check_ready()
+        if not self._journal.record(session).ended:
+            self._cancel(session, "cancelled")
+        self._journal.forget(session)
+        self._observe_sessions()
+        log.info("session deleted", extra={"session": session})
+        if self._log is not None:
+            await self._log.erase()
+
     async def apply_change(self, session: int, change: Change, *, exclusive: bool = False) -> None:
         """Change a session at the same step on all shards; its updates contain the result.
 

@@ -3,9 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from hogwild_dist.actors.driver.journal import Journal
+from hogwild_dist.actors.driver.log.erasure import erase_forgotten
 from hogwild_dist.actors.driver.log.files import LogFiles, LogFolder
 from hogwild_dist.actors.driver.log.records import (
     Cancelled,
@@ -90,6 +92,7 @@ class DurableLog:
             record.expect_changes(session.changes)
         self._writer = LogWriter(
             self._files,
+            erase=partial(erase_forgotten, self._files),
             on_failure=lambda error: log.error("%s", error),
             on_recovery=lambda: log.warning("the log is written again"),
             on_fenced=lambda: self._on_lost(
@@ -98,6 +101,15 @@ class DurableLog:
         )
         journal.observer = self
         return state.last_session
+
+    async def erase(self) -> None:
+        """Return when the log's files hold nothing of forgotten sessions but their numbers.
+
+        Raises:
+            LogError: the files cannot be written; a later erasure, or the next start, does it.
+        """
+        if self._writer is not None:
+            await self._writer.erase()
 
     async def close(self) -> None:
         """Write what waits, and close the log."""

@@ -17,6 +17,9 @@ from hogwild_dist.session.changes import Change
 from hogwild_dist.session.events import Joined, Refused, Text
 from hogwild_dist.team.session_request import SessionRequest
 
+DELETED = "The session was deleted."
+"""What readers of a session are told that was deleted while it ran."""
+
 log = logging.getLogger("hogwild_dist.driver")
 
 
@@ -161,6 +164,20 @@ class Journal:
                 f"Another worker is joining session {session}; try again once it has joined."
             )
         record.num_joining += 1
+
+    def forget(self, session: int) -> None:
+        """Drop a session with all its text; updates that still come are ignored.
+
+        Raises:
+            ConfigError: there is no such session.
+        """
+        record = self.record(session)
+        if record.ended:
+            self._ended.remove(session)
+        else:
+            record.error = DELETED
+            record.notify()
+        self._forget(session)
 
     def fail(self, reason: str) -> None:
         """End all open sessions with an error."""

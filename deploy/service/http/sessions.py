@@ -11,6 +11,7 @@ from hogwild_dist.config import MAX_TOP_K
 from hogwild_dist.deploy.service.errors import RESPONSES
 from hogwild_dist.deploy.service.http.dependencies import (
     ClientDep,
+    OwnSession,
     ReadableSession,
     RequestIdDep,
     RunningSession,
@@ -186,6 +187,12 @@ async def sessions(
 async def session(found: ReadableSession) -> SessionView:
     """Fetch a session with all its text."""
     return session_view(found.id, found.snapshot)
+
+
+@router.delete("/sessions/{session}", status_code=204)
+async def delete(found: OwnSession, service: ServiceDep) -> None:
+    """Delete a session with all its text; a running one is cancelled."""
+    await service.sessions.delete(found.id)
 
 
 @router.get(

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from hogwild_dist.actors.client.async_shard_group import AsyncShardGroup
 from hogwild_dist.actors.detached import DetachedContext
 from hogwild_dist.actors.driver.session_record import Owner, SessionSnapshot
-from hogwild_dist.actors.errors import GoneError
+from hogwild_dist.actors.errors import GoneError, LogError
 from hogwild_dist.actors.watched import watch
 from hogwild_dist.deploy.service.config import ServiceConfig
 from hogwild_dist.deploy.service.errors import (
@@ -176,6 +176,21 @@ class SessionService:
     async def cancel(self, session: SessionId) -> None:
         """End a session."""
         await self._group(session).cancel(session.number)
+
+    async def delete(self, session: SessionId) -> None:
+        """Drop a session with all its text; a running one is cancelled.
+
+        Raises:
+            ApiError: the session does not exist, or its text is still on disk.
+        """
+        try:
+            await self._group(session).forget(session.number)
+        except ConfigError as error:
+            raise not_found(f"There is no session {str(session)!r} any more.") from error
+        except LogError as error:
+            raise ApiError(
+                503, f"The session can no longer be read, but its text is still on disk: {error}"
+            ) from error
 
     def cancel_in_background(self, session: SessionId) -> None:
         """End a session in the background, for a client that has left."""

@@ -11,6 +11,7 @@ import pytest
 from hogwild_dist import EngineConfig, load
 from hogwild_dist.run.trace.reader import read_trace
 from hogwild_dist.run.trace.replay import replay_fed
+from tests.deploy.service.conftest import wait_until
 
 LONG = {"problem": "Count for ever!", "max_tokens": 6_000, "answer_tokens": 4}
 SHORT = {"problem": "Count to three!", "max_tokens": 20, "seed": 2}
@@ -134,6 +135,26 @@ def test_a_person_speaks_and_workers_come_and_go(http: httpx.Client) -> None:
     assert "has ended; open a new one" in late[0].json()["error"]["message"]
     assert len(http.get("/v1/sessions", params={"limit": 1}).json()["data"]) == 1
     assert http.get("/v1/sessions", params={"limit": 0}).status_code == 400
+
+
+def test_a_deleted_session_is_gone_for_all(http: httpx.Client) -> None:
+    """One that has ended, and one that runs: who follows it is told, and its shards end it."""
+    over, going_on = opened(http), opened(http, **LONG)
+    ended(http, over)
+    events = followed(http, going_on)
+    while not inner([next(events)], "text"):
+        pass
+    for session in (over, going_on):
+        assert http.delete(f"/v1/sessions/{session}").status_code == 204
+        for path in ("", "/events", "/trace"):
+            assert http.get(f"/v1/sessions/{session}{path}").status_code == 404
+        assert http.delete(f"/v1/sessions/{session}").status_code == 404
+    *_, (kind, _, end) = events
+    assert (kind, end["state"]) == ("end", "failed")
+    assert end["error"] == f"There is no session {going_on!r} any more."
+    listed = [one["id"] for one in http.get("/v1/sessions").json()["data"]]
+    assert not {over, going_on} & set(listed)
+    assert wait_until(lambda: http.get("/readyz").json()["running"] == 0)
 
 
 def test_a_trace_can_be_fetched_and_replayed(
