@@ -215,7 +215,6 @@ async def events(
     """Follow a session from its start, or from the event after a given one."""
     if last_event_id is not None and _NUMBER.fullmatch(last_event_id):
         after = int(last_event_id)
-    after = min(after, found.snapshot.cursor)
     return StreamingResponse(
         session_events(
             service.sessions,

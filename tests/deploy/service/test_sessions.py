@@ -81,6 +81,15 @@ def test_events_are_numbered_and_resume_behind_any_of_them(http: httpx.Client) -
     assert "id: 8\n" in after
 
 
+def test_an_event_that_is_not_written_yet_is_waited_for(http: httpx.Client) -> None:
+    """Such as one that was shown, and lost with its group before it was on disk."""
+    session = opened(http, **LONG)
+    events = followed(http, session, **{"Last-Event-ID": "40"})
+    numbers = (number for kind, number, _ in events if kind == "update")
+    assert next(numbers) == "41"
+    assert http.delete(f"/v1/sessions/{session}").status_code == 204
+
+
 @pytest.mark.parametrize("last", ["9" * 5_000, "-1", "x", "\u00b2", "1_0", ""])
 def test_an_event_id_that_is_none_is_ignored(http: httpx.Client, last: str) -> None:
     session = opened(http)
