@@ -1,4 +1,4 @@
-"""The deployment `Group`: each replica manages one group of shards and keeps no state."""
+"""The deployment `Group`: each replica manages one group of shards at a time, and no sessions."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ import uuid
 from hogwild_dist import Limits, Team
 from hogwild_dist.actors.client.async_shard_group import AsyncShardGroup
 from hogwild_dist.actors.client.shard_group import ShardGroup
-from hogwild_dist.actors.errors import ClusterError, GoneError, NameTakenError
+from hogwild_dist.actors.errors import ClusterError, GoneError, LostError, NameTakenError
 from hogwild_dist.actors.logs import write_structured
 from hogwild_dist.actors.watched import watch
 from hogwild_dist.deploy.service.config import ServiceConfig
@@ -25,6 +25,9 @@ log = logging.getLogger("hogwild_dist.service")
 LEASE_SECONDS = 10.0
 """A group whose replica has not renewed its lease for this long may be adopted by another."""
 
+READABLE_SECONDS = 10.0
+"""Time for which the text of a group that has lost its shards for good can still be read."""
+
 POLL_SECONDS = 0.5
 """Time between two searches for a group to adopt."""
 
@@ -32,7 +35,8 @@ POLL_SECONDS = 0.5
 class GroupReplica:
     """A Serve replica that adopts a group without a replica, or starts one.
 
-    Sessions live in the group and survive the end of this replica.
+    Sessions live in the group and survive the end of this replica. In the place of a group that is
+    lost, the replica starts another one.
 
     Args:
         config: configuration of the service.
@@ -44,6 +48,7 @@ class GroupReplica:
         self._id = uuid.uuid4().hex
         self._leased = False
         self._lease_task: asyncio.Task[None] | None = None
+        self._restart: asyncio.Task[None] | None = None
         self._probe_request = _probe_request(config)
         self._group = await self._adopt() or await self._start()
         self._leased = True
@@ -52,27 +57,42 @@ class GroupReplica:
     async def check_health(self) -> None:
         """Check the group; Serve calls this also before the replica counts as started.
 
+        While another group is started in the place of a lost one, there is nothing to check.
+
         Raises:
-            HogwildError: the group writes no token, or this replica has lost its lease; Serve
-                replaces the replica.
+            HogwildError: the group writes no token, or this replica has lost its lease, or no other
+                group could be started; Serve replaces the replica.
         """
         if not self._leased:
             raise ClusterError(
                 f"{self._group.name} is ending, or another replica manages it; Serve replaces this "
                 "replica."
             )
-        await self._group.probe(self._probe_request, self._config.health_seconds)
+        if self._restart is not None and not self._restart.done():
+            return
+        if self._restart is not None:
+            self._restart.result()
+        try:
+            await self._probe()
+        except (GoneError, LostError) as error:
+            log.error("%s is lost, and started again: %s", self._group.name, error)
+            seconds = READABLE_SECONDS if isinstance(error, LostError) else 0.0
+            self._restart = asyncio.create_task(self._start_again(seconds))
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """Return the load that `autoscaling.wanted_groups` sums up."""
-        return {SESSIONS: float((await self._group.load()).running)}
+        with contextlib.suppress(ClusterError):  # the health check names it
+            return {SESSIONS: float((await self._group.load()).running)}
+        return {SESSIONS: 0.0}
 
     async def __del__(self) -> None:
         """Retire the group: Serve ends this replica on purpose, possibly during its start."""
-        if self._lease_task is not None:
-            self._lease_task.cancel()
+        for task in (self._lease_task, self._restart):
+            if task is not None:
+                task.cancel()
         if self._leased:
-            await self._group.retire(self._config.scale.drain_seconds)
+            with contextlib.suppress(ClusterError):  # a group that is gone needs not be retired
+                await self._group.retire(self._config.scale.drain_seconds)
 
     async def _adopt(self) -> AsyncShardGroup | None:
         """Adopt a running group that no replica manages, if there is one; end unusable groups.
@@ -136,6 +156,15 @@ class GroupReplica:
             "one ends."
         )
 
+    async def _start_again(self, seconds: float) -> None:
+        """Start a group in the place of one that is lost, in some seconds."""
+        await asyncio.sleep(seconds)
+        self._group = await self._start()
+        await self._probe()
+
+    async def _probe(self) -> None:
+        await self._group.probe(self._probe_request, self._config.health_seconds)
+
     def _keep_leased(self) -> None:
         """Keep the lease in the background."""
         self._lease_task = asyncio.create_task(self._keep_lease())
@@ -143,11 +172,17 @@ class GroupReplica:
 
     async def _keep_lease(self) -> None:
         """Renew the lease, and notice if another replica has taken it."""
+        told = ""
         while True:
             try:
                 self._leased = await self._group.lease(self._id, LEASE_SECONDS) == 0.0
+                told = ""
+            except GoneError:
+                pass  # the health check names it
             except HogwildError as error:
-                log.warning("%s does not answer: %s", self._group.name, error)
+                if str(error) != told:
+                    log.warning("%s does not answer: %s", self._group.name, error)
+                told = str(error)
             await asyncio.sleep(LEASE_SECONDS / 4)
 
     def _lose_lease(self, error: Exception) -> None:

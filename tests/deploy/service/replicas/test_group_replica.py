@@ -1,6 +1,7 @@
 """Adapters of groups: which group they adopt, and that they notice when another has it."""
 
 import asyncio
+import logging
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +11,11 @@ import ray
 from ray.cluster_utils import Cluster
 
 from hogwild_dist.actors.client.async_shard_group import AsyncShardGroup
-from hogwild_dist.actors.errors import ClusterError
+from hogwild_dist.actors.errors import ClusterError, GoneError, LostError
 from hogwild_dist.actors.settings import NAMESPACE
+from hogwild_dist.actors.shard.info import Load
 from hogwild_dist.deploy.service.config import ServiceConfig
+from hogwild_dist.deploy.service.replicas import group_replica
 from hogwild_dist.deploy.service.replicas.group_replica import GroupReplica
 from tests.actors import leftovers
 
@@ -90,6 +93,87 @@ async def held_and_adopted(config: ServiceConfig) -> None:
     with pytest.raises(ClusterError, match="died"):
         await group.load()
     await third._group.end()
+
+
+class Lost:
+    """A group that fails for a reason."""
+
+    name = "claimed-0"
+
+    def __init__(self, error: ClusterError) -> None:
+        self.error = error
+
+    async def probe(self, request: object, seconds: float) -> None:
+        raise self.error
+
+    async def load(self) -> Load:
+        raise self.error
+
+    async def retire(self, seconds: float) -> None:
+        raise self.error
+
+
+class Works(Lost):
+    """A group that writes tokens."""
+
+    def __init__(self) -> None:
+        self.num_probed = 0
+
+    async def probe(self, request: object, seconds: float) -> None:
+        self.num_probed += 1
+
+
+class Starts(Adapter):
+    """Starts what a test says."""
+
+    def __init__(self, group: Lost, another: Works | ClusterError) -> None:
+        self._config, self._probe_request = ServiceConfig(), None
+        self._group, self._another = group, another
+        self._leased, self._lease_task, self._restart = True, None, None
+        self.may_start = asyncio.Event()
+
+    async def _start(self) -> Works:
+        await self.may_start.wait()
+        if isinstance(self._another, ClusterError):
+            raise self._another
+        return self._another
+
+
+@pytest.mark.parametrize("error", [GoneError("It died."), LostError("No shard is left.")])
+def test_another_group_takes_the_place_of_one_that_is_lost(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: ClusterError
+) -> None:
+    """Its loss is told once; meanwhile Serve is told of no fault."""
+    monkeypatch.setattr(group_replica, "READABLE_SECONDS", 0.0)
+
+    async def run() -> None:
+        replica = Starts(Lost(error), Works())
+        for _ in range(3):
+            await replica.check_health()
+        assert await replica.record_autoscaling_stats() == {"sessions": 0.0}
+        replica.may_start.set()
+        await asyncio.wait_for(replica._restart, 20.0)
+        assert replica._group.num_probed == 1
+        await replica.check_health()
+        assert replica._group.num_probed == 2
+
+    with caplog.at_level(logging.WARNING, "hogwild_dist.service"):
+        asyncio.run(run())
+    assert caplog.messages == [f"claimed-0 is lost, and started again: {error}"]
+
+
+def test_serve_replaces_a_replica_that_can_start_no_other_group() -> None:
+    async def run() -> None:
+        replica = Starts(Lost(GoneError("It died.")), ClusterError("There is no room."))
+        await replica.check_health()
+        replica.may_start.set()
+        await asyncio.wait([replica._restart])
+        for _ in range(3):
+            with pytest.raises(ClusterError, match="There is no room"):
+                await replica.check_health()
+        await GroupReplica.__del__(replica)  # although there is nobody to retire
+
+    asyncio.run(run())
 
 
 def test_a_replica_that_no_longer_renews_its_lease_is_unhealthy(

@@ -11,9 +11,11 @@ import httpx
 import pytest
 from ray import serve
 from ray._private import state
+from ray.cluster_utils import Cluster
 
 from hogwild_dist.deploy.service.app import build_app
 from tests.actors import leftovers
+from tests.actors.observing import log_lines, session_folder
 from tests.deploy.service.sessions.test_group_router import LONG, open_one, session, wait_until
 
 Event = tuple[str, int | None, Any]
@@ -78,6 +80,27 @@ def test_who_follows_a_session_gets_every_event_once(durable: httpx.Client) -> N
     assert shown(seen) == shown(undisturbed)
 
 
+@pytest.mark.parametrize("lost", ["driver", "shards"])
+def test_a_service_is_not_ready_between_a_loss_and_the_next_token(
+    durable: httpx.Client, cluster: Cluster, lost: str
+) -> None:
+    """The logs name the loss once, without tracebacks."""
+    assert wait_until(lambda: ready(durable), 120.0)
+    told, tracebacks = len(errors(cluster)), num_tracebacks(cluster)
+    for info in live():
+        if info["Name"].startswith("durable-") and ("/" in info["Name"]) == (lost == "shards"):
+            os.kill(info["Pid"], signal.SIGKILL)
+    assert wait_until(lambda: not ready(durable), 5.0)
+    assert wait_until(lambda: ready(durable), 120.0)
+    assert num_tracebacks(cluster) == tracebacks
+    news = errors(cluster)[told:]
+    if lost == "driver":
+        (line,) = news
+        assert "durable-0 is lost, and started again: The group's driver died:" in line["message"]
+    else:
+        assert news == []  # the driver itself goes on, and warns
+
+
 def test_a_deleted_session_is_in_no_file_and_does_not_come_back(
     durable: httpx.Client, journal: Path
 ) -> None:
@@ -128,9 +151,31 @@ def shown(events: list[Event]) -> list[Event]:
     ]
 
 
+def ready(client: httpx.Client) -> bool:
+    return client.get("/readyz").status_code == 200
+
+
+def errors(cluster: Cluster) -> list[dict[str, Any]]:
+    """What the adapters have logged as errors."""
+    found = log_lines(cluster, {"service": "durable", "level": "ERROR"})
+    return sorted(found, key=lambda line: line["time"])
+
+
+def num_tracebacks(cluster: Cluster) -> int:
+    """Tracebacks in all logs of Ray's actors and of Serve."""
+    logs = session_folder(cluster) / "logs"
+    files = [*logs.glob("worker-*.err"), *logs.glob("serve/*.log")]
+    return sum(path.read_text(errors="replace").count("Traceback (most") for path in files)
+
+
+def live() -> list[dict[str, Any]]:
+    """Ray's actors that are alive."""
+    return [info for info in state.actors().values() if info["State"] == "ALIVE"]
+
+
 def end_everything() -> None:
     """End the adapter, the driver and the shards at once."""
-    for info in state.actors().values():
+    for info in live():
         is_adapter = "ServeReplica:durable:Group" in info["ActorClassName"]
-        if info["State"] == "ALIVE" and (info["Name"].startswith("durable-") or is_adapter):
+        if info["Name"].startswith("durable-") or is_adapter:
             os.kill(info["Pid"], signal.SIGKILL)
