@@ -78,6 +78,7 @@ def application(config: ServiceConfig) -> serve.Application:
         health_check_period_s=min(CHECK_SECONDS, config.health_seconds),
         health_check_timeout_s=2 * config.health_seconds,
         graceful_shutdown_timeout_s=10.0,
+        max_surge_percent=100 if config.scale.overlap else 0,
         logging_config=LOGGING,
         **_scale(config),
     )(GroupReplica).bind(config)
@@ -86,6 +87,7 @@ def application(config: ServiceConfig) -> serve.Application:
         num_replicas=config.scale.ingresses,
         ray_actor_options={"num_cpus": 0},
         max_ongoing_requests=MAX_REQUESTS,
+        max_surge_percent=100,
         logging_config=LOGGING,
     )(Ingress)
     return ingress.bind(config, groups)

@@ -91,6 +91,7 @@ class GroupReplica:
             if task is not None:
                 task.cancel()
         if self._leased:
+            self._leased = False  # and no group is started in its place
             with contextlib.suppress(ClusterError):  # a group that is gone needs not be retired
                 await self._group.retire(self._config.scale.drain_seconds)
 

@@ -172,6 +172,8 @@ def test_serve_replaces_a_replica_that_can_start_no_other_group() -> None:
             with pytest.raises(ClusterError, match="There is no room"):
                 await replica.check_health()
         await GroupReplica.__del__(replica)  # although there is nobody to retire
+        with pytest.raises(ClusterError, match="claimed-0 is ending"):
+            await replica.check_health()
 
     asyncio.run(run())
 
