@@ -205,6 +205,16 @@ def stored_settings(journal: str, name: str) -> GroupSettings:
     return settings_from_json(group.settings, url)
 
 
+def has_open_sessions(journal: str, name: str) -> bool:
+    """Return whether sessions of a group are to go on once it is started; the log is not changed.
+
+    Raises:
+        LogError: the journal cannot be read.
+    """
+    sessions = _state_in(LogFolder(log_url(journal, name))).sessions.values()
+    return any(not session.ended for session in sessions)
+
+
 def log_url(journal: str, name: str) -> str:
     """Return the folder of a group's log in a journal."""
     return f"{journal.rstrip('/')}/{name}"

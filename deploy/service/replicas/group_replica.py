@@ -9,7 +9,14 @@ import uuid
 from hogwild_dist import Limits, Team
 from hogwild_dist.actors.client.async_shard_group import AsyncShardGroup
 from hogwild_dist.actors.client.shard_group import ShardGroup
-from hogwild_dist.actors.errors import ClusterError, GoneError, LostError, NameTakenError
+from hogwild_dist.actors.driver.durable_log import has_open_sessions
+from hogwild_dist.actors.errors import (
+    ClusterError,
+    GoneError,
+    LogError,
+    LostError,
+    NameTakenError,
+)
 from hogwild_dist.actors.logs import write_structured
 from hogwild_dist.actors.watched import watch
 from hogwild_dist.deploy.service.config import ServiceConfig
@@ -140,22 +147,44 @@ class GroupReplica:
         return await group.settings() == self._config.group_settings()
 
     async def _start(self) -> AsyncShardGroup:
-        """Start a group in the first free slot."""
+        """Start a group in the first slot that is free, and whose journal it can go on with.
+
+        Raises:
+            HogwildError: no group can be started.
+        """
         settings = self._config.group_settings()
-        for slot in range(self._config.num_slots):
-            name = self._config.group_name(slot)
+        failure: LogError | None = None
+        for name in await asyncio.to_thread(self._names):
             try:
                 await asyncio.to_thread(ShardGroup.start, settings, name=name, tell=log.info)
             except NameTakenError:
+                continue
+            except LogError as error:
+                log.error("%s is not started: %s", name, error)
+                failure = error
                 continue
             group = AsyncShardGroup(name)
             if await group.lease(self._id, LEASE_SECONDS) == 0.0:
                 log.info("started %s", name)
                 return group
-        raise ClusterError(
+        raise failure or ClusterError(
             f"All {self._config.num_slots} slots of {self._config.name!r} have groups; wait until "
             "one ends."
         )
+
+    def _names(self) -> list[str]:
+        """Return the names that a group may take, those first whose sessions are to go on."""
+        names = [self._config.group_name(slot) for slot in range(self._config.num_slots)]
+        return sorted(names, key=self._is_awaited, reverse=True)
+
+    def _is_awaited(self, name: str) -> bool:
+        """Return whether a journal has sessions that go on once a group has this name."""
+        if self._config.journal is None:
+            return False
+        try:
+            return has_open_sessions(self._config.journal, name)
+        except LogError:  # who starts the group is told
+            return False
 
     async def _start_again(self, seconds: float) -> None:
         """Start a group in the place of one that is lost, in some seconds."""
