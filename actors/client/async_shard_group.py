@@ -111,6 +111,10 @@ class AsyncShardGroup:
         """Cancel a session."""
         await get_async(self._driver.cancel.remote(session))
 
+    async def forget(self, session: int) -> None:
+        """Drop a session with all its text; see `Driver.forget`."""
+        await get_async(self._driver.forget.remote(session))
+
     async def apply_change(self, session: int, change: Change) -> None:
         """Change a running session."""
         await get_async(self._driver.apply_change.remote(session, change))

@@ -136,6 +136,15 @@ class ShardGroup:
         """
         self._get(self._driver.cancel.remote(session))
 
+    def forget(self, session: int) -> None:
+        """Drop a session with all its text, also from the journal; a running one is cancelled.
+
+        Raises:
+            ConfigError: there is no such session.
+            LogError: the session cannot be read any more, but its text is still in the journal.
+        """
+        get(self._driver.forget.remote(session))
+
     def change_texts(self, session: int) -> ChangeTexts:
         """Return the builder of changes for any client's session.
 

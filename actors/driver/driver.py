@@ -19,7 +19,12 @@ from hogwild_dist.actors.driver.inspection import Inspection
 from hogwild_dist.actors.driver.journal import Journal
 from hogwild_dist.actors.driver.lifecycle import READABLE_SECONDS, Lifecycle, probe
 from hogwild_dist.actors.driver.scaling import Scaling
-from hogwild_dist.actors.driver.session_record import Owner, SessionSnapshot, SessionSummary
+from hogwild_dist.actors.driver.session_record import (
+    Owner,
+    Record,
+    SessionSnapshot,
+    SessionSummary,
+)
 from hogwild_dist.actors.driver.shard_set import ShardSet
 from hogwild_dist.actors.errors import ClusterError, LostError, plain, reason_of
 from hogwild_dist.actors.logs import write_structured
@@ -189,6 +194,7 @@ class Driver(Inspection):
         Raises:
             ConfigError: there is no such session.
         """
+        self._record(session)
         return self._journal.snapshot(session)
 
     async def settings(self) -> GroupSettings:
@@ -264,9 +270,27 @@ class Driver(Inspection):
         Raises:
             ConfigError: there is no such session.
         """
-        if not self._journal.record(session).ended:
+        if not self._record(session).ended:
             self._cancel(session, "cancelled")
             await self._flush()
+
+    async def forget(self, session: int) -> None:
+        """Drop a session with all its text, also from the log; a running one is cancelled.
+
+        Raises:
+            ConfigError: there is no such session.
+            ClusterError: the group was stopped.
+            LogError: the session cannot be read any more, but its text is still in the log.
+        """
+        if self._lost_reason == STOPPED:
+            self._check_ready()
+        if not self._record(session).ended:
+            self._cancel(session, "cancelled")
+        self._journal.forget(session)
+        self._observe_sessions()
+        log.info("session deleted", extra={"session": session})
+        if self._log is not None:
+            await self._log.erase()
 
     async def apply_change(self, session: int, change: Change, *, exclusive: bool = False) -> None:
         """Change a session at the same step on all shards; its updates contain the result.
@@ -281,7 +305,7 @@ class Driver(Inspection):
             ConfigError: there is no such session, it has ended, too many changes wait, or another
                 worker is joining.
         """
-        if self._journal.record(session).ended:
+        if self._record(session).ended:
             raise ConfigError(f"Session {session} has ended; nothing can be changed in it.")
         self._journal.check_pending(session)
         if isinstance(change, AddWorker):
@@ -310,7 +334,7 @@ class Driver(Inspection):
     async def _read(
         self, session: int, cursor: int, seconds: float
     ) -> tuple[list[Update], bool, str | None]:
-        record = self._journal.record(session)  # the journal may drop the session while we wait
+        record = self._record(session)  # the journal may drop the session while we wait
         updates, ended = await self._journal.read(session, cursor, seconds)
         return updates, ended, record.error
 
@@ -402,6 +426,17 @@ class Driver(Inspection):
     def _observe_sessions(self) -> None:
         running = self._journal.open_records
         self._metrics.observe(len(running), sum(record.waiting for record in running))
+
+    def _record(self, session: int) -> Record:
+        """Return the record of a session.
+
+        Raises:
+            ConfigError: there is no such session.
+            ClusterError: the sessions of an earlier driver are not back yet.
+        """
+        if not self._ready:
+            self._check_ready()
+        return self._journal.record(session)
 
     def _check_ready(self) -> None:
         if self._lost_reason is not None:

@@ -4,9 +4,11 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from hogwild_dist.actors.driver.journal import Journal
+from hogwild_dist.actors.driver.log.erasure import erase_forgotten
 from hogwild_dist.actors.driver.log.files import LogFiles, LogFolder
 from hogwild_dist.actors.driver.log.records import (
     Cancelled,
@@ -113,6 +115,7 @@ class DurableLog:
             record.expect_changes(session.changes)
         self._writer = LogWriter(
             self._files,
+            erase=partial(erase_forgotten, self._files),
             on_failure=lambda error: log.error("%s", error),
             on_recovery=lambda: log.warning("the log is written again"),
             on_fenced=lambda: self._on_lost(
@@ -127,6 +130,15 @@ class DurableLog:
         if self._writer is not None:
             with suppress(LogError, TimeoutError):
                 await asyncio.wait_for(self._writer.flush(), FLUSH_SECONDS)
+
+    async def erase(self) -> None:
+        """Return when the log's files hold nothing of forgotten sessions but their numbers.
+
+        Raises:
+            LogError: the files cannot be written; a later erasure, or the next start, does it.
+        """
+        if self._writer is not None:
+            await self._writer.erase()
 
     async def close(self) -> None:
         """Write what waits, and close the log."""
@@ -212,6 +224,16 @@ def stored_settings(journal: str, name: str) -> GroupSettings:
         way_out = f"it has {names}" if names else "it has none, start one"
         raise LogError(f"There is no group {name!r} in the journal {journal!r}; {way_out}.")
     return settings_from_json(group.settings, url)
+
+
+def has_open_sessions(journal: str, name: str) -> bool:
+    """Return whether sessions of a group are to go on once it is started; the log is not changed.
+
+    Raises:
+        LogError: the journal cannot be read.
+    """
+    sessions = _state_in(LogFolder(log_url(journal, name))).sessions.values()
+    return any(not session.ended for session in sessions)
 
 
 def log_url(journal: str, name: str) -> str:

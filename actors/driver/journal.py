@@ -25,6 +25,9 @@ MOST_READ = 1_000
 MOST_PENDING = 100
 """Changes of a session that may wait to be made."""
 
+DELETED = "The session was deleted."
+"""What readers of a session are told that was deleted while it ran."""
+
 log = logging.getLogger("hogwild_dist.driver")
 
 
@@ -182,6 +185,20 @@ class Journal:
                 f"Another worker is joining session {session}; try again once it has joined."
             )
         record.num_joining += 1
+
+    def forget(self, session: int) -> None:
+        """Drop a session with all its text; updates that still come are ignored.
+
+        Raises:
+            ConfigError: there is no such session.
+        """
+        record = self.record(session)
+        if record.ended:
+            self._ended.remove(session)
+        else:
+            record.error = DELETED
+            record.notify()
+        self._forget(session)
 
     def fail(self, reason: str) -> None:
         """End all open sessions with an error."""

@@ -97,7 +97,7 @@ class Restoration:
     def go_on(self, group: LiveGroup) -> None:
         """Send the sessions that were held, once all replays are over."""
         if self._held and not self.active and not self._replaying:
-            for session in sorted(self._held):
+            for session in sorted(self._held & self._journal.records.keys()):
                 for command in commands(self._journal.record(session)):
                     group.sender.send(command)
             self._held.clear()

@@ -14,6 +14,7 @@ import ray
 import torch
 import transformers
 
+from hogwild_dist.actors.errors import is_death, plain
 from hogwild_dist.actors.logs import write_structured
 from hogwild_dist.actors.metrics import ShardMetrics
 from hogwild_dist.actors.settings import ShardSettings
@@ -195,7 +196,10 @@ class Shard:
         except HogwildError:
             raise
         except Exception as error:
-            log.exception("failed")
+            if is_death(error):  # nobody else is left to say that the driver died
+                log.error("%s", plain(error))
+            else:
+                log.exception("failed")
             raise ShardError(
                 f"Shard {self._runner.exchange.rank} on node {self._node} failed: "
                 f"{type(error).__name__}: {error}"

@@ -24,6 +24,9 @@ from hogwild_dist.deploy.service.sessions.session_service import SessionService
 MAX_REQUESTS = 2_000
 """Concurrent requests of one ingress; most of them wait for tokens."""
 
+CHECK_SECONDS = 2.0
+"""Time between two health checks; a group is asked to write a token only if it has not lately."""
+
 LOOK_BACK_SECONDS = 15.0
 """Window over which Serve averages the number of sessions; replicas report every 10 seconds."""
 
@@ -72,9 +75,10 @@ def application(config: ServiceConfig) -> serve.Application:
     groups = serve.deployment(
         name="Group",
         ray_actor_options={"num_cpus": 0},
-        health_check_period_s=min(10.0, config.health_seconds),
+        health_check_period_s=min(CHECK_SECONDS, config.health_seconds),
         health_check_timeout_s=2 * config.health_seconds,
         graceful_shutdown_timeout_s=10.0,
+        max_surge_percent=100 if config.scale.overlap else 0,
         logging_config=LOGGING,
         **_scale(config),
     )(GroupReplica).bind(config)
@@ -83,6 +87,7 @@ def application(config: ServiceConfig) -> serve.Application:
         num_replicas=config.scale.ingresses,
         ray_actor_options={"num_cpus": 0},
         max_ongoing_requests=MAX_REQUESTS,
+        max_surge_percent=100,
         logging_config=LOGGING,
     )(Ingress)
     return ingress.bind(config, groups)

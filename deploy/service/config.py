@@ -101,6 +101,8 @@ class Scale(_Part):
         upscale_delay_seconds: how long the load must stay high before a group is started.
         downscale_delay_seconds: how long the load must stay low before a group is ended.
         drain_seconds: how long the sessions of an ending group may continue.
+        overlap: whether the groups of a service that is deployed anew are ready before the groups
+            before them end; the cluster then needs room for both.
         ingresses: HTTP processes; each counts quotas on its own.
     """
 
@@ -110,6 +112,7 @@ class Scale(_Part):
     upscale_delay_seconds: Seconds = 30.0
     downscale_delay_seconds: Seconds = 300.0
     drain_seconds: Seconds = 60.0
+    overlap: bool = True
     ingresses: Count = 1
 
     @model_validator(mode="after")

@@ -95,6 +95,10 @@ def test_a_second_client_lists_follows_and_cancels(
     assert seen == [json.loads(json.dumps(event.to_json())) for event in mine]
     written = sum(update.seconds for update in group.follow(1))
     assert f"tokens in {written:.1f} s" in hogwild("group", "follow", "team-room", 1).out
+    assert hogwild("group", "forget", "team-room", 1).code == 0
+    assert "Count forever!" not in hogwild("group", "sessions", "team-room").out
+    gone = hogwild("group", "forget", "team-room", 1)
+    assert (gone.code, "There is no session 1" in gone.err) == (2, True)
     stopped = hogwild("group", "stop", "team-room")
     assert stopped.code == 0, stopped.err
     again = hogwild("group", "sessions", "team-room")

@@ -29,6 +29,9 @@ from hogwild_dist.session.events import (
 )
 from hogwild_dist.team.session_request import SessionRequest
 
+SHOWN, FORGOTTEN = "shown", "forgotten"
+"""Kinds of two records, for readers that decode no more than that."""
+
 _KindOfChange = Annotated[Change, Field(discriminator="kind")]
 
 
@@ -149,8 +152,8 @@ _KINDS: dict[type[Any], str] = {
     SessionOpened: "session_opened",
     ChangeAsked: "change_asked",
     Cancelled: "cancelled",
-    Shown: "shown",
-    Forgotten: "forgotten",
+    Shown: SHOWN,
+    Forgotten: FORGOTTEN,
 }
 _RECORDS: dict[str, TypeAdapter[Any]] = {
     kind: TypeAdapter(record) for record, kind in _KINDS.items() if record is not Shown
@@ -213,7 +216,7 @@ def settings_from_json(fields: Any, name: str) -> GroupSettings:
 
 
 def _record(kind: str, fields: Any) -> LogRecord:
-    if kind == _KINDS[Shown]:
+    if kind == SHOWN:
         return Shown(updates=tuple(map(_update, _UPDATES.validate_python(fields))))
     if kind not in _RECORDS:
         raise ValueError(f"there is no record {kind!r:.80}")

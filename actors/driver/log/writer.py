@@ -33,6 +33,7 @@ class LogWriter:
 
     Args:
         files: files of the log; whoever opened them closes them.
+        erase: removes from the files what can no longer be read; called in the thread.
         on_failure: called when writing begins to fail, and when no more records are taken.
         on_recovery: called when writing works again.
         on_fenced: called once when another driver has taken over; nothing is written any more.
@@ -42,11 +43,13 @@ class LogWriter:
         self,
         files: Writable,
         *,
+        erase: Callable[[], None],
         on_failure: Callable[[LogError], None],
         on_recovery: Callable[[], None],
         on_fenced: Callable[[], None],
     ) -> None:
         self._files = files
+        self._erase = erase
         self._on_failure = on_failure
         self._on_recovery = on_recovery
         self._on_fenced = on_fenced
@@ -58,12 +61,16 @@ class LogWriter:
         self._num_appended = 0
         self._num_written = 0
         """Records that were appended before another driver took over, if one has."""
+        self._num_erased = 0
+        """Records that had been put when the last erasure began."""
         self._failure: LogError | None = None
         """Why writing fails now."""
         self._refusal: LogError | None = None
         """Why no more records are taken."""
         self._fenced = False
         self._closing = False
+        self._lock = asyncio.Lock()
+        """Held while the files are written."""
         self._work = asyncio.Event()
         """Set while there is something to write, and at the end."""
         self._hurry = asyncio.Event()
@@ -107,6 +114,23 @@ class LogWriter:
             await self._progress.wait()
         self._check(due)
 
+    async def erase(self) -> None:
+        """Write what waits, with one attempt, and remove what can no longer be read.
+
+        An erasure that begins after this call serves it as well.
+
+        Raises:
+            LogError: that has failed; what could not be removed is still there.
+        """
+        due = self._num_put
+        async with self._lock:
+            if self._num_erased < due:
+                await self._try_to_write()
+                self._check(due)
+                erased = self._num_written
+                await asyncio.to_thread(self._erase)
+                self._num_erased = erased
+
     async def close(self) -> None:
         """Write what waits, with one attempt, and stop.
 
@@ -129,9 +153,11 @@ class LogWriter:
         try:
             while not self._closing:
                 await self._work.wait()
-                await self._try_to_write()
+                async with self._lock:
+                    await self._try_to_write()
                 await self._pause(FLUSH_SECONDS if self._failure is None else RETRY_SECONDS)
-            await self._try_to_write()
+            async with self._lock:
+                await self._try_to_write()
         finally:
             self._notify()
 

@@ -185,6 +185,16 @@ def cancel(name: Name, session: Session, address: At = "auto") -> None:
 
 
 @app.command()
+def forget(name: Name, session: Session, address: At = "auto") -> None:
+    """Delete a session with all its text, also from the journal.
+
+    A running session is cancelled.
+    """
+    with _attached(name, address) as group:
+        group.forget(session)
+
+
+@app.command()
 def say(
     name: Name,
     session: Session,

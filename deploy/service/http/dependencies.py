@@ -79,7 +79,11 @@ def _own(found: ReadableSession, client: ClientDep) -> NamedSession:
     return found
 
 
-def _running(found: Annotated[NamedSession, Depends(_own)]) -> NamedSession:
+OwnSession = Annotated[NamedSession, Depends(_own)]
+"""A session that belongs to the client."""
+
+
+def _running(found: OwnSession) -> NamedSession:
     summary = found.snapshot.summary
     if summary.end_reason is not None or summary.error is not None:
         raise ApiError(409, "The session has ended; open a new one.")

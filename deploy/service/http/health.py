@@ -5,8 +5,13 @@ from typing import Literal
 from fastapi import APIRouter
 from pydantic import BaseModel
 
+from hogwild_dist.actors.errors import ClusterError
 from hogwild_dist.deploy.service.errors import RESPONSES
 from hogwild_dist.deploy.service.http.dependencies import ServiceDep
+from hogwild_dist.deploy.service.sessions.group_router import NOT_READY
+
+ANSWER_SECONDS = 1.0
+"""Time for a group to say whether it is ready."""
 
 router = APIRouter(tags=["health"])
 
@@ -34,8 +39,10 @@ async def healthz() -> Alive:
 
 @router.get("/readyz", responses={503: RESPONSES[503]})
 async def readyz(service: ServiceDep) -> Ready:
-    """Report whether a group accepts sessions."""
-    _, loads = await service.sessions.groups.least_loaded()
+    """Report whether a group accepts sessions; one that does not answer at once does not count."""
+    loads = await service.sessions.groups.loads(ANSWER_SECONDS)
+    if not loads:
+        raise ClusterError(NOT_READY)
     return Ready(
         groups=len(loads),
         running=sum(load.running for load in loads.values()),

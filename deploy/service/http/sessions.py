@@ -11,6 +11,7 @@ from hogwild_dist.config import MAX_TOP_K
 from hogwild_dist.deploy.service.errors import RESPONSES
 from hogwild_dist.deploy.service.http.dependencies import (
     ClientDep,
+    OwnSession,
     ReadableSession,
     RequestIdDep,
     RunningSession,
@@ -188,6 +189,12 @@ async def session(found: ReadableSession) -> SessionView:
     return session_view(found.id, found.snapshot)
 
 
+@router.delete("/sessions/{session}", status_code=204)
+async def delete(found: OwnSession, service: ServiceDep) -> None:
+    """Delete a session with all its text; a running one is cancelled."""
+    await service.sessions.delete(found.id)
+
+
 @router.get(
     "/sessions/{session}/events",
     response_class=StreamingResponse,
@@ -208,7 +215,6 @@ async def events(
     """Follow a session from its start, or from the event after a given one."""
     if last_event_id is not None and _NUMBER.fullmatch(last_event_id):
         after = int(last_event_id)
-    after = min(after, found.snapshot.cursor)
     return StreamingResponse(
         session_events(
             service.sessions,

@@ -1,6 +1,6 @@
-// The buttons of a session: stop it, share it, save it.
+// The buttons of a session: stop it, share it, save it, delete it.
 
-import { cancel, trace } from "./api.js";
+import { cancel, remove, trace } from "./api.js";
 import { byId, el, note } from "./dom.js";
 import { isOver } from "./state.js";
 import { transcript } from "./transcript.js";
@@ -21,6 +21,13 @@ export function prepareActions(current) {
   byId("save-text").onclick = attempt(() => save(`${name}.txt`, "text/plain", transcript(current())));
   byId("save-trace").onclick = attempt(async () =>
     save(`${name}.json`, "application/json", JSON.stringify(await trace(id))));
+  byId("delete").onclick = () => byId("delete-dialog").showModal();
+  byId("delete-cancel").onclick = () => byId("delete-dialog").close();
+  byId("delete-form").onsubmit = attempt(async () => {
+    await remove(id);
+    location.replace("/");  // nor is the link in the browser's list of pages
+    return "";
+  });
 }
 
 /** Show the buttons that apply to a state. */

@@ -36,6 +36,9 @@ export const leave = (id, name) =>
 /** End a session. */
 export const cancel = (id) => call("POST", `${path(id)}/cancel`);
 
+/** Delete a session with all its text. */
+export const remove = (id) => call("DELETE", path(id));
+
 /** Fetch the trace of a session that has ended. */
 export const trace = (id) => call("GET", `${path(id)}/trace`);
 

@@ -1,4 +1,4 @@
-"""The deployment `Group`: each replica manages one group of shards and keeps no state."""
+"""The deployment `Group`: each replica manages one group of shards at a time, and no sessions."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,14 @@ import uuid
 from hogwild_dist import Limits, Team
 from hogwild_dist.actors.client.async_shard_group import AsyncShardGroup
 from hogwild_dist.actors.client.shard_group import ShardGroup
-from hogwild_dist.actors.errors import ClusterError, GoneError, NameTakenError
+from hogwild_dist.actors.driver.durable_log import has_open_sessions
+from hogwild_dist.actors.errors import (
+    ClusterError,
+    GoneError,
+    LogError,
+    LostError,
+    NameTakenError,
+)
 from hogwild_dist.actors.logs import write_structured
 from hogwild_dist.actors.watched import watch
 from hogwild_dist.deploy.service.config import ServiceConfig
@@ -25,6 +32,9 @@ log = logging.getLogger("hogwild_dist.service")
 LEASE_SECONDS = 10.0
 """A group whose replica has not renewed its lease for this long may be adopted by another."""
 
+READABLE_SECONDS = 10.0
+"""Time for which the text of a group that has lost its shards for good can still be read."""
+
 POLL_SECONDS = 0.5
 """Time between two searches for a group to adopt."""
 
@@ -32,7 +42,8 @@ POLL_SECONDS = 0.5
 class GroupReplica:
     """A Serve replica that adopts a group without a replica, or starts one.
 
-    Sessions live in the group and survive the end of this replica.
+    Sessions live in the group and survive the end of this replica. In the place of a group that is
+    lost, the replica starts another one.
 
     Args:
         config: configuration of the service.
@@ -44,6 +55,7 @@ class GroupReplica:
         self._id = uuid.uuid4().hex
         self._leased = False
         self._lease_task: asyncio.Task[None] | None = None
+        self._restart: asyncio.Task[None] | None = None
         self._probe_request = _probe_request(config)
         self._group = await self._adopt() or await self._start()
         self._leased = True
@@ -52,27 +64,43 @@ class GroupReplica:
     async def check_health(self) -> None:
         """Check the group; Serve calls this also before the replica counts as started.
 
+        While another group is started in the place of a lost one, there is nothing to check.
+
         Raises:
-            HogwildError: the group writes no token, or this replica has lost its lease; Serve
-                replaces the replica.
+            HogwildError: the group writes no token, or this replica has lost its lease, or no other
+                group could be started; Serve replaces the replica.
         """
         if not self._leased:
             raise ClusterError(
                 f"{self._group.name} is ending, or another replica manages it; Serve replaces this "
                 "replica."
             )
-        await self._group.probe(self._probe_request, self._config.health_seconds)
+        if self._restart is not None and not self._restart.done():
+            return
+        if self._restart is not None:
+            self._restart.result()
+        try:
+            await self._probe()
+        except (GoneError, LostError) as error:
+            log.error("%s is lost, and started again: %s", self._group.name, error)
+            seconds = READABLE_SECONDS if isinstance(error, LostError) else 0.0
+            self._restart = asyncio.create_task(self._start_again(seconds))
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """Return the load that `autoscaling.wanted_groups` sums up."""
-        return {SESSIONS: float((await self._group.load()).running)}
+        with contextlib.suppress(ClusterError):  # the health check names it
+            return {SESSIONS: float((await self._group.load()).running)}
+        return {SESSIONS: 0.0}
 
     async def __del__(self) -> None:
         """Retire the group: Serve ends this replica on purpose, possibly during its start."""
-        if self._lease_task is not None:
-            self._lease_task.cancel()
+        for task in (self._lease_task, self._restart):
+            if task is not None:
+                task.cancel()
         if self._leased:
-            await self._group.retire(self._config.scale.drain_seconds)
+            self._leased = False  # and no group is started in its place
+            with contextlib.suppress(ClusterError):  # a group that is gone needs not be retired
+                await self._group.retire(self._config.scale.drain_seconds)
 
     async def _adopt(self) -> AsyncShardGroup | None:
         """Adopt a running group that no replica manages, if there is one; end unusable groups.
@@ -119,22 +147,53 @@ class GroupReplica:
         return await group.settings() == self._config.group_settings()
 
     async def _start(self) -> AsyncShardGroup:
-        """Start a group in the first free slot."""
+        """Start a group in the first slot that is free, and whose journal it can go on with.
+
+        Raises:
+            HogwildError: no group can be started.
+        """
         settings = self._config.group_settings()
-        for slot in range(self._config.num_slots):
-            name = self._config.group_name(slot)
+        failure: LogError | None = None
+        for name in await asyncio.to_thread(self._names):
             try:
                 await asyncio.to_thread(ShardGroup.start, settings, name=name, tell=log.info)
             except NameTakenError:
+                continue
+            except LogError as error:
+                log.error("%s is not started: %s", name, error)
+                failure = error
                 continue
             group = AsyncShardGroup(name)
             if await group.lease(self._id, LEASE_SECONDS) == 0.0:
                 log.info("started %s", name)
                 return group
-        raise ClusterError(
+        raise failure or ClusterError(
             f"All {self._config.num_slots} slots of {self._config.name!r} have groups; wait until "
             "one ends."
         )
+
+    def _names(self) -> list[str]:
+        """Return the names that a group may take, those first whose sessions are to go on."""
+        names = [self._config.group_name(slot) for slot in range(self._config.num_slots)]
+        return sorted(names, key=self._is_awaited, reverse=True)
+
+    def _is_awaited(self, name: str) -> bool:
+        """Return whether a journal has sessions that go on once a group has this name."""
+        if self._config.journal is None:
+            return False
+        try:
+            return has_open_sessions(self._config.journal, name)
+        except LogError:  # who starts the group is told
+            return False
+
+    async def _start_again(self, seconds: float) -> None:
+        """Start a group in the place of one that is lost, in some seconds."""
+        await asyncio.sleep(seconds)
+        self._group = await self._start()
+        await self._probe()
+
+    async def _probe(self) -> None:
+        await self._group.probe(self._probe_request, self._config.health_seconds)
 
     def _keep_leased(self) -> None:
         """Keep the lease in the background."""
@@ -143,11 +202,17 @@ class GroupReplica:
 
     async def _keep_lease(self) -> None:
         """Renew the lease, and notice if another replica has taken it."""
+        told = ""
         while True:
             try:
                 self._leased = await self._group.lease(self._id, LEASE_SECONDS) == 0.0
+                told = ""
+            except GoneError:
+                pass  # the health check names it
             except HogwildError as error:
-                log.warning("%s does not answer: %s", self._group.name, error)
+                if str(error) != told:
+                    log.warning("%s does not answer: %s", self._group.name, error)
+                told = str(error)
             await asyncio.sleep(LEASE_SECONDS / 4)
 
     def _lose_lease(self, error: Exception) -> None:

@@ -13,6 +13,9 @@ from hogwild_dist.errors import HogwildError
 LOOKUP_SECONDS = 1.0
 """Shortest time between two lookups of a slot that has no group."""
 
+NOT_READY = "No group of shards is ready yet; try again soon."
+"""What a request is told that finds no group."""
+
 SILENT_SECONDS = 10.0
 """Time for which no request asks a group again whose driver has not answered."""
 
@@ -41,12 +44,16 @@ class GroupRouter:
                 return await self._lookup(slot).info()
             except HogwildError as error:
                 self._note(slot, error)
-        raise ClusterError("No group of shards is ready yet; try again soon.")
+        raise ClusterError(NOT_READY)
 
-    async def loads(self) -> dict[int, Load]:
-        """Return slot -> load for each group that accepts sessions."""
+    async def loads(self, seconds: float | None = None) -> dict[int, Load]:
+        """Return slot -> load for each group that accepts sessions.
+
+        Args:
+            seconds: time in which a group has to answer; None is as long as for any call.
+        """
         slots = list(range(self._config.num_slots))
-        found = await asyncio.gather(*(self._load(slot) for slot in slots))
+        found = await asyncio.gather(*(self._load(slot, seconds) for slot in slots))
         return {slot: load for slot, load in zip(slots, found, strict=True) if load is not None}
 
     async def least_loaded(self) -> tuple[int, dict[int, Load]]:
@@ -57,7 +64,7 @@ class GroupRouter:
         """
         loads = await self.loads()
         if not loads:
-            raise ClusterError("No group of shards is ready yet; try again soon.")
+            raise ClusterError(NOT_READY)
         least = min(load.running for load in loads.values())
         return random.choice([s for s, load in loads.items() if load.running == least]), loads
 
@@ -87,9 +94,12 @@ class GroupRouter:
             raise GoneError(f"There is no group in slot {slot}.")
         return self.at(slot)
 
-    async def _load(self, slot: int) -> Load | None:
+    async def _load(self, slot: int, seconds: float | None) -> Load | None:
         try:
-            load = await self._lookup(slot).load()
+            async with asyncio.timeout(seconds):
+                load = await self._lookup(slot).load()
+        except TimeoutError:  # it is being started, or hangs
+            return None
         except HogwildError as error:
             self._note(slot, error)
             return None

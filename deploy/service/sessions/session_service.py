@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from hogwild_dist.actors.client.async_shard_group import AsyncShardGroup
 from hogwild_dist.actors.detached import DetachedContext
 from hogwild_dist.actors.driver.session_record import Owner, SessionSnapshot
-from hogwild_dist.actors.errors import GoneError
+from hogwild_dist.actors.errors import ClusterError, GoneError, LogError
 from hogwild_dist.actors.watched import watch
 from hogwild_dist.deploy.service.config import ServiceConfig
 from hogwild_dist.deploy.service.errors import (
@@ -134,7 +134,7 @@ class SessionService:
 
         Raises:
             ApiError: the session does not exist.
-            ClusterError: its group does not answer at present.
+            ClusterError: its group does not answer at present, or is being started again.
         """
         found = SessionId.parse(name)
         if found is None:
@@ -143,8 +143,12 @@ class SessionService:
             snapshot = await self._group(found).snapshot(found.number)
         except ConfigError as error:
             raise not_found(f"There is no session {name[:60]!r} any more.") from error
-        except GoneError as error:  # its driver is lost with all its sessions
+        except GoneError as error:
             self.groups.forget(found.slot)
+            if self._comes_back(found.slot):
+                raise ClusterError(
+                    "The group of this session is not running; try again once it is started."
+                ) from error
             raise not_found(f"There is no session {name[:60]!r} any more.") from error
         if snapshot.owner.secret != found.secret:
             raise not_found(f"There is no session {name[:60]!r} any more.")
@@ -176,6 +180,21 @@ class SessionService:
     async def cancel(self, session: SessionId) -> None:
         """End a session."""
         await self._group(session).cancel(session.number)
+
+    async def delete(self, session: SessionId) -> None:
+        """Drop a session with all its text; a running one is cancelled.
+
+        Raises:
+            ApiError: the session does not exist, or its text is still on disk.
+        """
+        try:
+            await self._group(session).forget(session.number)
+        except ConfigError as error:
+            raise not_found(f"There is no session {str(session)!r} any more.") from error
+        except LogError as error:
+            raise ApiError(
+                503, f"The session can no longer be read, but its text is still on disk: {error}"
+            ) from error
 
     def cancel_in_background(self, session: SessionId) -> None:
         """End a session in the background, for a client that has left."""
@@ -285,6 +304,10 @@ class SessionService:
             self._keep(task)
             task.add_done_callback(abandon)
             raise
+
+    def _comes_back(self, slot: int) -> bool:
+        """Whether the sessions of a slot without a group are in a journal, for its next group."""
+        return self.config.journal is not None and slot < self.config.num_slots
 
     async def _listed(self, slot: int, number: int) -> tuple[SessionId, SessionSnapshot] | None:
         """Return a list entry, or None if the session was dropped or lost meanwhile."""

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from fastapi.sse import format_sse_event
 
 from hogwild_dist.actors.driver.session_record import SessionSnapshot
+from hogwild_dist.actors.errors import ClusterError
 from hogwild_dist.deploy.service.failures import report_failure, sentence_of
 from hogwild_dist.deploy.service.metrics import Pace, ServiceMetrics
 from hogwild_dist.deploy.service.sessions.ids import SessionId
@@ -31,14 +32,16 @@ async def session_events(
 ) -> AsyncIterator[bytes]:
     """Yield the updates of a session after a given one as they arrive, and its end.
 
-    An error ends the events, and the last one says it.
+    An error that ends the session ends the events, and the last one says it. If the session goes
+    on but cannot be followed at present, the events end without one: the client can resume.
 
     Args:
         sessions: source of the updates.
         metrics: records the time between tokens.
         session: name of the session.
         snapshot: snapshot of the session, taken before.
-        after: number of the last update that the client has.
+        after: number of the last update that the client has; a session that was brought back may
+            still have to write it again.
         request_id: id under which a failure is logged.
     """
     if state_of(snapshot) == "waiting":
@@ -61,7 +64,8 @@ async def session_events(
     except Exception as error:
         yield _failed(report_failure(error, request_id))
         return
-    yield await _end(sessions, session, request_id)
+    if (end := await _end(sessions, session, request_id)) is not None:
+        yield end
 
 
 def chosen_steps(updates: list[Update]) -> int:
@@ -90,14 +94,19 @@ def _failed(message: str) -> bytes:
     return format_sse_event(event="end", data_str=json.dumps(end))
 
 
-async def _end(sessions: SessionService, session: SessionId, request_id: str) -> bytes:
-    """Return the last event, with the session's state and answer."""
+async def _end(sessions: SessionService, session: SessionId, request_id: str) -> bytes | None:
+    """Return the last event, with the session's state and answer; None if there is a next one."""
     try:
         _, snapshot = await sessions.snapshot(str(session))
+    except ClusterError:
+        return None
     except Exception as error:
         return _failed(sentence_of(error, request_id))
+    state = state_of(snapshot)
+    if state not in {"ended", "failed"}:
+        return None
     end = {
-        "state": state_of(snapshot),
+        "state": state,
         "end_reason": snapshot.summary.end_reason,
         "error": snapshot.summary.error,
         "answer": answer_of(snapshot),

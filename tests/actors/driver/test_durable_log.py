@@ -1,11 +1,12 @@
 """A journal that is filled from a log is the one that was logged."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from shutil import copytree
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from hogwild_dist.actors.driver import durable_log
 from hogwild_dist.actors.driver.durable_log import (
@@ -20,7 +21,7 @@ from hogwild_dist.actors.driver.session_record import HEALTH, Owner, Record
 from hogwild_dist.actors.errors import LogError
 from hogwild_dist.actors.settings import GroupSettings, ShardSettings
 from hogwild_dist.session.changes import AddWorker
-from hogwild_dist.session.events import Joined, SessionEnd
+from hogwild_dist.session.events import Joined, SessionEnd, Text
 from tests.actors.driver.test_journal import ORIGIN
 from tests.actors.driver.test_restoration import LATER, LEAVE, Update, wrote
 
@@ -34,7 +35,9 @@ def end(session: int) -> Update:
 
 
 def told(
-    folder: Path, story: Callable[[Journal], None], configuration: dict[str, str] = CONFIGURATION
+    folder: Path | str,
+    story: Callable[[Journal], None],
+    configuration: dict[str, str] = CONFIGURATION,
 ) -> tuple[Journal, int, list[Exception]]:
     """Let things happen to a journal that is filled from a log and logged there.
 
@@ -198,3 +201,49 @@ def test_a_disk_that_is_full_keeps_nobody_waiting(
         await asyncio.wait_for(durable.flush(), 10)
 
     asyncio.run(go_on())
+
+
+PHRASE = b"a phrase that nobody else says"
+
+
+@pytest.fixture(params=["local", "objects"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    yield str(tmp_path / "journal") if request.param == "local" else "memory://journal"
+    MemoryFileSystem.store.clear()
+
+
+def files_of(place: str) -> list[bytes]:
+    """The contents of all files of a log."""
+    if place.startswith("memory"):
+        return [file.getvalue() for file in MemoryFileSystem.store.values()]
+    return [path.read_bytes() for path in Path(place).rglob("*") if path.is_file()]
+
+
+def test_a_deleted_text_is_in_no_file_of_a_log_that_is_being_written(place: str) -> None:
+    said = Text(step=0, worker=0, name="Ann", token_ids=(1,), text=PHRASE.decode(), chosen=True)
+
+    async def run() -> None:
+        journal = Journal(kept=9)
+        durable = DurableLog(log_url(place, "lab"), lambda error: None)
+        await durable.open()
+        await durable.begin(journal, SETTINGS, CONFIGURATION)
+        for session in (1, 2, 3):
+            journal.begin(session, ORIGIN, Owner(), recorded=False)
+        journal.add([wrote(1, 0, 5), Update(session=2, step=0, events=(said,)), wrote(3, 0, 7)])
+        await durable.erase()
+        assert any(PHRASE in file for file in files_of(place))
+        for session in (2, 3):
+            journal.forget(session)
+        journal.add([wrote(1, 1, 6)])
+        await durable.erase()
+        assert not any(PHRASE in file for file in files_of(place))
+        journal.add([wrote(1, 2, 8)])
+        before.extend(facts(record) for record in journal.records.values())
+        await durable.close()
+
+    before: list[tuple[object, ...]] = []
+    asyncio.run(run())
+    after, last, _ = told(place, nothing)
+    assert [facts(record) for record in after.records.values()] == before
+    assert len(after.record(1).updates) == 3
+    assert last == 3

@@ -46,6 +46,39 @@ def test_the_session_that_ended_first_is_forgotten_first() -> None:
     assert list(journal.records) == [1, 5, 6]
 
 
+def test_a_session_can_be_forgotten_at_any_time() -> None:
+    journal = Journal(kept=2)
+    for session in (1, 2, 3):
+        begin(journal, session)
+    journal.add(update(1, END))
+    journal.forget(1)
+    journal.forget(2)
+    journal.add(update(2, WORD))  # comes late, and is ignored
+    with pytest.raises(ConfigError, match="There is no session 2; known sessions: 3"):
+        journal.forget(2)
+    journal.add(update(3, END))
+    for session in (4, 5, 6, 7):
+        begin(journal, session)
+        journal.add(update(session, END))
+    begin(journal, 8)
+    assert list(journal.records) == [6, 7, 8]
+
+
+def test_readers_of_a_session_that_is_forgotten_are_told() -> None:
+    async def read() -> tuple[list[Update], bool]:
+        journal = Journal(kept=2)
+        begin(journal, 1)
+        record = journal.record(1)
+        reading = asyncio.create_task(journal.read(1, 0, 60.0))
+        while not record.readers:
+            await asyncio.sleep(0)
+        journal.forget(1)
+        assert record.error == "The session was deleted."
+        return await reading
+
+    assert asyncio.run(read()) == ([], True)
+
+
 def test_a_snapshot_does_not_change_with_its_session() -> None:
     journal = Journal(kept=0)
     begin(journal, 1)

@@ -42,6 +42,7 @@ def free_port() -> int:
         ("shards: 65", "at 'shards': it must be 64 or less"),
         ("scale: {min_groups: 3}", "at 'scale': min_groups is 3, above max_groups"),
         ("scale: {drain_seconds: -1}", "at 'scale.drain_seconds': it must be more than 0"),
+        ("scale: {overlap: maybe}", "at 'scale.overlap': it must be "),
         ("health_seconds: .inf", "at 'health_seconds': it must be a finite number"),
         ("cpus_per_shard: .nan", "at 'cpus_per_shard': it must be a finite number"),
         ("defaults: {temperature: 1.0e-300}", "at 'defaults': temperature is 1e-300; it must be"),

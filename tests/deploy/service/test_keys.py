@@ -73,6 +73,8 @@ def test_who_knows_the_name_reads_and_the_owner_alone_changes(keyed: str) -> Non
     session = ann.post("/v1/sessions", json={**BODY, "max_tokens": 3_000}).json()["id"]
     assert nobody.get(f"/v1/sessions/{session}").status_code == 200
     assert nobody.post(f"/v1/sessions/{session}/cancel").status_code == 401
+    assert nobody.delete(f"/v1/sessions/{session}").status_code == 401
+    assert eve.delete(f"/v1/sessions/{session}").status_code == 403
     refused = eve.post(f"/v1/sessions/{session}/cancel")
     assert refused.status_code == 403
     assert "belongs to another key" in refused.json()["error"]["message"]

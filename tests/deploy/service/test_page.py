@@ -171,6 +171,24 @@ def test_the_link_is_copied(open_page: Open) -> None:
     assert page.evaluate("navigator.clipboard.readText()") == page.url
 
 
+def test_a_session_is_deleted_after_a_question(open_page: Open, service_url: str) -> None:
+    page = open_page()
+    start_long(page)
+    session = page.url.split("#")[1]
+    page.get_by_role("button", name="Delete", exact=True).click()
+    expect(page.get_by_role("dialog", name="Delete this session?")).to_be_visible()
+    page.get_by_role("button", name="Keep it", exact=True).click()
+    assert page.request.get(f"{service_url}/v1/sessions/{session}").status == 200
+    page.get_by_role("button", name="Delete", exact=True).click()
+    page.get_by_role("button", name="Delete it", exact=True).click()
+    expect(page.get_by_label("Problem", exact=True)).to_be_visible()
+    assert page.url == f"{service_url}/"
+    assert page.request.get(f"{service_url}/v1/sessions/{session}").status == 404
+    page.go_back()
+    assert session not in page.url
+    assert PROBLEM not in page.locator("body").inner_text()
+
+
 def test_a_lost_connection_is_said_and_found_again(open_page: Open) -> None:
     page = open_page()
     page.route("**/events*", lambda route: route.abort())

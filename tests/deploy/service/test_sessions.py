@@ -11,6 +11,7 @@ import pytest
 from hogwild_dist import EngineConfig, load
 from hogwild_dist.run.trace.reader import read_trace
 from hogwild_dist.run.trace.replay import replay_fed
+from tests.deploy.service.conftest import wait_until
 
 LONG = {"problem": "Count for ever!", "max_tokens": 6_000, "answer_tokens": 4}
 SHORT = {"problem": "Count to three!", "max_tokens": 20, "seed": 2}
@@ -80,6 +81,15 @@ def test_events_are_numbered_and_resume_behind_any_of_them(http: httpx.Client) -
     assert "id: 8\n" in after
 
 
+def test_an_event_that_is_not_written_yet_is_waited_for(http: httpx.Client) -> None:
+    """Such as one that was shown, and lost with its group before it was on disk."""
+    session = opened(http, **LONG)
+    events = followed(http, session, **{"Last-Event-ID": "40"})
+    numbers = (number for kind, number, _ in events if kind == "update")
+    assert next(numbers) == "41"
+    assert http.delete(f"/v1/sessions/{session}").status_code == 204
+
+
 @pytest.mark.parametrize("last", ["9" * 5_000, "-1", "x", "\u00b2", "1_0", ""])
 def test_an_event_id_that_is_none_is_ignored(http: httpx.Client, last: str) -> None:
     session = opened(http)
@@ -134,6 +144,26 @@ def test_a_person_speaks_and_workers_come_and_go(http: httpx.Client) -> None:
     assert "has ended; open a new one" in late[0].json()["error"]["message"]
     assert len(http.get("/v1/sessions", params={"limit": 1}).json()["data"]) == 1
     assert http.get("/v1/sessions", params={"limit": 0}).status_code == 400
+
+
+def test_a_deleted_session_is_gone_for_all(http: httpx.Client) -> None:
+    """One that has ended, and one that runs: who follows it is told, and its shards end it."""
+    over, going_on = opened(http), opened(http, **LONG)
+    ended(http, over)
+    events = followed(http, going_on)
+    while not inner([next(events)], "text"):
+        pass
+    for session in (over, going_on):
+        assert http.delete(f"/v1/sessions/{session}").status_code == 204
+        for path in ("", "/events", "/trace"):
+            assert http.get(f"/v1/sessions/{session}{path}").status_code == 404
+        assert http.delete(f"/v1/sessions/{session}").status_code == 404
+    *_, (kind, _, end) = events
+    assert (kind, end["state"]) == ("end", "failed")
+    assert end["error"] == f"There is no session {going_on!r} any more."
+    listed = [one["id"] for one in http.get("/v1/sessions").json()["data"]]
+    assert not {over, going_on} & set(listed)
+    assert wait_until(lambda: http.get("/readyz").json()["running"] == 0)
 
 
 def test_a_trace_can_be_fetched_and_replayed(

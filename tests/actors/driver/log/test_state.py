@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from hogwild_dist import LAYOUTS
 from hogwild_dist.actors.driver.journal import Journal
+from hogwild_dist.actors.driver.log.erasure import without_forgotten
 from hogwild_dist.actors.driver.log.records import (
     Cancelled,
     ChangeAsked,
@@ -120,16 +121,17 @@ def test_forgotten_sessions_keep_their_numbers() -> None:
 
 
 ids = st.integers(1, 6)
-some_records = st.lists(
-    st.one_of(
-        st.just(GROUP),
-        st.builds(ChangeAsked, session=ids, change=st.builds(RemoveWorker, name=st.text())),
-        st.builds(Cancelled, session=ids, reason=st.text()),
-        st.builds(Forgotten, sessions=st.lists(ids).map(tuple)),
-        st.builds(shown, ids, st.sampled_from([WORD, END]), step=st.integers(0, 99)),
-        st.builds(opened, ids),
-    ),
-    max_size=30,
+any_record = st.one_of(
+    st.just(GROUP),
+    st.builds(ChangeAsked, session=ids, change=st.builds(RemoveWorker, name=st.text())),
+    st.builds(Cancelled, session=ids, reason=st.text()),
+    st.builds(Forgotten, sessions=st.lists(ids).map(tuple)),
+    st.builds(shown, ids, st.sampled_from([WORD, END]), step=st.integers(0, 99)),
+    st.builds(opened, ids),
+)
+some_records = st.lists(any_record, max_size=30)
+together = st.lists(st.builds(Update, session=ids, step=ids, events=st.just((WORD,)))).map(
+    lambda updates: Shown(updates=tuple(updates))
 )
 
 
@@ -139,6 +141,32 @@ def test_a_compaction_changes_nothing(before: list[LogRecord], after: list[LogRe
     compacted = decode(b"".join(map(encode, state.records())), "000001.log")
     assert rebuild(compacted) == state
     assert rebuild([*compacted, *after]) == rebuild([*before, *after])
+
+
+@given(st.lists(st.lists(st.one_of(any_record, together), max_size=10), max_size=3))
+def test_an_erasure_leaves_nothing_of_forgotten_sessions_but_their_numbers(
+    batches: list[list[LogRecord]],
+) -> None:
+    """A number is not used again: what concerns a forgotten session came before, or is ignored."""
+    payloads = [b"".join(map(encode, records)) for records in batches]
+    erased = without_forgotten(payloads)
+    told = [record for records in batches for record in records]
+    gone = {one for record in told if isinstance(record, Forgotten) for one in record.sessions}
+    state = rebuild(record for record in told if not isinstance(record, Forgotten))
+    for session in gone:
+        state.sessions.pop(session, None)
+    state.last_session = max(state.last_session, *gone, 0)
+    left = decode(erased, "000001.log")
+    assert rebuild(left) == state
+    assert not gone & {one for record in left for one in concerned(record)}
+    assert without_forgotten([erased]) == erased
+
+
+def concerned(record: LogRecord) -> set[int]:
+    """Sessions of which a record tells more than their numbers."""
+    if isinstance(record, Shown):
+        return {update.session for update in record.updates}
+    return set() if isinstance(record, GroupStarted | Forgotten) else {record.session}
 
 
 @given(st.lists(st.tuples(st.sampled_from(["open", "word", "end", "ask", "cancel"]), ids)))

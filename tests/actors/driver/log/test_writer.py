@@ -30,6 +30,8 @@ class Files:
         """Outcomes of the next checks for another driver."""
         self.fenced = False
         self.num_attempts = 0
+        self.erased: list[list[int]] = []
+        """What was there at each erasure."""
         self.entered, self.leave = threading.Event(), threading.Event()
         self.leave.set()
 
@@ -42,6 +44,11 @@ class Files:
         if isinstance(check, LogError):
             raise check
         return check
+
+    def erase(self) -> None:
+        self.entered.set()
+        assert self.leave.wait(60)
+        self.erased.append(self.written)
 
     def append(self, payload: bytes) -> None:
         self.num_attempts += 1
@@ -68,6 +75,7 @@ def new_writer(files: Any) -> tuple[LogWriter, Told]:
     told = Told()
     writer = LogWriter(
         files,
+        erase=getattr(files, "erase", lambda: None),
         on_failure=lambda error: told.tell(str(error)),
         on_recovery=lambda: told.tell("works"),
         on_fenced=lambda: told.tell("fenced"),
@@ -278,6 +286,61 @@ async def test_closing_tries_once_and_tells_what_was_not_written() -> None:
     put(writer, 2)
     assert files.num_attempts == 2
     assert told.news == [str(FULL)]
+
+
+@in_loop
+async def test_an_erasure_comes_after_what_was_put_and_before_what_is_put_meanwhile() -> None:
+    files = Files()
+    writer, told = new_writer(files)
+    put(writer, 1)
+    await writer.flush()
+    put(writer, 2)
+    files.leave.clear()
+    files.entered.clear()
+    erasing = asyncio.create_task(writer.erase())
+    await asyncio.to_thread(files.entered.wait)
+    put(writer, 3)
+    closing = asyncio.create_task(writer.close())
+    files.leave.set()
+    await erasing
+    await closing
+    assert files.erased == [[1, 2]]
+    assert files.written == [1, 2, 3]
+    assert told.news == []
+
+
+@in_loop
+async def test_erasures_that_are_asked_for_together_are_one() -> None:
+    files = Files()
+    writer, _told = new_writer(files)
+    await writer.erase()  # there is nothing
+    for number in range(5):
+        put(writer, number)
+    await asyncio.gather(*(writer.erase() for _ in range(5)))
+    put(writer, 5)
+    await writer.erase()
+    await writer.close()
+    assert files.erased == [[0, 1, 2, 3, 4], [0, 1, 2, 3, 4, 5]]
+
+
+@in_loop
+async def test_an_erasure_that_fails_is_told_and_the_next_one_does_it() -> None:
+    files = Files()
+    writer, told = new_writer(files)
+    files.errors = [FULL]
+    put(writer, 1)
+    with pytest.raises(LogError, match="The disk is full"):
+        await writer.erase()
+    assert (files.erased, told.news) == ([], [str(FULL)])
+    await writer.erase()
+    assert files.erased == [[1]]
+    files.fenced = True
+    put(writer, 2)
+    with pytest.raises(LogError, match="Another driver has taken over"):
+        await writer.erase()
+    with pytest.raises(LogError, match="Another driver has taken over"):
+        await writer.close()
+    assert files.erased == [[1]]
 
 
 @in_loop

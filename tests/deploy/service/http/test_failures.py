@@ -118,6 +118,17 @@ def test_who_follows_a_session_is_told_of_a_failure(
     assert logged() == ["request failed"]
 
 
+@pytest.mark.parametrize("error", [ClusterError("The driver does not answer."), None])
+def test_events_of_a_session_that_goes_on_have_no_end(
+    tiny_dir: Path, model: LoadedModel, error: BaseException | None
+) -> None:
+    client = client_of(service_of(tiny_dir, Fails(model, error, begins=True)))
+    name = client.post("/v1/sessions", json={"problem": "Go on!"}).json()["id"]
+    events = client.get(f"/v1/sessions/{name}/events").text
+    assert "event: update" in events
+    assert "event: end" not in events
+
+
 class Refuses(Fails):
     """Opens one session and no more, or none that can be looked at."""
 

@@ -1,6 +1,7 @@
 """Adapters of groups: which group they adopt, and that they notice when another has it."""
 
 import asyncio
+import logging
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +11,23 @@ import ray
 from ray.cluster_utils import Cluster
 
 from hogwild_dist.actors.client.async_shard_group import AsyncShardGroup
-from hogwild_dist.actors.errors import ClusterError
+from hogwild_dist.actors.driver.durable_log import log_url
+from hogwild_dist.actors.driver.log.files import LogFiles
+from hogwild_dist.actors.driver.log.records import Forgotten, encode
+from hogwild_dist.actors.errors import (
+    ClusterError,
+    GoneError,
+    LogError,
+    LostError,
+    NameTakenError,
+)
 from hogwild_dist.actors.settings import NAMESPACE
+from hogwild_dist.actors.shard.info import Load
 from hogwild_dist.deploy.service.config import ServiceConfig
+from hogwild_dist.deploy.service.replicas import group_replica
 from hogwild_dist.deploy.service.replicas.group_replica import GroupReplica
 from tests.actors import leftovers
+from tests.actors.driver.log.test_state import END, WORD, opened, shown
 
 
 class Adapter(GroupReplica):
@@ -90,6 +103,151 @@ async def held_and_adopted(config: ServiceConfig) -> None:
     with pytest.raises(ClusterError, match="died"):
         await group.load()
     await third._group.end()
+
+
+class Lost:
+    """A group that fails for a reason."""
+
+    name = "claimed-0"
+
+    def __init__(self, error: ClusterError) -> None:
+        self.error = error
+
+    async def probe(self, request: object, seconds: float) -> None:
+        raise self.error
+
+    async def load(self) -> Load:
+        raise self.error
+
+    async def retire(self, seconds: float) -> None:
+        raise self.error
+
+
+class Works(Lost):
+    """A group that writes tokens."""
+
+    def __init__(self) -> None:
+        self.num_probed = 0
+
+    async def probe(self, request: object, seconds: float) -> None:
+        self.num_probed += 1
+
+
+class Starts(Adapter):
+    """Starts what a test says."""
+
+    def __init__(self, group: Lost, another: Works | ClusterError) -> None:
+        self._config, self._probe_request = ServiceConfig(), None
+        self._group, self._another = group, another
+        self._leased, self._lease_task, self._restart = True, None, None
+        self.may_start = asyncio.Event()
+
+    async def _start(self) -> Works:
+        await self.may_start.wait()
+        if isinstance(self._another, ClusterError):
+            raise self._another
+        return self._another
+
+
+@pytest.mark.parametrize("error", [GoneError("It died."), LostError("No shard is left.")])
+def test_another_group_takes_the_place_of_one_that_is_lost(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: ClusterError
+) -> None:
+    """Its loss is told once; meanwhile Serve is told of no fault."""
+    monkeypatch.setattr(group_replica, "READABLE_SECONDS", 0.0)
+
+    async def run() -> None:
+        replica = Starts(Lost(error), Works())
+        for _ in range(3):
+            await replica.check_health()
+        assert await replica.record_autoscaling_stats() == {"sessions": 0.0}
+        replica.may_start.set()
+        await asyncio.wait_for(replica._restart, 20.0)
+        assert replica._group.num_probed == 1
+        await replica.check_health()
+        assert replica._group.num_probed == 2
+
+    with caplog.at_level(logging.WARNING, "hogwild_dist.service"):
+        asyncio.run(run())
+    assert caplog.messages == [f"claimed-0 is lost, and started again: {error}"]
+
+
+def test_serve_replaces_a_replica_that_can_start_no_other_group() -> None:
+    async def run() -> None:
+        replica = Starts(Lost(GoneError("It died.")), ClusterError("There is no room."))
+        await replica.check_health()
+        replica.may_start.set()
+        await asyncio.wait([replica._restart])
+        for _ in range(3):
+            with pytest.raises(ClusterError, match="There is no room"):
+                await replica.check_health()
+        await GroupReplica.__del__(replica)  # although there is nobody to retire
+        with pytest.raises(ClusterError, match="claimed-0 is ending"):
+            await replica.check_health()
+
+    asyncio.run(run())
+
+
+class Leased:
+    """A group that can be leased."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    async def lease(self, holder: str, seconds: float) -> float:
+        return 0.0
+
+
+def started(
+    monkeypatch: pytest.MonkeyPatch, journal: Path, outcomes: dict[str, Exception]
+) -> list[str]:
+    """Names under which a replica tries to start a group, until it has one."""
+    tried: list[str] = []
+
+    def start(settings: object, *, name: str, tell: object) -> None:
+        tried.append(name)
+        if name in outcomes:
+            raise outcomes[name]
+
+    monkeypatch.setattr(group_replica.ShardGroup, "start", start)
+    monkeypatch.setattr(group_replica, "AsyncShardGroup", Leased)
+    replica = Adapter.__new__(Adapter)
+    replica._id = "one"
+    replica._config = ServiceConfig(name="kept", journal=str(journal), scale={"max_groups": 2})
+    asyncio.run(replica._start())
+    return tried
+
+
+def test_a_group_is_started_where_sessions_are_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert started(monkeypatch, tmp_path, {}) == ["kept-0"]
+    for name, *records in (
+        ("kept-1", opened(1), shown(1, END)),
+        ("kept-2", opened(1), shown(1, WORD)),
+        ("kept-3", opened(1), Forgotten(sessions=(1,))),
+    ):
+        files = LogFiles(log_url(str(tmp_path), name))
+        files.append(b"".join(map(encode, records)))
+        files.close()
+    assert started(monkeypatch, tmp_path, {}) == ["kept-2"]
+    taken = {"kept-2": NameTakenError("It runs."), "kept-0": NameTakenError("It runs.")}
+    assert started(monkeypatch, tmp_path, taken) == ["kept-2", "kept-0", "kept-1"]
+
+
+def test_a_journal_that_cannot_be_gone_on_with_is_left_to_a_person(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The service starts in another place, and says why."""
+    folder = tmp_path / "kept-0"
+    folder.mkdir()
+    (folder / "000001.log").write_text("no log at all, but long enough")
+    other = LogError("The sessions in it were written with dtype half.")
+    assert started(monkeypatch, tmp_path, {"kept-0": other}) == ["kept-0", "kept-1"]
+    assert f"kept-0 is not started: {other}" in caplog.messages
+    everywhere = {f"kept-{slot}": other for slot in range(4)}
+    with pytest.raises(LogError, match="written with dtype half"):
+        started(monkeypatch, tmp_path, everywhere)
 
 
 def test_a_replica_that_no_longer_renews_its_lease_is_unhealthy(

@@ -7,18 +7,21 @@ from typing import Any
 
 import pytest
 
+from hogwild_dist.actors.client.async_shard_group import AsyncShardGroup
 from hogwild_dist.actors.driver.journal import Journal
 from hogwild_dist.actors.driver.session_record import Owner, SessionSnapshot, SessionSummary
+from hogwild_dist.actors.errors import GoneError
 from hogwild_dist.deploy.service.config import Bounds, Key, ServiceConfig
-from hogwild_dist.deploy.service.errors import ApiError, FieldError
+from hogwild_dist.deploy.service.errors import ApiError, FieldError, answer
 from hogwild_dist.deploy.service.http.dependencies import NamedSession
 from hogwild_dist.deploy.service.http.sessions import Newcomer, Words, join, say
 from hogwild_dist.deploy.service.keys import Client
-from hogwild_dist.deploy.service.sessions.ids import SessionId
+from hogwild_dist.deploy.service.sessions import group_router
+from hogwild_dist.deploy.service.sessions.ids import SessionId, new_secret
 from hogwild_dist.deploy.service.sessions.session_params import SessionParams
 from hogwild_dist.deploy.service.sessions.session_service import MOST_LISTED, SessionService
 from hogwild_dist.engine.updates import Update
-from hogwild_dist.errors import ConfigError
+from hogwild_dist.errors import ConfigError, HogwildError
 from hogwild_dist.session.answers import FormKind
 from hogwild_dist.session.changes import Change
 from hogwild_dist.session.events import WorkerStop
@@ -94,6 +97,27 @@ def test_a_session_that_is_forgotten_while_sessions_are_listed_is_left_out(
     found = asyncio.run(sessions.snapshots("ann"))
     assert [name.number for name, _ in found] == [3, 1]
     assert asyncio.run(sessions.snapshots("ben")) == []
+
+
+@pytest.mark.parametrize(
+    ("journal", "slot", "status"), [(None, 0, 404), ("/shared", 0, 503), ("/shared", 9, 404)]
+)
+def test_sessions_without_a_group_are_gone_unless_a_journal_has_them(
+    tiny_dir: Path, journal: str | None, slot: int, status: int
+) -> None:
+    class Nobody(AsyncShardGroup):
+        def __init__(self, name: str) -> None:
+            raise GoneError(f"No group named {name!r} runs on this cluster.")
+
+    service = SessionService(ServiceConfig(model=str(tiny_dir), journal=journal))
+    service.groups = group_router.GroupRouter(service.config)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(group_router, "AsyncShardGroup", Nobody)
+        with pytest.raises(HogwildError) as refused:
+            asyncio.run(service.snapshot(str(SessionId(slot, 1, new_secret()))))
+    reply = answer(refused.value)
+    assert reply.status_code == status
+    assert ("retry-after" in reply.headers) == (status == 503)
 
 
 def test_a_list_ends_with_the_newest(sessions: SessionService) -> None:

@@ -30,6 +30,20 @@ class Group:
         return self
 
 
+def test_who_asks_for_little_time_does_not_wait_for_a_group_that_hangs() -> None:
+    class Hangs(Group):
+        async def load(self) -> Load:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    async def ask() -> None:
+        router = GroupRouter(ServiceConfig())
+        router._groups = {0: Hangs(silent=False), 1: Group(silent=False)}
+        assert list(await asyncio.wait_for(router.loads(0.01), 20.0)) == [1]
+
+    asyncio.run(ask())
+
+
 def test_a_silent_group_is_asked_only_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     router = GroupRouter(ServiceConfig())
     hung, answers = Group(silent=True), Group(silent=False)
