@@ -13,6 +13,8 @@
 | `GOMP_SPINCOUNT` | rounds that a thread of GNU OpenMP spins before it sleeps | 300,000; |
 | | | in a shard 1,000 (`limit_spinning`), |
 | | | unless it or `OMP_WAIT_POLICY` is set |
+| `TORCH_CPP_LOG_LEVEL` | what PyTorch's C++ parts write to standard error | ``WARNING``; in a |
+| | | shard ``ERROR`` (`quieten_torch`) |
 """
 
 import os
@@ -65,6 +67,15 @@ def limit_spinning() -> None:
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", str(SPIN_ROUNDS))
+
+
+def quieten_torch() -> None:
+    """Let PyTorch's C++ parts write errors only, unless the user has chosen.
+
+    They warn of every connection to a lost peer with a traceback; the driver tells of it in a line.
+    Torch must not be loaded yet.
+    """
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 
 def leave_aborts_to_the_exchange() -> None:

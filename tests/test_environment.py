@@ -4,7 +4,11 @@ import os
 
 import pytest
 
-from hogwild_dist.environment import leave_aborts_to_the_exchange, limit_spinning
+from hogwild_dist.environment import (
+    leave_aborts_to_the_exchange,
+    limit_spinning,
+    quieten_torch,
+)
 
 
 @pytest.mark.parametrize(
@@ -28,6 +32,17 @@ def test_what_the_user_has_chosen_stays(
     limit_spinning()
     names = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
     assert {name: os.environ[name] for name in names if name in os.environ} == found
+
+
+@pytest.mark.parametrize(("chosen", "found"), [(None, "ERROR"), ("INFO", "INFO")])
+def test_torch_writes_errors_only_unless_the_user_wants_more(
+    chosen: str | None, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_CPP_LOG_LEVEL", chosen or "")  # undone at the end
+    if chosen is None:
+        del os.environ["TORCH_CPP_LOG_LEVEL"]
+    quieten_torch()
+    assert os.environ["TORCH_CPP_LOG_LEVEL"] == found
 
 
 def test_only_the_exchange_aborts_collectives(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,6 +115,7 @@ class DurableLog:
             record.expect_changes(session.changes)
         self._writer = LogWriter(
             self._files,
+            size=len(payload),
             erase=partial(erase_forgotten, self._files),
             on_failure=lambda error: log.error("%s", error),
             on_recovery=lambda: log.warning("the log is written again"),

@@ -11,6 +11,9 @@ from hogwild_dist.actors.driver.session_record import HEALTH, Owner
 from hogwild_dist.actors.errors import ClusterError
 from hogwild_dist.actors.settings import GroupSettings
 
+STOPPED = "the group was stopped"
+"""Why a group is lost that was ended on purpose; its driver ends soon and frees its name."""
+
 READABLE_SECONDS = 3.0
 """Time for which the journal of a stopped group can still be read."""
 

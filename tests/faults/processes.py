@@ -19,6 +19,7 @@ from hogwild_dist.config import EngineConfig
 from hogwild_dist.engine.commands import Inbox
 from hogwild_dist.engine.outbox import Publication
 from hogwild_dist.engine.shard_runner import Listeners, ShardRunner
+from hogwild_dist.environment import quieten_torch
 from hogwild_dist.exchange.process_group import Membership
 from hogwild_dist.model.loaded_model import LoadedModel
 from tests.tiny_tokenizer import byte_tokenizer
@@ -35,6 +36,7 @@ TRANSFER = {
 MOST_UNANSWERED = 128
 """Publications that may be on their way to the driver."""
 
+quieten_torch()  # of the fork server, which inherits it
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.faults.processes"])
 

@@ -9,15 +9,20 @@ from hogwild_dist.actors.driver.log.files import LogFiles
 from hogwild_dist.actors.driver.log.records import FORGOTTEN, SHOWN
 
 
-def erase_forgotten(files: LogFiles) -> None:
+def erase_forgotten(files: LogFiles) -> int:
     """Replace the files of a log by one that holds nothing of forgotten sessions but their numbers.
 
     Nobody may append meanwhile.
 
+    Returns:
+        The bytes that are left.
+
     Raises:
         LogError: the files cannot be read or written; nothing is lost.
     """
-    files.compact(without_forgotten([payload for _, payload in files.read_all()]))
+    left = without_forgotten([payload for _, payload in files.read_all()])
+    files.compact(left)
+    return len(left)
 
 
 def without_forgotten(payloads: Sequence[bytes]) -> bytes:

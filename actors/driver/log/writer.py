@@ -18,6 +18,10 @@ MOST_BYTES = 64 * 2**20
 """Most bytes that wait to be written; beyond them no more records are taken."""
 
 
+LEAST_BYTES = 64 * 2**20
+"""Bytes in the files up to which nothing is erased by itself."""
+
+
 class Writable(Protocol):
     """The files of a log, as far as a writer needs them."""
 
@@ -33,7 +37,9 @@ class LogWriter:
 
     Args:
         files: files of the log; whoever opened them closes them.
-        erase: removes from the files what can no longer be read; called in the thread.
+        size: bytes in the files.
+        erase: removes from the files what can no longer be read, and returns the bytes that are
+            left; called in the thread.
         on_failure: called when writing begins to fail, and when no more records are taken.
         on_recovery: called when writing works again.
         on_fenced: called once when another driver has taken over; nothing is written any more.
@@ -43,13 +49,17 @@ class LogWriter:
         self,
         files: Writable,
         *,
-        erase: Callable[[], None],
+        size: int,
+        erase: Callable[[], int],
         on_failure: Callable[[LogError], None],
         on_recovery: Callable[[], None],
         on_fenced: Callable[[], None],
     ) -> None:
         self._files = files
         self._erase = erase
+        self._size = size
+        self._most_size = _most_size(size)
+        """Bytes in the files beyond which they are erased."""
         self._on_failure = on_failure
         self._on_recovery = on_recovery
         self._on_fenced = on_fenced
@@ -127,9 +137,20 @@ class LogWriter:
             if self._num_erased < due:
                 await self._try_to_write()
                 self._check(due)
-                erased = self._num_written
-                await asyncio.to_thread(self._erase)
-                self._num_erased = erased
+                await self._erase_now()
+
+    async def _erase_now(self) -> None:
+        erased = self._num_written
+        self._size = await asyncio.to_thread(self._erase)
+        self._most_size = _most_size(self._size)
+        self._num_erased = erased
+
+    async def _erase_if_large(self) -> None:
+        """Erase the files once they are twice as large as after the last time."""
+        if self._size > self._most_size and self._failure is None and self._refusal is None:
+            self._most_size = _most_size(self._size)  # should it fail, the next time is later
+            with contextlib.suppress(LogError):
+                await self._erase_now()
 
     async def close(self) -> None:
         """Write what waits, with one attempt, and stop.
@@ -155,6 +176,7 @@ class LogWriter:
                 await self._work.wait()
                 async with self._lock:
                     await self._try_to_write()
+                    await self._erase_if_large()
                 await self._pause(FLUSH_SECONDS if self._failure is None else RETRY_SECONDS)
             async with self._lock:
                 await self._try_to_write()
@@ -189,6 +211,7 @@ class LogWriter:
             del self._waiting[:num]
             self._num_bytes -= len(payload)
             self._num_appended += num
+            self._size += len(payload)
             if not await self._owns_log():  # the other driver may not have read the last records
                 return
         self._num_written = self._num_appended
@@ -213,3 +236,8 @@ class LogWriter:
         """Wake all who wait for an attempt to write."""
         self._progress.set()
         self._progress = asyncio.Event()
+
+
+def _most_size(size: int) -> int:
+    """Return the size up to which files may grow that have a size after an erasure."""
+    return 2 * max(size, LEAST_BYTES)

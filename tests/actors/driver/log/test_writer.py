@@ -32,6 +32,8 @@ class Files:
         self.num_attempts = 0
         self.erased: list[list[int]] = []
         """What was there at each erasure."""
+        self.left = 0
+        """Bytes that an erasure leaves."""
         self.entered, self.leave = threading.Event(), threading.Event()
         self.leave.set()
 
@@ -45,10 +47,11 @@ class Files:
             raise check
         return check
 
-    def erase(self) -> None:
+    def erase(self) -> int:
         self.entered.set()
         assert self.leave.wait(60)
         self.erased.append(self.written)
+        return self.left
 
     def append(self, payload: bytes) -> None:
         self.num_attempts += 1
@@ -75,7 +78,8 @@ def new_writer(files: Any) -> tuple[LogWriter, Told]:
     told = Told()
     writer = LogWriter(
         files,
-        erase=getattr(files, "erase", lambda: None),
+        size=0,
+        erase=getattr(files, "erase", lambda: 0),
         on_failure=lambda error: told.tell(str(error)),
         on_recovery=lambda: told.tell("works"),
         on_fenced=lambda: told.tell("fenced"),
@@ -321,6 +325,24 @@ async def test_erasures_that_are_asked_for_together_are_one() -> None:
     await writer.erase()
     await writer.close()
     assert files.erased == [[0, 1, 2, 3, 4], [0, 1, 2, 3, 4, 5]]
+
+
+@in_loop
+async def test_files_are_erased_when_they_have_doubled(patch: pytest.MonkeyPatch) -> None:
+    one = len(encode(record(1)))
+    patch.setattr(log_writer, "LEAST_BYTES", one)
+    files = Files()
+    writer, _told = new_writer(files)
+    for number in (1, 2):
+        put(writer, number)
+        await writer.flush()
+    assert files.erased == []
+    files.left = 2 * one
+    for number in range(3, 7):
+        put(writer, number)
+        await writer.flush()
+    await writer.close()
+    assert files.erased == [[1, 2, 3], [1, 2, 3, 4, 5, 6]]
 
 
 @in_loop
