@@ -18,7 +18,7 @@ from hogwild_dist.exchange.process_group import Membership, serve_store
 from hogwild_dist.session.events import SessionEnd
 from tests.exchange import grid
 from tests.faults.injector import Fault, inject
-from tests.faults.processes import HOST, Process, serve
+from tests.faults.processes import HOST, Home, Process, serve
 
 
 @dataclass(slots=True)
@@ -38,17 +38,25 @@ class Group:
     Args:
         visibility: visibility of the group.
         timeout_seconds: time limit of a collective.
+        host: address of the driver.
+        homes: where shards live, by the order of their start; the others live beside the driver.
     """
 
-    host = HOST
-
-    def __init__(self, visibility: Visibility, timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        visibility: Visibility,
+        timeout_seconds: float,
+        host: str = HOST,
+        homes: Sequence[Home] = (),
+    ) -> None:
+        self.host = host
+        self.homes = list(homes)
         self.visibility = visibility
         self.timeout = timeout_seconds
         self.epoch = 1
         self.members: list[Process] = []
         self.everyone: list[Process] = []
-        self.store = serve_store(HOST)
+        self.store = serve_store(self.host)
         self.stores = [self.store]
         self.publications = Publications()
         self.updates: list[Update] = []
@@ -73,7 +81,7 @@ class Group:
 
     async def spare(self, *faults: Fault) -> Process:
         """Start a shard in a group of its own."""
-        self.stores.append(serve_store(HOST))
+        self.stores.append(serve_store(self.host))
         shard = self._new_shard(0, 0, 1, self.stores[-1], faults)
         await asyncio.wait_for(shard.ready, 60)
         return shard
@@ -144,16 +152,13 @@ class Group:
             epoch=epoch,
             rank=rank,
             world_size=world,
-            store_host=HOST,
+            store_host=self.host,
             store_port=store.port,
             timeout_seconds=self.timeout,
         )
-        arguments = (
-            place,
-            grid.model,
-            grid.config(self.visibility),
-            partial(inject, faults=list(faults)),
-        )
+        home = self.homes.pop(0) if self.homes else Home(self.host)
+        config, injecting = grid.config(self.visibility), partial(inject, faults=list(faults))
+        arguments = place, grid.model, config, injecting, home
         shard: Process = Process(serve, arguments, lambda *said: self._hear(shard, *said))
         self.everyone.append(shard)
         return shard
@@ -178,11 +183,13 @@ def play(
     faults: Sequence[Sequence[Fault]],
     timeout: float,
     beside: Callable[[Group], Any],
+    host: str = HOST,
+    homes: Sequence[Home] = (),
 ) -> Played:
     """Play sessions on a shard for each sequence of faults."""
 
     async def run() -> Played:
-        group = Group(visibility, timeout)
+        group = Group(visibility, timeout, host, homes)
         try:
             await group.start(faults)
             return await group.play(commands, beside)

@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import ctypes
 import itertools
 import multiprocessing
 import os
 import queue
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from types import SimpleNamespace
@@ -41,6 +43,27 @@ CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.faults.processes"])
 
 
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where a shard lives.
+
+    Attributes:
+        address: its address as peers see it.
+        namespace: file of a network namespace, or empty for that of the test.
+    """
+
+    address: str = HOST
+    namespace: str = ""
+
+    def enter(self) -> None:
+        """Move this process, which has one thread, into the namespace."""
+        if self.namespace:
+            with open(self.namespace) as file:
+                failed = ctypes.CDLL(None, use_errno=True).setns(file.fileno(), 0)
+            if failed:
+                raise OSError(ctypes.get_errno(), f"cannot enter {self.namespace}")
+
+
 def forkserver_address() -> str:
     """Start the fork server, and return its address."""
     forkserver.ensure_running()
@@ -60,8 +83,10 @@ def serve(
     new_model: Callable[[], LoadedModel],
     config: EngineConfig,
     inject: Callable[[ShardRunner], None],
+    home: Home = Home(),
 ) -> None:
     """Be a shard: obey the driver's calls, and tell it what happens; end when it does."""
+    home.enter()
     torch.set_num_threads(1)
     lock, unanswered = threading.Lock(), threading.Semaphore(MOST_UNANSWERED)
 
@@ -80,7 +105,7 @@ def serve(
         config,
         inbox=inbox,
         place=place,
-        host=HOST,
+        host=home.address,
         listeners=Listeners(publish=publish, on_loss=lambda epoch, _: send("loss", epoch)),
         audit=True,
     )

@@ -58,7 +58,7 @@ class TrialDriver(Driver):
         self._folder = folder
         self._tell = tell
         self._board = Board(folder)
-        self._board.round = 0
+        self._board.begin()
         self._changing: set[asyncio.Task[None]] = set()
         settings = GroupSettings(
             num_shards=trial.num_shards,

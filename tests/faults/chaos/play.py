@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from hogwild_dist.actors.errors import ClusterError
 from hogwild_dist.config import Visibility
 from hogwild_dist.engine.commands import ApplyChange, Inbox, Open
 from hogwild_dist.engine.engine import Engine
@@ -29,6 +30,9 @@ CONTEXT.set_forkserver_preload(["tests.faults.chaos.driver"])
 
 TRIAL_SECONDS = 180.0
 """Time after which a trial has failed."""
+
+POLL_SECONDS = 0.1
+"""Time between two questions whether there are shards."""
 
 READ_SECONDS = 1.0
 """Time for which one call waits for updates."""
@@ -237,13 +241,14 @@ class _Play:
             ended = ended or error is not None
 
     async def _check_shards(self) -> None:
-        """Check that nothing is left in the shards' caches."""
-        while True:
-            with contextlib.suppress(EOFError):
+        """Check that nothing is left in the shards' caches, once there are shards."""
+        free: list[int] = []
+        while not free:
+            with contextlib.suppress(EOFError, ClusterError):
                 await self._up.wait()
                 assert self._driver is not None
                 free = await asyncio.wait_for(self._driver.call("ended"), 30)
-                break
+            await asyncio.sleep(POLL_SECONDS)
         pages = engine_config(self._seen.trial).cache_tokens // 64
         if set(free) != {pages}:
             self._seen.problem = f"of {pages} pages, {free} are free at the end"
