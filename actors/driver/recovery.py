@@ -164,6 +164,7 @@ class Recovery:
         while True:
             await asyncio.sleep(seconds * LISTENING_PART)
             if await ask(call, member, "standing", seconds=seconds) is None:
+                await asyncio.sleep(NOTICE_SECONDS)  # a death would be noticed by itself
                 about = f"A shard on node {member.info.node} has not answered for {seconds:g} s."
                 self.lose(member, ShardError(about))
                 return

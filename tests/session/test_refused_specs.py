@@ -72,3 +72,13 @@ def test_token_ids_must_be_the_model_s(model: LoadedModel) -> None:
         worker = replace(spec.workers[0], sampling=sampling)
         with pytest.raises(ConfigError, match=r"outside the vocabulary of 'tiny' \(0 to 257\)"):
             tiny_engine(model).start(replace(spec, workers=(worker,)))
+
+
+def test_a_worker_may_choose_something(model: LoadedModel) -> None:
+    spec, everything = team("Ann"), tuple(range(258))
+    forbidding = replace(spec.workers[0], sampling=SamplingConfig(forbidden_ids=everything))
+    engine = tiny_engine(model)
+    with pytest.raises(ConfigError, match="Ann may choose no token, since all of the vocabulary"):
+        engine.start(replace(spec, workers=(forbidding,)))
+    one = replace(spec.workers[0], sampling=SamplingConfig(forbidden_ids=everything[1:]))
+    assert engine.start(replace(spec, workers=(one,)))

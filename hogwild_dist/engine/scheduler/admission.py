@@ -49,13 +49,15 @@ def check_fits(spec: SessionSpec, model: LoadedModel, cache_tokens: int, free_pa
 
 
 def check_ids(spec: SessionSpec, model: LoadedModel) -> None:
-    """Refuse token ids that the model does not have.
+    """Refuse token ids that the model does not have, and workers that may choose none.
 
     Raises:
-        ConfigError: a token id is outside the vocabulary.
+        ConfigError: a token id is outside the vocabulary, or all are forbidden.
     """
     workers = (*spec.workers, *spec.finishers)
     _check_known(model, *spec.shared.values(), *(ids for one in workers for ids in _ids_of(one)))
+    for worker in workers:
+        _check_free(model, worker)
 
 
 def check_change(change: Change, model: LoadedModel) -> None:
@@ -69,6 +71,7 @@ def check_change(change: Change, model: LoadedModel) -> None:
             _check_known(model, change.token_ids)
         case AddWorker():
             _check_known(model, *_ids_of(change.worker))
+            _check_free(model, change.worker)
             if change.announcement is not None:
                 _check_known(model, change.announcement.token_ids)
 
@@ -100,8 +103,21 @@ def _ids_of(worker: WorkerSpec) -> tuple[Iterable[int], ...]:
     return worker.first_input, worker.sampling.forbidden_ids, worker.sampling.logit_bias
 
 
+def _check_free(model: LoadedModel, worker: WorkerSpec) -> None:
+    if len(set(worker.sampling.forbidden_ids)) >= _num_known(model):
+        raise ConfigError(
+            f"{worker.name} may choose no token, since all of the vocabulary of {model.name!r} are "
+            "forbidden; forbid fewer."
+        )
+
+
+def _num_known(model: LoadedModel) -> int:
+    number: int = model.hf_model.config.get_text_config().vocab_size
+    return number
+
+
 def _check_known(model: LoadedModel, *texts: Iterable[int]) -> None:
-    known = model.hf_model.config.get_text_config().vocab_size
+    known = _num_known(model)
     unknown = [token for ids in texts for token in ids if not 0 <= token < known]
     if unknown:
         raise ConfigError(

@@ -4,7 +4,6 @@ import os
 import time
 from pathlib import Path
 
-
 NEAR_ROUNDS, MOST_NEAR = 5, 2
 """Of so many rounds, so many may have a fault."""
 
