@@ -177,7 +177,7 @@ class Driver(SessionCalls, Inspection):
         """
         self._check_ready()
         if not self._lifecycle.retiring and not self._keeper.restoring:
-            await probe(self._journal, partial(self.open, request, recorded=False), seconds)
+            await probe(self._journal, partial(self._open, request, recorded=False), seconds)
 
     @property
     def _has_written(self) -> bool:

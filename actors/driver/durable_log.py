@@ -104,15 +104,12 @@ class DurableLog:
         state.group = GroupStarted(
             settings=settings_to_json(settings), configuration=dict(configuration)
         )
+        _fill(journal, state)
+        for forgotten in state.sessions.keys() - journal.records.keys():
+            del state.sessions[forgotten]
         payload = b"".join(map(encode, state.records()))
         await asyncio.to_thread(self._files.compact, payload)
-        for session in state.sessions.values():
-            opened = session.opened
-            journal.begin(opened.session, opened.request, opened.owner, recorded=opened.recorded)
-            journal.add(session.updates)
-            record = journal.record(opened.session)
-            record.started, record.cancelled = opened.started, session.cancelled
-            record.expect_changes(session.changes)
+        self._state = RestoredState()
         self._writer = LogWriter(
             self._files,
             size=len(payload),
@@ -195,6 +192,17 @@ class DurableLog:
     def _put(self, record: SessionOpened | ChangeAsked | Cancelled | Shown | Forgotten) -> None:
         if self._writer is not None:
             self._writer.put(record)
+
+
+def _fill(journal: Journal, state: RestoredState) -> None:
+    """Add the sessions of a log to an empty journal, which may drop the oldest ended ones."""
+    for session in state.sessions.values():
+        opened = session.opened
+        journal.begin(opened.session, opened.request, opened.owner, recorded=opened.recorded)
+        journal.add(session.updates)
+        record = journal.record(opened.session)
+        record.started, record.cancelled = opened.started, session.cancelled
+        record.expect_changes(session.changes)
 
 
 def _open(url: str) -> tuple[LogFiles, RestoredState]:

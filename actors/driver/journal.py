@@ -19,6 +19,9 @@ from hogwild_dist.session.changes import Change
 from hogwild_dist.session.events import Joined, Refused, Text
 from hogwild_dist.team.session_request import SessionRequest
 
+READING_SECONDS = 10.0
+"""Time after the last read in which an ended session is not dropped for its size."""
+
 MOST_READ = 1_000
 """Updates that one read returns at most."""
 
@@ -113,8 +116,14 @@ class Journal:
         self.records[session] = record
         if self.observer is not None:
             self.observer.opened(record)
-        while len(self._ended) > self._num_kept or (self._ended and self._is_too_large()):
+        while len(self._ended) > self._num_kept:
             self._forget(self._ended.popleft())
+        for old in list(self._ended):
+            if not self._is_too_large():
+                break
+            if self.records[old].abandoned(READING_SECONDS):
+                self._ended.remove(old)
+                self._forget(old)
 
     def add(self, updates: Sequence[Update]) -> list[int]:
         """Add updates to their sessions; updates of dropped sessions are ignored.

@@ -115,9 +115,7 @@ class Lifecycle:
                 self._cancel(record.id, "timeout")
 
 
-async def probe(
-    journal: Journal, open_session: Callable[..., Awaitable[int]], seconds: float
-) -> None:
+async def probe(journal: Journal, open_session: Callable[..., int], seconds: float) -> None:
     """Check that a group generates tokens.
 
     A token chosen in the last `seconds` is proof enough; otherwise a short session is opened.
@@ -133,7 +131,7 @@ async def probe(
     started = time.monotonic()
     if started < journal.last_token + seconds:
         return
-    session = await open_session(owner=Owner(tenant=HEALTH, seconds=seconds, kept=False))
+    session = open_session(owner=Owner(tenant=HEALTH, seconds=seconds, kept=False))
     record, cursor = journal.records[session], 0
     while journal.last_token < started:
         if record.error is not None:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from hogwild_dist.actors.driver.answers import settle
 from hogwild_dist.actors.driver.member_change import MemberChange
 from hogwild_dist.actors.driver.publications import Publications
-from hogwild_dist.actors.driver.regrouping import POLL_SECONDS, Formed, ask, regroup
+from hogwild_dist.actors.driver.regrouping import POLL_SECONDS, Formed, answer_of, regroup
 from hogwild_dist.actors.driver.shard_set import ShardHandle, ShardSet, call
 from hogwild_dist.actors.errors import AllLostError, ClusterError, is_death
 from hogwild_dist.engine.shard_runner import Standing
@@ -163,11 +163,14 @@ class Recovery:
         seconds = self._timeout_seconds
         while True:
             await asyncio.sleep(seconds * LISTENING_PART)
-            if await ask(call, member, "standing", seconds=seconds) is None:
-                await asyncio.sleep(NOTICE_SECONDS)  # a death would be noticed by itself
+            try:
+                await answer_of(member.call("standing"), seconds)
+            except TimeoutError:
                 about = f"A shard on node {member.info.node} has not answered for {seconds:g} s."
                 self.lose(member, ShardError(about))
                 return
+            except Exception:
+                return  # a death is noticed by itself
 
     async def _reason(self) -> AllLostError:
         """Return why the shards are lost: a death, if one is noticed in time."""

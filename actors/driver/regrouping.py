@@ -28,6 +28,9 @@ from hogwild_dist.exchange.process_group import Membership, serve_store
 ANSWER_SECONDS = 1.0
 """Time in which a live shard answers a call."""
 
+STALLED_SECONDS = 0.25
+"""Time in which this process, after it was stalled, hears what has come meanwhile."""
+
 POLL_SECONDS = 0.01
 """Pause between two questions whether a shard has stopped."""
 
@@ -140,12 +143,12 @@ async def _stop(members: Sequence[M], call: Call, epoch: int, seconds: float) ->
 
     async def stop(member: M) -> Standing | None:
         deadline = asyncio.get_running_loop().time() + seconds + ANSWER_SECONDS
-        standing: Standing | None = await ask(call, member, "freeze", epoch)
+        standing: Standing | None = await _ask(call, member, "freeze", epoch)
         while standing is not None and standing.completed is None:
             if asyncio.get_running_loop().time() > deadline:
                 return None
             await asyncio.sleep(POLL_SECONDS)
-            standing = await ask(call, member, "standing")
+            standing = await _ask(call, member, "standing")
         return standing
 
     found = await asyncio.gather(*map(stop, members))
@@ -158,31 +161,33 @@ def _most_completed(standings: Mapping[M, Standing], shown: Progress) -> Progres
     return max([*progress, shown], key=lambda one: one.number)
 
 
-async def ask(
-    call: Call, member: M, method: str, *arguments: Any, seconds: float | None = None
-) -> Any:
-    """Return a member's answer; None if it has none in time.
+async def _ask(call: Call, member: M, method: str, *arguments: Any) -> Any:
+    """Return a member's answer; None if it has none."""
+    try:
+        return await answer_of(call(member, method, *arguments), ANSWER_SECONDS)
+    except TimeoutError:
+        log.warning("a shard does not answer within %g s", ANSWER_SECONDS)
+    except Exception as error:
+        log.warning("a shard does not answer: %s", error or type(error).__name__)
+    return None
 
-    Args:
-        call: calls a method of a member.
-        member: the member.
-        method: the method.
-        arguments: its arguments.
-        seconds: time limit; None is `ANSWER_SECONDS`.
+
+async def answer_of(calling: Awaitable[Any], seconds: float) -> Any:
+    """Return the answer to a call, also if this process was stalled when it came.
+
+    Raises:
+        TimeoutError: there is none in time.
+        Exception: the call has failed.
     """
-    clock = asyncio.get_running_loop().time
-    seconds = seconds or ANSWER_SECONDS
-    while True:
-        asked = clock()
-        try:
-            return await asyncio.wait_for(call(member, method, *arguments), seconds)
-        except TimeoutError:
-            if clock() < asked + 1.25 * seconds:
-                log.warning("a shard does not answer within %g s", seconds)
-                return None  # otherwise this process was stalled, and could hear nobody
-        except Exception as error:
-            log.warning("a shard does not answer: %s", error or type(error).__name__)
-            return None
+    answer = asyncio.ensure_future(calling)
+    try:
+        for patience in (seconds, STALLED_SECONDS):  # in the second, what came meanwhile is heard
+            await asyncio.wait([answer], timeout=patience)
+            if answer.done():
+                return answer.result()
+    finally:
+        answer.cancel()
+    raise TimeoutError
 
 
 async def _all(

@@ -64,6 +64,11 @@ class SessionCalls(ABC):
         Raises:
             ClusterError: the group is not ready, lost or retiring.
         """
+        session = self._open(request, recorded=recorded, owner=owner)
+        await self._flush()
+        return session
+
+    def _open(self, request: SessionRequest, *, recorded: bool, owner: Owner | None = None) -> int:
         self._check_ready()
         if self._lifecycle.retiring:
             raise ClusterError(
@@ -80,7 +85,6 @@ class SessionCalls(ABC):
         if self._settings.log_texts:
             fields["problem"] = self._journal.record(session).summary().label
         log.info("session opened", extra=fields)
-        await self._flush()
         return session
 
     async def snapshot(self, session: int) -> SessionSnapshot:

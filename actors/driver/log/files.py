@@ -179,9 +179,9 @@ class LogFiles(LogFolder):
             self._segment.close()
             self._segment = segment
             segment.start(state)
-            for part in sorted(self._parts()):
-                if part.segment < segment.number:
-                    self._filesystem.rm_file(self._path(part))
+            old = [part for part in sorted(self._parts()) if part.segment < segment.number]
+            if old:
+                self._filesystem.rm([self._path(part) for part in old])
 
     def close(self) -> None:
         """Close the file that is being written."""

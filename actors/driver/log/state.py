@@ -1,6 +1,6 @@
 """The state that a log's records amount to: what a new driver goes on with."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from hogwild_dist.actors.driver.log.records import (
@@ -15,6 +15,15 @@ from hogwild_dist.actors.driver.log.records import (
 from hogwild_dist.engine.updates import Update
 from hogwild_dist.session.changes import Change
 from hogwild_dist.session.events import SessionEnd
+
+MOST_TOGETHER = 1_000
+"""Updates in one record: whoever unpacks a record keeps other threads waiting."""
+
+
+def batched(updates: Sequence[Update], count: int) -> Iterator[tuple[Update, ...]]:
+    """Yield updates in parts of a number (`itertools.batched` of Python 3.12)."""
+    for begin in range(0, len(updates), count):
+        yield tuple(updates[begin : begin + count])
 
 
 @dataclass(kw_only=True, slots=True)
@@ -46,8 +55,8 @@ class RestoredSession:
             yield ChangeAsked(session=session, change=change)
         if self.cancelled is not None:
             yield Cancelled(session=session, reason=self.cancelled)
-        if self.updates:
-            yield Shown(updates=tuple(self.updates))
+        for updates in batched(self.updates, MOST_TOGETHER):
+            yield Shown(updates=updates)
 
 
 @dataclass(kw_only=True, slots=True)

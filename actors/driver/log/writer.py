@@ -15,11 +15,14 @@ RETRY_SECONDS = 1.0
 """Time after which a write that failed is tried again."""
 
 MOST_BYTES = 64 * 2**20
-"""Most bytes that wait to be written; beyond them no more records are taken."""
+"""Most bytes that wait to be written; beyond them no more records are taken, but for an erasure."""
 
 
 LEAST_BYTES = 64 * 2**20
 """Bytes in the files up to which nothing is erased by itself."""
+
+
+CLOSED = "The group's log is closed; start the group again."
 
 
 class Writable(Protocol):
@@ -79,8 +82,11 @@ class LogWriter:
         """Why no more records are taken."""
         self._fenced = False
         self._closing = False
-        self._lock = asyncio.Lock()
-        """Held while the files are written."""
+        self._erasing: asyncio.Future[None] | None = None
+        """Done when the next erasure is, for those who wait for it."""
+        self._erasure_owed = False
+        """Whether the last erasure has failed."""
+        self._is_erasing = False
         self._work = asyncio.Event()
         """Set while there is something to write, and at the end."""
         self._hurry = asyncio.Event()
@@ -94,7 +100,7 @@ class LogWriter:
         if self._refusal is not None or self._closing:
             return
         encoded = encode(record)
-        if self._num_bytes + len(encoded) > MOST_BYTES:
+        if self._num_bytes + len(encoded) > MOST_BYTES and not self._is_erasing:
             self._refusal = LogError(
                 f"More than {MOST_BYTES} bytes wait for the log, which therefore takes no more; "
                 "see that it can be written, and start the group again."
@@ -130,27 +136,17 @@ class LogWriter:
         An erasure that begins after this call serves it as well.
 
         Raises:
-            LogError: that has failed; what could not be removed is still there.
+            LogError: that has failed; it is tried again with the next write.
         """
-        due = self._num_put
-        async with self._lock:
-            if self._num_erased < due:
-                await self._try_to_write()
-                self._check(due)
-                await self._erase_now()
-
-    async def _erase_now(self) -> None:
-        erased = self._num_written
-        self._size = await asyncio.to_thread(self._erase)
-        self._most_size = _most_size(self._size)
-        self._num_erased = erased
-
-    async def _erase_if_large(self) -> None:
-        """Erase the files once they are twice as large as after the last time."""
-        if self._size > self._most_size and self._failure is None and self._refusal is None:
-            self._most_size = _most_size(self._size)  # should it fail, the next time is later
-            with contextlib.suppress(LogError):
-                await self._erase_now()
+        if self._num_erased >= self._num_put:
+            return
+        if self._task.done():
+            raise LogError(CLOSED)
+        if self._erasing is None:
+            self._erasing = asyncio.get_running_loop().create_future()
+        self._work.set()
+        self.hurry()
+        await asyncio.shield(self._erasing)  # whoever asked may leave
 
     async def close(self) -> None:
         """Write what waits, with one attempt, and stop.
@@ -174,19 +170,53 @@ class LogWriter:
         try:
             while not self._closing:
                 await self._work.wait()
-                async with self._lock:
-                    await self._try_to_write()
-                    await self._erase_if_large()
+                await self._write_and_erase()
                 await self._pause(FLUSH_SECONDS if self._failure is None else RETRY_SECONDS)
-            async with self._lock:
-                await self._try_to_write()
+            await self._write_and_erase()
         finally:
             self._notify()
+            if self._erasing is not None and not self._erasing.done():
+                self._erasing.set_exception(LogError(CLOSED))
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._hurry.wait(), seconds)
         self._hurry.clear()
+
+    async def _write_and_erase(self) -> None:
+        """Write what waits; then erase, if somebody asked for it or the files have doubled."""
+        asked, self._erasing = self._erasing, None
+        due = self._num_put
+        await self._try_to_write()
+        if asked is not None or self._erasure_owed or self._size > self._most_size:
+            await self._try_to_erase(due, asked)
+        if self._erasing is not None:
+            self._work.set()
+
+    async def _try_to_erase(self, due: int, asked: asyncio.Future[None] | None) -> None:
+        """Erase, if the first `due` records are written, and tell those who asked for it."""
+        try:
+            self._check(due)
+            await self._erase_now()
+        except LogError as error:
+            self._most_size = _most_size(self._size)  # unasked, it is not tried again soon
+            if asked is not None:
+                self._erasure_owed = True
+                asked.set_exception(error)
+                asked.exception()  # whoever asked may have left
+        else:
+            if asked is not None:
+                asked.set_result(None)
+
+    async def _erase_now(self) -> None:
+        erased, self._is_erasing = self._num_written, True
+        try:
+            self._size = await asyncio.to_thread(self._erase)
+        finally:
+            self._is_erasing = False
+        self._most_size = _most_size(self._size)
+        self._num_erased = erased
+        self._erasure_owed = False
 
     async def _try_to_write(self) -> None:
         """Write what waits, and tell whether that begins or ceases to fail."""

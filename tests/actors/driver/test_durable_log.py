@@ -247,3 +247,26 @@ def test_a_deleted_text_is_in_no_file_of_a_log_that_is_being_written(place: str)
     assert [facts(record) for record in after.records.values()] == before
     assert len(after.record(1).updates) == 3
     assert last == 3
+
+
+def test_sessions_that_are_dropped_at_a_restart_are_in_no_file(place: str) -> None:
+    """A driver that keeps fewer than the one before."""
+
+    async def run(journal: Journal, story: Callable[[Journal], None]) -> None:
+        durable = DurableLog(log_url(place, "lab"), lambda _: None)
+        await durable.open()
+        await durable.begin(journal, SETTINGS, CONFIGURATION)
+        story(journal)
+        await durable.close()
+
+    def three(journal: Journal) -> None:
+        for session in (1, 2, 3):
+            journal.begin(session, ORIGIN, Owner(), recorded=False)
+            journal.add([wrote(session, 0, 5), end(session)])
+
+    asyncio.run(run(Journal(kept=3), three))
+    fewer, more = Journal(kept=0), Journal(kept=3)
+    asyncio.run(run(fewer, nothing))
+    assert list(fewer.records) == [3]  # the others were dropped with the next one's beginning
+    asyncio.run(run(more, nothing))
+    assert list(more.records) == [3]

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hogwild_dist import LAYOUTS
+from hogwild_dist.actors.driver import journal as module
 from hogwild_dist.actors.driver.journal import MOST_PENDING, MOST_READ, Journal
 from hogwild_dist.actors.driver.session_record import Owner
 from hogwild_dist.actors.driver.sizes import bytes_of
@@ -130,7 +131,10 @@ def test_a_worker_joins_alone_once_all_that_were_asked_have_joined_or_not(
     journal.expect_join(1, exclusive=True)
 
 
-def test_fewer_ended_sessions_are_kept_when_they_are_large() -> None:
+def test_fewer_ended_sessions_are_kept_when_they_are_large(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "READING_SECONDS", 0.0)
     journal = Journal(kept=10, kept_bytes=3 * bytes_of(update(1, WORD)[0]))
     for session in (1, 2):
         begin(journal, session)
@@ -143,6 +147,10 @@ def test_fewer_ended_sessions_are_kept_when_they_are_large() -> None:
         journal.add(update(3, WORD))
     begin(journal, 4)
     assert list(journal.records) == [3, 4]  # open sessions stay, however large
+    monkeypatch.setattr(module, "READING_SECONDS", 10.0)
+    journal.add(update(4, END))
+    begin(journal, 5)
+    assert list(journal.records) == [3, 4, 5]  # somebody may be reading the one that has ended
 
 
 def test_a_slow_reader_is_given_a_part_at_a_time() -> None:

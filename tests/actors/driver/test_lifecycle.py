@@ -83,7 +83,7 @@ async def probed(*published: list[Update] | str) -> None:
     """Probe a group whose shards publish these updates; a text fails the group."""
     journal = Journal(kept=0)
 
-    async def open_session(*, owner: Owner) -> int:
+    def open_session(*, owner: Owner) -> int:
         assert (owner.tenant, owner.kept) == (HEALTH, False)
         begin(journal, 1, owner)
         return 1

@@ -328,6 +328,42 @@ async def test_erasures_that_are_asked_for_together_are_one() -> None:
 
 
 @in_loop
+async def test_whoever_asked_for_an_erasure_may_leave_while_records_are_written() -> None:
+    files = Files()
+    writer, _told = new_writer(files)
+    put(writer, 1)
+    files.leave.clear()
+    leaving = asyncio.create_task(writer.erase())
+    await asyncio.to_thread(files.entered.wait)
+    leaving.cancel()
+    put(writer, 2)
+    files.leave.set()
+    await writer.close()
+    assert files.written == [1, 2]  # and none of them twice
+
+
+@in_loop
+async def test_whoever_asked_for_an_erasure_may_leave_while_files_are_erased() -> None:
+    files = Files()
+    writer, _told = new_writer(files)
+    put(writer, 1)
+    await writer.flush()
+    files.leave.clear()
+    files.entered.clear()
+    leaving = asyncio.create_task(writer.erase())
+    await asyncio.to_thread(files.entered.wait)
+    leaving.cancel()
+    put(writer, 2)
+    flushing = asyncio.create_task(writer.flush())
+    await asyncio.wait([flushing], timeout=0.1)
+    assert files.num_attempts == 1  # nothing is appended to files that are erased
+    files.leave.set()
+    await flushing
+    await writer.close()
+    assert (files.written, files.erased) == ([1, 2], [[1]])
+
+
+@in_loop
 async def test_files_are_erased_when_they_have_doubled(patch: pytest.MonkeyPatch) -> None:
     one = len(encode(record(1)))
     patch.setattr(log_writer, "LEAST_BYTES", one)
