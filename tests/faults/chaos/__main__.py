@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
 from tests.faults.chaos.play import Seen, play
-from tests.faults.chaos.report import summary, table
+from tests.faults.chaos.report import lines, summary, table
 from tests.faults.chaos.schedule import trial
 
 
@@ -36,6 +36,8 @@ def main() -> None:
         while done < options.faults:
             seen = play(trial(options.seed + len(outcomes), options.a_trial), options.logs)
             outcomes.append(seen)
+            with open(options.logs / "faults.jsonl", "a") as file:
+                file.writelines(f"{line}\n" for line in lines(seen))
             if seen.problem or any(seen.errors):
                 console.print(f"seed {seen.trial.seed}: {seen.problem or seen.errors}")
             done += len(seen.struck)

@@ -1,7 +1,9 @@
 """What many trials have shown, as a table."""
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from statistics import quantiles
 
 from rich.table import Table
@@ -56,6 +58,14 @@ def summary(outcomes: Sequence[Seen]) -> list[str]:
     lines += [f"seed {one.trial.seed}: {one.problem or one.errors}" for one in outcomes
               if one.problem or any(one.errors)]  # fmt: skip
     return lines
+
+
+def lines(seen: Seen) -> list[str]:
+    """Return the faults of a trial as lines of JSON."""
+    about = {"seed": seen.trial.seed, "visibility": seen.trial.visibility.value}
+    return [
+        json.dumps({**about, **asdict(struck), **asdict(struck.fault)}) for struck in seen.struck
+    ]
 
 
 def _two(seconds: Iterable[float | None]) -> tuple[str, str]:
