@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import os
 import signal
 import time
@@ -50,7 +51,8 @@ class Struck:
         fault: the fault.
         at: when it happened.
         replayed: whether no shard was left, so that the sessions were replayed.
-        alone: whether the group had recovered from all faults before.
+        alone: whether the group had recovered from all faults before, and the next one came later
+            than tokens.
         next_token: seconds until tokens arrived again, None if none did.
         full_strength: seconds until the group had all shards again, None if it lost none.
     """
@@ -92,7 +94,7 @@ class Seen:
         faults = {fault.number: fault for fault in self.trial.faults}
         known = [(at, faults[number]) for at, number in times if number in faults]
         found, calm_from = [], 0.0
-        for at, fault in known:
+        for (at, fault), (following, _) in pairwise([*known, (math.inf, None)]):
             next_token = self._next_token(at)
             soon = (next_token or at) + ON_THE_WAY_SECONDS
             whole = self._full_strength(at, soon)
@@ -101,7 +103,7 @@ class Seen:
                 Struck(
                     fault=fault,
                     at=at,
-                    alone=at >= calm_from,
+                    alone=at >= calm_from and following > (next_token or at),
                     replayed=none_left or fault.kind in {"driver", "torn log"},
                     next_token=None if next_token is None else next_token - at,
                     full_strength=None if whole is None else whole - at,
