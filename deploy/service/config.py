@@ -221,8 +221,8 @@ class ServiceConfig(_Part):
 
     @property
     def num_slots(self) -> int:
-        """Names that groups may take: while some end, others start."""
-        return 2 * self.scale.max_groups
+        """Names that groups may take: some end, others start, and some journals stay unused."""
+        return 3 * self.scale.max_groups
 
     def group_settings(self) -> GroupSettings:
         """What each group is started with.

@@ -146,15 +146,18 @@ class GroupReplica:
             return False
         return await group.settings() == self._config.group_settings()
 
-    async def _start(self) -> AsyncShardGroup:
+    async def _start(self, first: str = "") -> AsyncShardGroup:
         """Start a group in the first slot that is free, and whose journal it can go on with.
+
+        Args:
+            first: name that the group takes if it can.
 
         Raises:
             HogwildError: no group can be started.
         """
         settings = self._config.group_settings()
         failure: LogError | None = None
-        for name in await asyncio.to_thread(self._names):
+        for name in await asyncio.to_thread(self._names, first):
             try:
                 await asyncio.to_thread(ShardGroup.start, settings, name=name, tell=log.info)
             except NameTakenError:
@@ -172,10 +175,12 @@ class GroupReplica:
             "one ends."
         )
 
-    def _names(self) -> list[str]:
-        """Return the names that a group may take, those first whose sessions are to go on."""
+    def _names(self, first: str) -> list[str]:
+        """Return the names that a group may take: `first`, then those whose sessions go on."""
         names = [self._config.group_name(slot) for slot in range(self._config.num_slots)]
-        return sorted(names, key=self._is_awaited, reverse=True)
+        taken = {group.name for group in self._running()}
+        awaited = {name: name not in taken and self._is_awaited(name) for name in names}
+        return sorted(names, key=lambda name: (name == first, awaited[name]), reverse=True)
 
     def _is_awaited(self, name: str) -> bool:
         """Return whether a journal has sessions that go on once a group has this name."""
@@ -189,7 +194,7 @@ class GroupReplica:
     async def _start_again(self, seconds: float) -> None:
         """Start a group in the place of one that is lost, in some seconds."""
         await asyncio.sleep(seconds)
-        self._group = await self._start()
+        self._group = await self._start(self._group.name)
         await self._probe()
 
     async def _probe(self) -> None:

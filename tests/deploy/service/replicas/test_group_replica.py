@@ -142,7 +142,8 @@ class Starts(Adapter):
         self._leased, self._lease_task, self._restart = True, None, None
         self.may_start = asyncio.Event()
 
-    async def _start(self) -> Works:
+    async def _start(self, first: str) -> Works:
+        assert first == "claimed-0"  # whose sessions were running
         await self.may_start.wait()
         if isinstance(self._another, ClusterError):
             raise self._another
@@ -199,7 +200,10 @@ class Leased:
 
 
 def started(
-    monkeypatch: pytest.MonkeyPatch, journal: Path, outcomes: dict[str, Exception]
+    monkeypatch: pytest.MonkeyPatch,
+    journal: Path,
+    outcomes: dict[str, Exception],
+    first: str = "",
 ) -> list[str]:
     """Names under which a replica tries to start a group, until it has one."""
     tried: list[str] = []
@@ -209,12 +213,17 @@ def started(
         if name in outcomes:
             raise outcomes[name]
 
+    def running(name: str) -> Leased:
+        if name not in tried and not isinstance(outcomes.get(name), NameTakenError):
+            raise GoneError("There is none.")
+        return Leased(name)
+
     monkeypatch.setattr(group_replica.ShardGroup, "start", start)
-    monkeypatch.setattr(group_replica, "AsyncShardGroup", Leased)
+    monkeypatch.setattr(group_replica, "AsyncShardGroup", running)
     replica = Adapter.__new__(Adapter)
     replica._id = "one"
     replica._config = ServiceConfig(name="kept", journal=str(journal), scale={"max_groups": 2})
-    asyncio.run(replica._start())
+    asyncio.run(replica._start(first))
     return tried
 
 
@@ -231,8 +240,9 @@ def test_a_group_is_started_where_sessions_are_to_go_on(
         files.append(b"".join(map(encode, records)))
         files.close()
     assert started(monkeypatch, tmp_path, {}) == ["kept-2"]
+    assert started(monkeypatch, tmp_path, {}, first="kept-1") == ["kept-1"]
     taken = {"kept-2": NameTakenError("It runs."), "kept-0": NameTakenError("It runs.")}
-    assert started(monkeypatch, tmp_path, taken) == ["kept-2", "kept-0", "kept-1"]
+    assert started(monkeypatch, tmp_path, taken) == ["kept-0", "kept-1"]
 
 
 def test_a_journal_that_cannot_be_gone_on_with_is_left_to_a_person(
@@ -245,7 +255,7 @@ def test_a_journal_that_cannot_be_gone_on_with_is_left_to_a_person(
     other = LogError("The sessions in it were written with dtype half.")
     assert started(monkeypatch, tmp_path, {"kept-0": other}) == ["kept-0", "kept-1"]
     assert f"kept-0 is not started: {other}" in caplog.messages
-    everywhere = {f"kept-{slot}": other for slot in range(4)}
+    everywhere = {f"kept-{slot}": other for slot in range(6)}
     with pytest.raises(LogError, match="written with dtype half"):
         started(monkeypatch, tmp_path, everywhere)
 
