@@ -19,6 +19,9 @@ from hogwild_dist.team.session_request import SessionRequest
 POLL_SECONDS = 5.0
 """Longest time the driver holds a read that has no updates."""
 
+ERASURE_SECONDS = 600.0
+"""Time for which a driver may rewrite a long journal without a deleted session."""
+
 STOP_SECONDS = 5.0
 """Time for a driver to stop its shards before it is killed; its successor then kills them."""
 
@@ -113,7 +116,7 @@ class AsyncShardGroup:
 
     async def forget(self, session: int) -> None:
         """Drop a session with all its text; see `Driver.forget`."""
-        await get_async(self._driver.forget.remote(session))
+        await get_async(self._driver.forget.remote(session), held=ERASURE_SECONDS)
 
     async def apply_change(self, session: int, change: Change) -> None:
         """Change a running session."""

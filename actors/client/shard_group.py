@@ -143,7 +143,7 @@ class ShardGroup:
             ConfigError: there is no such session.
             LogError: the session cannot be read any more, but its text is still in the journal.
         """
-        get(self._driver.forget.remote(session))
+        self._wait(self._driver.forget.remote(session), self._driver)
 
     def change_texts(self, session: int) -> ChangeTexts:
         """Return the builder of changes for any client's session.

@@ -23,6 +23,7 @@ from hogwild_dist.deploy.cli.options.placement import ShardOptions
 from hogwild_dist.deploy.cli.output import OutputConsole, own_output
 from hogwild_dist.deploy.cli.progress import progress_lines
 from hogwild_dist.deploy.view import ViewInfo, ViewKind, make_view
+from hogwild_dist.errors import ConfigError
 from hogwild_dist.run.load import LoadSettings
 from hogwild_dist.session.changes import Change, RemoveWorker
 from hogwild_dist.team.worker_profile import WorkerProfile
@@ -266,17 +267,20 @@ def _print_group(group: ShardGroup) -> None:
 def _change(group: ShardGroup, session: int, change: Change) -> None:
     """Change a session, and tell the user if that has to wait."""
     group.apply_change(session, change)
-    if (step := _summary(group, session).replayed) is not None:
+    steps = [one.replayed for one in group.sessions() if one.id == session]  # or it has gone
+    if steps and steps[0] is not None:
         print(
-            f"hogwild: session {session} is being replayed, and is at step {step}; the change is "
-            "made when the replay is over",
+            f"hogwild: session {session} is being replayed, and is at step {steps[0]}; the change "
+            "is made when the replay is over",
             file=sys.stderr,
         )
 
 
 def _summary(group: ShardGroup, session: int) -> SessionSummary:
-    (summary,) = [one for one in group.sessions() if one.id == session]
-    return summary
+    for summary in group.sessions():
+        if summary.id == session:
+            return summary
+    raise ConfigError(f"There is no session {session} any more.")
 
 
 def _print_table(table: Table) -> None:
