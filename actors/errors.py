@@ -4,7 +4,7 @@ import re
 
 import ray.exceptions
 
-from hogwild_dist.errors import HogwildError, first_line
+from hogwild_dist.errors import ConfigError, HogwildError, first_line
 
 LOGS = "/tmp/ray/session_latest/logs"
 """Folder of Ray's logs on every node, unless `RAY_TMPDIR` or `TMPDIR` moves it."""
@@ -32,6 +32,10 @@ class LostError(ClusterError):
 
 class LogError(HogwildError):
     """The durable log of a group cannot be read or written."""
+
+
+class EndedError(ConfigError):
+    """A session has ended, and cannot be changed."""
 
 
 class NameTakenError(ClusterError):

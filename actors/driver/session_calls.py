@@ -16,11 +16,10 @@ from hogwild_dist.actors.driver.session_record import (
     SessionSnapshot,
     SessionSummary,
 )
-from hogwild_dist.actors.errors import ClusterError
+from hogwild_dist.actors.errors import ClusterError, EndedError
 from hogwild_dist.actors.settings import GroupSettings
 from hogwild_dist.engine.commands import ApplyChange, Cancel, Open
 from hogwild_dist.engine.updates import Update
-from hogwild_dist.errors import ConfigError
 from hogwild_dist.session.changes import AddWorker, Change
 from hogwild_dist.team.session_request import SessionRequest
 
@@ -138,11 +137,12 @@ class SessionCalls(ABC):
                 knows every other worker when it describes the new one.
 
         Raises:
-            ConfigError: there is no such session, it has ended, too many changes wait, or another
-                worker is joining.
+            EndedError: it has ended.
+            ConfigError: there is no such session, too many changes wait, or another worker is
+                joining.
         """
         if self._record(session).ended:
-            raise ConfigError(f"Session {session} has ended; nothing can be changed in it.")
+            raise EndedError(f"Session {session} has ended; nothing can be changed in it.")
         self._journal.check_pending(session)
         if isinstance(change, AddWorker):
             self._journal.expect_join(session, exclusive=exclusive)

@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from hogwild_dist.actors.errors import ClusterError
+from hogwild_dist.actors.errors import ClusterError, EndedError
 from hogwild_dist.errors import ConfigError, ContextLimitError, HogwildError, SessionError
 from hogwild_dist.team.user_files import first_fault
 
@@ -149,6 +149,8 @@ def answer(error: HogwildError) -> JSONResponse:
         headers["Retry-After"] = str(UNREADY_SECONDS)
     elif isinstance(error, SessionError):
         status = 500
+    elif isinstance(error, EndedError):  # since the request was checked
+        status = 409
     else:
         status = 400
     return JSONResponse(error_body(status, str(error), param, code), status, headers)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import pickle
 from collections.abc import Callable, Coroutine
 from operator import attrgetter
 from types import SimpleNamespace
@@ -11,9 +12,11 @@ import pytest
 
 from hogwild_dist.actors.driver import driver as module
 from hogwild_dist.actors.driver.driver import Driver
-from hogwild_dist.actors.errors import ClusterError, LostError
+from hogwild_dist.actors.errors import ClusterError, EndedError, LostError
 from hogwild_dist.actors.settings import GroupSettings, ShardSettings
 from hogwild_dist.actors.watched import watch
+from hogwild_dist.deploy.service.errors import answer
+from hogwild_dist.session.changes import RemoveWorker
 from tests.actors.driver.test_journal import ORIGIN
 
 
@@ -108,3 +111,18 @@ def test_only_a_failure_is_heard(
 
     asyncio.run(run())
     assert errors == heard
+
+
+def test_a_session_that_has_ended_meanwhile_is_a_conflict(driver: Driver) -> None:
+    """The service has looked before whether it runs."""
+
+    async def run() -> None:
+        await driver.start()
+        session = await driver.open(ORIGIN, recorded=False)
+        driver._journal.fail("lost")
+        with pytest.raises(EndedError, match="has ended; nothing can be changed") as caught:
+            await driver.apply_change(session, RemoveWorker(name="Ann"))
+        assert answer(pickle.loads(pickle.dumps(caught.value))).status_code == 409
+        await driver.stop()
+
+    asyncio.run(run())
